@@ -29,7 +29,7 @@ Remedy: check pyproject.toml, then `make venv` again; if that fails too, `make c
 def main() -> None:
     venv = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv").absolute()
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (python.exists() and (has_pip(venv) or not has("ensurepip"))):
         say(f"making {venv.name} with Python {sys.version.split()[0]}")
         run(create(venv), otherwise=NO_VENV.format(python=sys.executable))
     say("installing the locked wheels (some 500 MB, once; a few minutes at most)")
@@ -42,17 +42,21 @@ def main() -> None:
 def create(venv: Path) -> list[str]:
     """The command that makes the environment; without ensurepip it stays empty and this Python's own pip fills it."""
     if has("ensurepip"):
-        return [sys.executable, "-m", "venv", str(venv)]
+        return [sys.executable, "-m", "venv", "--clear", str(venv)]
     if has("pip"):
-        return [sys.executable, "-m", "venv", "--without-pip", str(venv)]
+        return [sys.executable, "-m", "venv", "--clear", "--without-pip", str(venv)]
     sys.exit(NO_VENV.format(python=sys.executable))
 
 
 def pip(venv: Path) -> list[str]:
+    """The environment's own pip, or this Python's, told to install there."""
     python = str(venv / "bin" / "python")
-    inside = any(venv.glob("lib/python*/site-packages/pip/__init__.py"))
-    command = [python, "-m", "pip"] if inside else [sys.executable, "-m", "pip", "--python", python]
+    command = [python, "-m", "pip"] if has_pip(venv) else [sys.executable, "-m", "pip", "--python", python]
     return [*command, "install", *PIP_OPTIONS]
+
+
+def has_pip(venv: Path) -> bool:
+    return any(venv.glob("lib/python*/site-packages/pip/__init__.py"))
 
 
 def has(module: str) -> bool:
