@@ -1,0 +1,41 @@
+"""Loopback ports, remembered by the home and kept as long as nobody else took them."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below those that systems choose for outgoing connections, so that none of these takes ours while we are down.
+CANDIDATES = range(20_000, 32_000)
+MAX_TRIES = 200
+
+
+def free_port(remembered: int | None, taken: set[int]) -> int:
+    """The remembered port if it is free, else another free one; never one of `taken`, to which the answer is added."""
+    wanted = [remembered] if remembered else []
+    for port in [*wanted, *random.sample(CANDIDATES, MAX_TRIES)]:
+        if port not in taken and is_free(port):
+            taken.add(port)
+            return port
+    raise OSError(f"none of {MAX_TRIES} ports tried on {LOOPBACK} was free")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now (connections of an earlier one that linger don't count)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

