@@ -37,7 +37,7 @@ lint: $(READY)  ## ruff, mypy --strict and the import contracts
 	@echo "$@: mypy - types"
 	@$(BIN)/mypy
 	@echo "$@: lint-imports - who may import whom"
-	@$(BIN)/lint-imports --no-logo
+	@$(if $(wildcard services),$(BIN)/lint-imports --no-logo,echo "$@: nothing to compare yet, there are no services")
 
 schemas: $(READY)  ## JSON Schemas, AsyncAPI and examples, generated from the models
 	@echo "$@: writing schemas/json, schemas/asyncapi.yaml and schemas/examples"

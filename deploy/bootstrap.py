@@ -1,7 +1,7 @@
 """Make the virtual environment: every wheel from the lock, checked against its hash, then Nervure itself, editable.
 
-Runs on any Python >= 3.11 with nothing but the standard library: `python3 deploy/bootstrap.py [folder]`, or `make venv`.
-Where wheels come from is pip's own configuration; nothing here names an index.
+Runs on any Python >= 3.11 with nothing but the standard library: `make venv`, or
+`python3 deploy/bootstrap.py [folder]`. Where wheels come from is pip's own configuration; nothing here names an index.
 """
 
 import importlib.util
@@ -16,11 +16,13 @@ PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
 
 NO_VENV = """\
 This Python ({python}) has neither ensurepip nor pip, so it can't fill a virtual environment.
-Remedy: install its venv package (Debian, Ubuntu: apt install python3-venv), or name another Python: make PYTHON=/path/to/python3"""
+Remedy: install its venv package (Debian, Ubuntu: apt install python3-venv), or name another Python:
+make PYTHON=/path/to/python3"""
 NO_PACKAGES = """\
 pip could not install the locked packages; its message is above.
-Remedy: without a network, or behind a mirror, tell pip where the wheels are (PIP_INDEX_URL, PIP_PROXY or pip.conf) and run `make venv`
-again: what has been downloaded is kept. A hash that differs means the mirror serves another file than the one that was locked."""
+Remedy: without a network, or behind a mirror, tell pip where the wheels are (PIP_INDEX_URL, PIP_PROXY or pip.conf) and
+run `make venv` again: what has been downloaded is kept. A hash that differs means that the mirror serves another file
+than the one that was locked."""
 NO_EDITABLE = """\
 The locked packages are in, but Nervure itself could not be installed; pip's message is above.
 Remedy: check pyproject.toml, then `make venv` again; if that fails too, `make clean` and start afresh."""
