@@ -14,6 +14,7 @@ from deploy.embedded.jars import kafka_jars, lock
 from shared.settings import Settings
 
 NOT_UP = 3
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     except EmbeddedError as error:
         progress.say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def start(settings: Settings) -> int:

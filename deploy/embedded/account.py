@@ -51,7 +51,6 @@ def database_place(home: Path) -> Path | None:
         return None
     place = OUTSIDE / hashlib.sha256(str(home).encode()).hexdigest()[:16]
     progress.say(f"Postgres may not run as root, and its user can't reach {home}: the database goes to {place}.")
-    shutil.rmtree(place, ignore_errors=True)  # of a home of this name that was deleted since
     return place
 
 

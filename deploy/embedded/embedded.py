@@ -87,7 +87,9 @@ class Embedded:
 
         Who starts them stops them with `leave`, unless they shall outlive us (`stays`) or belong to another living
         process. Raises EmbeddedError; then nothing that we started is left running."""
-        self.home.mkdir(mode=HOME_MODE, parents=True, exist_ok=True)
+        if not self.home.exists():
+            self.home.mkdir(parents=True)
+            self.home.chmod(HOME_MODE)
         with locked(self.home):
             before = self._claim(stays)
             try:
@@ -134,7 +136,7 @@ class Embedded:
 
     def _claim(self, stays: bool) -> frozenset[str]:
         """Settle who stops the servers; returns the names of those that run already."""
-        state = load(self.home) or new_state(self.home)
+        state = load(self.home) or self._new_state()
         running = self._running(state)
         belongs_to_another = bool(running) and (state.starter is None or state.starter.alive)
         self._ours = not belongs_to_another and not stays
@@ -186,20 +188,28 @@ class Embedded:
         found = {server.name: _process(server, state) for server in self._servers}
         return {name: process.pid for name, process in found.items() if process}
 
+    def _new_state(self) -> State:
+        """The state of a new home. One of this name may have been deleted while its servers ran: that ends here.
+
+        Raises StateUnreadable if there is data: then the home had a state that is lost."""
+        if any((self.home / folder).exists() for folder in ("postgres", "kafka")):
+            raise StateUnreadable(path=self.home / STATE_FILE, home=self.home, cause="it is missing")
+        state = State(postgres_data=database_place(self.home))
+        for server in self._servers:
+            _stop(server, state)
+            server.erase(state)
+        return state
+
     def _state(self) -> State:
-        """The state of a home that was claimed, so that it has one."""
-        return load(self.home) or new_state(self.home)
+        """The state of a home that was claimed and therefore has one."""
+        state = load(self.home)
+        if state is None:
+            raise StateUnreadable(path=self.home / STATE_FILE, home=self.home, cause="it was deleted")
+        return state
 
     def _remember(self, server: Server, **changes: object) -> None:
         with self._writing:
             save(self.home, self._state().with_server(server.name, **changes))
-
-
-def new_state(home: Path) -> State:
-    """The state of a home that has none yet. Raises StateUnreadable if its data shows that it had one."""
-    if (home / "postgres").exists() or (home / "kafka" / "data").exists():
-        raise StateUnreadable(path=home / STATE_FILE, home=home, cause="it is missing")
-    return State(postgres_data=database_place(home))
 
 
 def _process(server: Server, state: State) -> Identity | None:

@@ -62,6 +62,16 @@ class HomeBusy(EmbeddedError):
     {lock}, or choose another home with NERVURE_HOME."""
 
 
+class HomeForeign(EmbeddedError):
+    """{home} belongs to another user, who started the servers there. Act as that user, or choose another home with
+    NERVURE_HOME."""
+
+
+class RemainsRun(EmbeddedError):
+    """Processes of an earlier {server} of this home still hold {lock}, {seconds} s after it ended or in another
+    container. Wait until they are gone (`lsof {lock}` lists them), then start again."""
+
+
 class StateUnreadable(EmbeddedError):
     """{path} does not hold what Nervure wrote there: {cause}. If this home's data may go, delete the folder {home};
     otherwise restore that file."""

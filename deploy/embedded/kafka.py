@@ -17,7 +17,7 @@ from deploy.embedded.errors import ServerFailed
 from deploy.embedded.jars import kafka_jars
 from deploy.embedded.java import find_java
 from deploy.embedded.ports import LOOPBACK, listens
-from deploy.embedded.process import Identity, spawn
+from deploy.embedded.process import Identity, life_lock, spawn
 from deploy.embedded.server import tail
 from deploy.embedded.state import State
 
@@ -57,13 +57,16 @@ class Kafka:
             self._format(state.cluster_id)
 
     def spawn(self, state: State) -> Identity:
-        """Start the broker on the ports of the state."""
+        """Start the broker on the ports of the state. Raises RemainsRun."""
         self._clear_temporary()
         ports = state.of(self.name).ports
         properties = self._write_properties("server.properties", self.data, ports["broker"], ports["controller"])
         heap = (f"-Xmx{HEAP_MB}m", "-XX:+ExitOnOutOfMemoryError", self.mark(state))
         command = [*self._machine, *heap, "kafka.Kafka", str(properties)]
-        return spawn(command, mark=self.mark(state), log=self.log, cwd=self.folder, environ=self._environ)
+        with life_lock(self.folder / "lock", self.title) as lock:
+            return spawn(
+                command, mark=self.mark(state), lock=lock, log=self.log, cwd=self.folder, environ=self._environ
+            )
 
     def answers(self, state: State) -> bool:
         """Whether a metadata request is answered, by this home's cluster."""

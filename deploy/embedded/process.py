@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from deploy.embedded.errors import ServerStuck
+from deploy.embedded.errors import RemainsRun, ServerStuck
 
 KILL_WAIT_S = 10.0
+REMAINS_WAIT_S = 20.0
 POLL_S = 0.05
 # How far two readings of one process's start time may lie apart: the clock may be set in between.
 START_TOLERANCE_S = 60.0
@@ -74,9 +77,18 @@ def find_marked(mark: str) -> Identity | None:
 
 
 def spawn(
-    command: Sequence[str], *, mark: str, log: Path, cwd: Path, environ: Mapping[str, str], user: User | None = None
+    command: Sequence[str],
+    *,
+    mark: str,
+    lock: int,
+    log: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    user: User | None = None,
 ) -> Identity:
-    """Start a server in a session of its own, so that Ctrl-C in the terminal reaches only who started it."""
+    """Start a server in a session of its own, so that Ctrl-C in the terminal reaches only who started it.
+
+    It inherits `lock` from life_lock()."""
     _rotate(log)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -87,12 +99,37 @@ def spawn(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=(lock,),
             user=user.uid if user else None,
             group=user.gid if user else None,
             extra_groups=[] if user else None,
         )
     _children[child.pid] = child
     return Identity(pid=child.pid, started_s=psutil.Process(child.pid).create_time(), mark=mark)
+
+
+@contextmanager
+def life_lock(path: Path, server: str) -> Iterator[int]:
+    """A descriptor for spawn(): as long as the server or any child of its lives, nobody else gets the lock.
+
+    So a database whose first process was killed isn't started again beside its own orphans, nor a home twice in two
+    containers. Raises RemainsRun if it isn't free within REMAINS_WAIT_S."""
+    deadline = time.monotonic() + REMAINS_WAIT_S
+    with path.open("a") as file:
+        while not try_lock(file.fileno()):
+            if time.monotonic() > deadline:
+                raise RemainsRun(server=server, lock=path, seconds=REMAINS_WAIT_S)
+            time.sleep(POLL_S)
+        yield file.fileno()
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for ourselves and whoever inherits it; false if somebody else has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def exit_code(identity: Identity) -> int | None:

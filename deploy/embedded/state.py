@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.embedded.errors import HomeBusy, StateUnreadable
-from deploy.embedded.process import Identity
+from deploy.embedded.errors import HomeBusy, HomeForeign, StateUnreadable
+from deploy.embedded.process import Identity, try_lock
 
 STATE_FILE = "state.json"
 LOCK_FILE = "lock"
@@ -58,12 +58,14 @@ class State(BaseModel):
 
 
 def load(home: Path) -> State | None:
-    """The state of a home; None if it has none yet. Raises StateUnreadable."""
+    """The state of a home; None if it has none yet. Raises StateUnreadable, HomeForeign."""
     path = home / STATE_FILE
     try:
         return State.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise HomeForeign(home=home) from error
     except ValidationError as error:
         raise StateUnreadable(path=path, home=home, cause=error.errors()[0]["msg"]) from error
 
@@ -80,19 +82,18 @@ def save(home: Path, state: State) -> None:
 
 @contextmanager
 def locked(home: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the home while starting or stopping; the kernel frees it if we are killed. Raises HomeBusy."""
-    with (home / LOCK_FILE).open("a") as file:
+    """Hold the home while starting or stopping; the kernel frees it if we are killed. Raises HomeBusy, HomeForeign."""
+    with _open_lock(home) as file:
         deadline = time.monotonic() + wait_s
-        while not _try_lock(file.fileno()):
+        while not try_lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise HomeBusy(home=home, seconds=wait_s, lock=home / LOCK_FILE)
             time.sleep(LOCK_POLL_S)
         yield
 
 
-def _try_lock(descriptor: int) -> bool:
+def _open_lock(home: Path) -> IO[str]:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return (home / LOCK_FILE).open("a")
+    except PermissionError as error:
+        raise HomeForeign(home=home) from error
