@@ -1,0 +1,1 @@
+"""The published language of Nervure: message models, the topic table, JSON Schemas, AsyncAPI and examples."""

@@ -1,0 +1,223 @@
+"""CloudEvents 1.0 on Kafka: binary mode both ways by an own codec (the hot path), structured mode on input.
+
+Binary mode: attributes are headers `ce_<name>`, the value is the JSON of the message. Beside the standard attributes travel `ce_lane` (`<service>/<incarnation>`)
+and `ce_seq` on internal topics, `ce_subject` and `ce_subjectversion` for readers outside. On external topics lane headers mean nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import ValidationError
+
+from schemas.channel import Problem
+from schemas.topics import Body, Topic
+from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
+
+PREFIX = "nervure."
+MAX_BYTES = 1_000_000
+"""Largest value accepted on input, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The attributes of one message, without its body."""
+
+    type: str
+    """Without the prefix: `PlaceOrder`."""
+    source: str
+    id: str
+    correlation: str
+    trace: str
+    lane: LaneId | None
+    seq: int
+    data: bytes
+
+    @property
+    def cause(self) -> UUID:
+        """Identity of the input: its own id where that is a uuid of a lane, else derived from source and id."""
+        if self.lane is not None:
+            return UUID(self.id)
+        return uuid5(NAMESPACE_URL, f"{self.source}\n{self.id}")
+
+    def digest(self) -> bytes:
+        """Digest of type and content, to tell a repeat from a changed report."""
+        return hashlib.blake2b(self.type.encode() + b"\n" + self.data, digest_size=16).digest()
+
+
+class Undecodable(Exception):
+    """The record is no message of its topic; `problems` say where and what to do."""
+
+    def __init__(self, problems: tuple[Problem, ...], type_name: str = "unknown", request_id: str | None = None) -> None:
+        super().__init__("; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in problems)[:2000])
+        self.problems = problems
+        self.type_name = type_name
+        self.request_id = request_id
+
+
+def _undecodable(code: str, message: str, remedy: str, field: str = "") -> Undecodable:
+    return Undecodable((Problem(code=code, field=field[:500], message=message[:4000], remedy=remedy[:500]),))
+
+
+def open_envelope(record: Record, topic: Topic) -> Envelope:
+    """The message's attributes; raises Undecodable."""
+    if record.value is None:
+        raise _undecodable("no_value", "the record has no value", "send the message as JSON in the record's value")
+    if len(record.value) > MAX_BYTES:
+        raise _undecodable("too_large", f"{len(record.value)} bytes", f"send at most {MAX_BYTES} bytes a message")
+    headers = {name.lower(): value for name, value in record.headers if value is not None}
+    if headers.get("content-type", b"").startswith(b"application/cloudevents+json"):
+        return _structured(record.value, topic)
+    try:
+        attributes = {name[3:]: value.decode() for name, value in headers.items() if name.startswith("ce_")}
+    except UnicodeDecodeError as error:
+        raise _undecodable("bad_header", f"a header is not UTF-8: {error}", "encode headers as UTF-8") from None
+    return _envelope(attributes, record.value, topic)
+
+
+def _structured(value: bytes, topic: Topic) -> Envelope:
+    try:
+        event = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise _undecodable("not_json", f"{error}", "send one CloudEvents JSON object") from None
+    if not isinstance(event, dict) or "data" not in event:
+        raise _undecodable("no_data", "no CloudEvents object with `data`", "put the message into `data`", "data")
+    data = json.dumps(event.pop("data"), separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _envelope({k: v for k, v in event.items() if isinstance(v, str)}, data, topic)
+
+
+def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope:
+    kind = attributes.get("type", "")
+    if not kind.startswith(PREFIX):
+        raise _undecodable("no_type", f"the type is {kind[:100]!r}", f"set header ce_type to {PREFIX}<Message>", "ce_type")
+    for name in ("source", "id"):
+        text = attributes.get(name, "")
+        if not text or len(text) > 500 or "\x00" in text or not text.isprintable():
+            raise _undecodable("no_" + name, f"ce_{name} is missing or unfit", f"set header ce_{name}", f"ce_{name}")
+    lane, seq = None, 0
+    if not topic.external:
+        lane, seq = _lane(attributes)
+    return Envelope(
+        type=kind[len(PREFIX) :][:64],
+        source=attributes["source"],
+        id=attributes["id"],
+        correlation=attributes.get("correlationid", attributes["id"])[:500].replace("\x00", ""),
+        trace=attributes.get("traceparent", "")[:55].replace("\x00", ""),
+        lane=lane,
+        seq=seq,
+        data=data,
+    )
+
+
+def _lane(attributes: dict[str, str]) -> tuple[LaneId, int]:
+    try:
+        service, _, incarnation = attributes["lane"].rpartition("/")
+        UUID(attributes["id"])
+        return LaneId(service, int(incarnation)), int(attributes["seq"])
+    except (KeyError, ValueError):
+        raise _undecodable("no_lane", "no ce_lane and ce_seq", "only the owning service writes this topic") from None
+
+
+def read_body(envelope: Envelope, topic: Topic) -> Body:
+    """The typed message; raises Undecodable naming every field that is wrong."""
+    kind = topic.type_named(envelope.type)
+    if kind is None:
+        known = ", ".join(PREFIX + t.__name__ for t in topic.types)
+        raise _undecodable("unknown_type", f"{envelope.type!r} is not a message of {topic.name}", f"one of: {known}", "ce_type")
+    try:
+        return kind.model_validate_json(envelope.data)
+    except ValidationError as error:
+        problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
+        raise Undecodable(problems, envelope.type, _request_id(envelope.data)) from None
+
+
+def _problem(entry: Any) -> Problem:
+    field = ".".join(str(part) for part in entry["loc"])
+    return Problem(code=str(entry["type"])[:64], field=_clean(field)[:500], message=_clean(entry["msg"])[:4000])
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
+
+
+def _request_id(data: bytes) -> str | None:
+    try:
+        found = json.loads(data).get("request_id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return found if isinstance(found, str) and 0 < len(found) <= 128 and found.isascii() and found.isprintable() else None
+
+
+def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
+    """The record of one numbered message."""
+    row = lane_row.row
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", (PREFIX + row.type).encode()),
+        ("ce_source", f"/nervure/{service}".encode()),
+        ("ce_id", str(row.id).encode()),
+        ("ce_time", _rfc3339(row.time)),
+        ("ce_partitionkey", row.key.encode()),
+        ("ce_correlationid", row.correlation.encode()),
+        ("ce_causationid", row.causation.encode()),
+        ("ce_traceparent", row.trace.encode()),
+        ("ce_lane", f"{service}/{lane_row.incarnation}".encode()),
+        ("ce_seq", str(lane_row.seq).encode()),
+        ("ce_subject", row.subject.encode()),
+        ("ce_subjectversion", str(row.subject_version).encode()),
+        ("content-type", b"application/json"),
+    ]
+    return Outgoing(row.key.encode(), row.value, tuple(headers))
+
+
+def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | None) -> Outgoing:
+    """The record of one state document; None deletes."""
+    type_name = PREFIX + type(body).__name__ if body is not None else ""
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", type_name.encode()),
+        ("ce_source", f"/nervure/{service}".encode()),
+        ("ce_id", f"{key}@{incarnation}.{version}".encode()),
+        ("ce_time", _rfc3339(now)),
+        ("ce_partitionkey", key.encode()),
+        ("ce_lane", f"{service}/{incarnation}".encode()),
+        ("ce_seq", str(version).encode()),
+        ("content-type", b"application/json"),
+    )
+    return Outgoing(key.encode(), body.model_dump_json().encode() if body is not None else None, headers)
+
+
+def state_version(record: Record) -> tuple[int, int]:
+    """(incarnation, version) of a state record; (0, 0) where it carries none."""
+    headers = dict(record.headers)
+    try:
+        incarnation = int((headers.get("ce_lane") or b"/0").rpartition(b"/")[2])
+        return incarnation, int(headers.get("ce_seq") or b"0")
+    except ValueError:
+        return 0, 0
+
+
+def external_record(topic: Topic, body: Body, *, source: str, id: str, now: datetime, correlation: str = "") -> Outgoing:
+    """What an adapter or `nervure send` appends to an external topic, in binary mode."""
+    key = topic.key_of(body)
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", (PREFIX + type(body).__name__).encode()),
+        ("ce_source", source.encode()),
+        ("ce_id", id.encode()),
+        ("ce_time", _rfc3339(now)),
+        ("ce_partitionkey", key.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if correlation:
+        headers.append(("ce_correlationid", correlation.encode()))
+    return Outgoing(key.encode(), body.model_dump_json(exclude_none=True).encode(), tuple(headers))
+
+
+def _rfc3339(instant: datetime) -> bytes:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()

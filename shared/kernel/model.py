@@ -1,0 +1,235 @@
+"""What a service is, to the kernel: inputs, the world a decision sees, what it may yield, and the wiring table.
+
+A service's `decide` is a generator. Whatever it yields takes effect in one commit with its input:
+
+    a domain event   a frozen dataclass with a `key`; folded into its row at once, so `world` shows it after the `yield`
+    a message        a model of a topic this service owns; published through a lane after the commit
+    Wake             sets, moves or cancels a timer of one row
+    Keep             puts this very input aside until its row is known, or the deadline
+
+Pure: no clock (`given.now`), no random (`given.id`), no I/O, no log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from uuid import UUID, uuid5
+
+from schemas.channel import Problem
+from schemas.topics import Body, Topic
+
+S = TypeVar("S")
+M_co = TypeVar("M_co", covariant=True)
+V = TypeVar("V", bound="View")
+
+
+class Key(NamedTuple):
+    """One row: its kind and its id."""
+
+    kind: str
+    id: str
+
+
+class Slice(NamedTuple):
+    """Rows of `kind` owned by the row `owner`, by rank, as many as `enough(owner's state)` says."""
+
+    owner: Key
+    kind: str
+    enough: Callable[[Any], int]
+    """Given the owner's state, or None where it doesn't exist: how many rows to read."""
+
+
+class Need(NamedTuple):
+    """What a message needs: rows to lock, and slices under locked rows (a slice's owner is always among `keys`)."""
+
+    keys: tuple[Key, ...]
+    slices: tuple[Slice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The body of an input that a timer made."""
+
+    key: Key
+    name: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The body of a request that could not be decoded, but whose Kafka key is an order's id: it is answered."""
+
+    order_id: str
+    type: str
+    """The message type it claimed, or `unknown`."""
+    request_id: str | None
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Generic[M_co]):
+    """One input of a decision."""
+
+    body: M_co
+    now: datetime
+    """Append time of the message; for a timer the later of its due time and the newest append time read."""
+    cause: UUID
+    """Identity of the input; the same on every redelivery."""
+    changed: bool = False
+    """A fact whose (source, id) was seen before with other content: book what is new and open an exception."""
+    overdue: bool = False
+    """A kept input whose deadline has come: this is its last chance."""
+    late: bool = False
+    """The bounded wait for older inputs ended before they were read: judge with an exception open."""
+
+    def id(self, role: str, index: int = 0) -> UUID:
+        """A business identity that a repeated decision finds again: uuid5(cause, role, index)."""
+        return uuid5(self.cause, f"{role}:{index}")
+
+
+class World(Protocol):
+    """What `keys` named, as this batch has changed it so far."""
+
+    def get(self, key: Key, absent: S) -> S:
+        """The row's state, or `absent`. Raises KeyError for a key that wasn't named."""
+        ...
+
+    def version(self, key: Key) -> int:
+        """How many events the row has folded; 0 where it doesn't exist."""
+        ...
+
+    def rows(self, of: Slice) -> Sequence[Any]:
+        """The slice's states, by rank."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Set the timer `name` of a row to `due`, replacing an earlier one; None cancels it.
+
+    A timer due `given.now` runs after this commit: so one row speaks to another. Timers of equal due run by rank, then key.
+    """
+
+    key: Key
+    name: str
+    due: datetime | None
+    rank: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The row isn't known yet: try this input again when the row changes, and a last time (`overdue`) at `until`.
+
+    An input that yields Keep yields nothing else.
+    """
+
+    key: Key
+    until: datetime
+
+
+class Event(Protocol):
+    """A domain event: what happened to one row, in the past tense. A frozen dataclass."""
+
+    @property
+    def key(self) -> Key: ...
+
+
+Found = Mapping[Key, Any]
+Yield = Event | Body | Wake | Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[S]):
+    """One kind of row: its state, its events, how it is stored.
+
+    Stored as a JSON document, or in typed columns (one for each field of the state) where `typed` is set and a migration
+    makes the table. A row with an owner can be read as part of a slice.
+    """
+
+    name: str
+    state: type[S]
+    """A frozen dataclass."""
+    initial: Callable[[str], S]
+    """The state of a row nothing has happened to yet, from its id."""
+    evolve: Callable[[S, Any], S | None]
+    """Folds one event; never raises, never judges. None ends the row: it is deleted."""
+    events: tuple[type, ...]
+    typed: bool = False
+    owner: Callable[[S], str | None] | None = None
+    """Id of the row this one belongs to (the slice's owner); None where it belongs to none now."""
+    rank: Callable[[S], str] | None = None
+    """Order within the owner: compared as bytes, lowest first."""
+
+
+class View(Protocol):
+    """A service's in-memory picture of its neighbours: fed from whole state topics, plus the service's own overlay."""
+
+    def apply(self, body: Body) -> None:
+        """A newer document of a state or reference topic."""
+        ...
+
+    def forget(self, topic: Topic, key: str) -> None:
+        """A document was deleted."""
+        ...
+
+    def fold(self, event: Event) -> None:
+        """One of the service's own events, as soon as it is folded (overlay)."""
+        ...
+
+    def commit(self) -> None:
+        """What was folded since the last commit or rollback is durable."""
+        ...
+
+    def rollback(self) -> None:
+        """What was folded since the last commit or rollback never happened."""
+        ...
+
+    def restore(self, key: Key, state: Any) -> None:
+        """At start: one stored row of a kind named in `Service.overlay`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class State(Generic[S]):
+    """A state topic published from the rows of one kind."""
+
+    topic: Topic
+    kind: str
+    render: Callable[[str, int, S], Body | None]
+    """(id, version, state) to the whole document; None where the row isn't published."""
+
+
+def _finds_nothing(_: Any) -> tuple[Key, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[V]):
+    """The wiring of one service, as a literal table."""
+
+    name: str
+    reads: Mapping[Topic, tuple[type[Body], ...]]
+    """Inputs. Types not listed are skipped. Request topics also deliver `Unreadable`."""
+    kinds: tuple[Kind[Any], ...]
+    keys: Callable[[Any, Found], Need]
+    """From a body (a message, Woken or Unreadable) and what `find` found."""
+    decide: Callable[[World, Input[Any], V], Iterator[Yield]]
+    view: Callable[[], V]
+    views: tuple[Topic, ...] = ()
+    """State and reference topics kept whole in memory. A reference topic may be an input too: the view has it first."""
+    find: Callable[[Any], tuple[Key, ...]] = _finds_nothing
+    """Rows to read without lock before `keys`: only immutable ones (parcel to order)."""
+    states: tuple[State[Any], ...] = ()
+    overlay: tuple[str, ...] = ()
+    """Kinds whose stored rows the view gets at start."""
+    migrations: tuple[str, ...] = field(default=())
+    """SQL texts run once, in order, after the kernel's own tables exist."""
+
+    def kind(self, name: str) -> Kind[Any]:
+        for kind in self.kinds:
+            if kind.name == name:
+                return kind
+        raise KeyError(f"{self.name} has no kind {name!r}")

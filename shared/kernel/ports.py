@@ -1,0 +1,434 @@
+"""What the kernel awaits: a log, a store, a clock. Each has a real side (Kafka, Postgres, time) and one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from shared.kernel.model import Key, Slice
+
+TIMERS = "~timers"
+"""Name under which timer shards are owned like input partitions."""
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+
+class LaneId(NamedTuple):
+    """One writer's gapless sequence into one partition: the topic and partition it is read from complete it."""
+
+    service: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_ms: int
+    """LogAppendTime, milliseconds since the epoch."""
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def at(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to append."""
+
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Row(NamedTuple):
+    """A stored row. `state` is None for a row that was only kept for (nothing has happened to it yet)."""
+
+    version: int
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    key: Key
+    base: int
+    """Version the row had when loaded; 0 where it didn't exist."""
+    version: int
+    state: Any
+    """None deletes the row, unless `empty`."""
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One folded event: enough to build every row again."""
+
+    key: Key
+    version: int
+    type: str
+    event: Any
+    """None marks a row created empty, for a kept message."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRow:
+    key: Key
+    name: str
+    due: datetime
+    rank: int
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMark:
+    source: str
+    id: str
+    digest: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetMove:
+    """Compare-and-set of one input partition's position."""
+
+    at: TopicPartition
+    epoch: int
+    loaded: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneMark:
+    """How far one lane was read."""
+
+    at: TopicPartition
+    lane: LaneId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    record: Record
+    reason: str
+    """Exception class or problem code."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInput:
+    """A record put aside: kept for its row, queued behind a quarantined row, spooled behind a gap, or to be replayed."""
+
+    id: int
+    purpose: str
+    record: Record
+    key: Key | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRow:
+    key: Key
+    until: datetime
+    record: Record
+    shard: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Rows that wait, and the input that waits with them (None where only marks are added)."""
+
+    keys: tuple[Key, ...]
+    record: Record | None
+    reason: str
+    detail: str
+    timer: TimerRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRow:
+    """A lane's record read behind a gap."""
+
+    at: TopicPartition
+    lane: LaneId
+    seq: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """An own state record as it stands in its topic."""
+
+    topic: str
+    id: str
+    version: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message to publish, before its lane has numbered it."""
+
+    topic: str
+    partition: int
+    key: str
+    type: str
+    id: UUID
+    time: datetime
+    correlation: str
+    causation: str
+    trace: str
+    subject: str
+    subject_version: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """One numbered message of a lane."""
+
+    seq: int
+    incarnation: int
+    row: OutboxRow
+
+
+@dataclass(slots=True)
+class Changes:
+    """Everything one batch writes, but its lanes."""
+
+    rows: list[RowChange] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
+    inbox: list[InboxMark] = field(default_factory=list)
+    timers_set: list[TimerRow] = field(default_factory=list)
+    timers_cancelled: list[tuple[Key, str]] = field(default_factory=list)
+    timers_fired: list[TimerRow] = field(default_factory=list)
+    offsets: list[OffsetMove] = field(default_factory=list)
+    marks: list[LaneMark] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    kept: list[KeepRow] = field(default_factory=list)
+    taken: list[StoredInput] = field(default_factory=list)
+    """Stored inputs that took effect (or became dead letters): removed, or marked replayed."""
+    quarantines: list[Quarantine] = field(default_factory=list)
+    spooled: list[SpoolRow] = field(default_factory=list)
+    read_back: list[ReadBack] = field(default_factory=list)
+
+
+class Attached(NamedTuple):
+    """What hangs on rows: kept messages wait for them, or they are quarantined."""
+
+    kept: frozenset[Key]
+    quarantined: frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ownership of one input partition: what the store says of it."""
+
+    epoch: int
+    offset: int
+    marks: Mapping[LaneId, int]
+
+
+class Collision(Exception):
+    """Somebody else changed what this batch had read: nothing was written; load again and decide again."""
+
+
+class NotOwner(Exception):
+    """The position moved under another owner's epoch: drop the batch, claim again if the partition is still assigned."""
+
+
+class CommitUnknown(Exception):
+    """The commit's answer was lost: whether it took effect is known only to the store; claim again and read on from there."""
+
+
+class Transient(Exception):
+    """The store could not do it now (connection, deadlock, serialization, time-out): repeat with backoff."""
+
+
+class Transaction(Protocol):
+    """READ COMMITTED; every statement sees what was committed when it began. All raise Transient, Collision or NotOwner."""
+
+    async def find(self, keys: Sequence[Key]) -> dict[Key, Row]: ...
+
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        """Locks the rows that exist, in one global order over all kinds; a missing row locks nothing."""
+        ...
+
+    async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
+        """Rows by owner and rank, as many as wanted of each; not locked: their owner is."""
+        ...
+
+    async def attached(self, keys: Sequence[Key]) -> Attached: ...
+
+    async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]: ...
+
+    async def known(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """Digests of the external (source, id) pairs seen before."""
+        ...
+
+    async def write(self, changes: Changes) -> None: ...
+
+    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
+        """Locks the destination lanes, in order, until the commit; numbers the rows and stores them. Last statement of all."""
+        ...
+
+
+class Store(Protocol):
+    """One service's durable state."""
+
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on leaving; rolls back on an exception. Raises CommitUnknown where the answer of the commit is lost."""
+        ...
+
+    async def incarnation(self) -> int: ...
+
+    async def declare(self, partitions: Sequence[TopicPartition]) -> None:
+        """Makes the position rows of partitions, at 0, where they are missing."""
+        ...
+
+    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+        """Takes ownership: raises the epoch, returns where to go on. One transaction."""
+        ...
+
+    async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:
+        """By (due, rank, key); read without locks."""
+        ...
+
+    async def next_timer(self, shards: Sequence[int]) -> datetime | None: ...
+
+    async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
+        """Stored inputs that may run now: kept past their deadline (all kept ones with `everything`), replays asked for,
+        the queues of quarantines that were lifted, and spooled records whose gap has closed."""
+        ...
+
+    async def outbox(self, at: TopicPartition, after: int, limit: int) -> list[LaneRow]: ...
+
+    async def lane_heads(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int, int]]:
+        """For each destination: (incarnation, last numbered seq, last seq known to be in the topic)."""
+        ...
+
+    async def sent(self, tails: Mapping[TopicPartition, int]) -> None: ...
+
+    async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]: ...
+
+    async def dead_letters_sent(self, ids: Sequence[int]) -> None: ...
+
+    async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
+        """Moves the marks forward by offset; returns the ids whose topic record is older than the row."""
+        ...
+
+    async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
+        """Rows whose version isn't the one their topic shows, by id."""
+        ...
+
+    async def rows(self, kind: str, ids: Sequence[str]) -> dict[str, Row]: ...
+
+    def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]: ...
+
+    async def prune(self, older_than: datetime) -> int:
+        """Removes sent outbox rows and inbox marks past their keeping; a bounded number at a time."""
+        ...
+
+    async def depth(self) -> Mapping[str, int]:
+        """Counts for the health page: outbox, dead_letters, quarantined, spooled, kept, timers."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Assignment(NamedTuple):
+    generation: int
+    partitions: frozenset[TopicPartition]
+
+
+class Reader(Protocol):
+    """The group consumer of one replica. Kafka assigns partitions; positions come from the store."""
+
+    async def start(self) -> None: ...
+
+    def assignment(self) -> Assignment: ...
+
+    def seek(self, at: TopicPartition, offset: int) -> None:
+        """Read on from here; a partition is silent from its assignment until its first seek."""
+        ...
+
+    def pause(self, at: Sequence[TopicPartition]) -> None: ...
+
+    def resume(self, at: Sequence[TopicPartition]) -> None: ...
+
+    async def fetch(self, wait_s: float) -> list[Record]:
+        """What has arrived, in offset order within a partition; empty after `wait_s`. Raises Transient when records may have been
+        lost on the way: seek every partition again."""
+        ...
+
+    def end(self, at: TopicPartition) -> int | None:
+        """End of the partition as of its latest fetch."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class ProduceFailed(Exception):
+    """No acknowledgement in time: the batch may be in the log or not. The producer was thrown away."""
+
+
+class Writer(Protocol):
+    """Appends; one batch for each destination at a time."""
+
+    async def start(self) -> None: ...
+
+    async def send(self, batches: Mapping[TopicPartition, Sequence[Outgoing]]) -> dict[TopicPartition, int]:
+        """Appends each batch; returns how many of its records were appended and acknowledged (a batch larger than the
+        broker takes is cut). Raises ProduceFailed, after which nothing of this producer can arrive later."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class Topics(Protocol):
+    """Reading outside the group: views, tails, whole topics."""
+
+    async def partitions(self, topic: str) -> int: ...
+
+    async def ends(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    async def tail(self, at: TopicPartition, records: int) -> list[Record]:
+        """The newest records of a partition, at most `records`, oldest first."""
+        ...
+
+    def follow(self, at: Sequence[TopicPartition]) -> Follower: ...
+
+
+class Follower(Protocol):
+    """Reads whole partitions from their beginning and goes on."""
+
+    async def start(self) -> None: ...
+
+    async def fetch(self, wait_s: float) -> list[Record]: ...
+
+    def position(self, at: TopicPartition) -> int: ...
+
+    async def stop(self) -> None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+Spawn = Callable[[str, Coroutine[Any, Any, None]], None]

@@ -1,0 +1,186 @@
+-- name: claim
+-- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail.
+WITH locked AS (
+    SELECT p.topic, p.partition FROM kernel.position p
+    JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON p.topic = u.topic AND p.partition = u.partition
+    ORDER BY p.topic, p.partition FOR UPDATE OF p
+)
+UPDATE kernel.position p SET epoch = p.epoch + 1 FROM locked
+WHERE p.topic = locked.topic AND p.partition = locked.partition
+RETURNING p.topic, p.partition, p.epoch, p.next;
+
+-- name: marks
+-- How far the lanes of these partitions were read.
+SELECT l.topic, l.partition, l.service, l.incarnation, l.seq FROM kernel.lane_in l
+JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON l.topic = u.topic AND l.partition = u.partition;
+
+-- name: declare
+-- Position rows for partitions never read.
+INSERT INTO kernel.position (topic, partition) SELECT * FROM unnest($1::text[], $2::int[]) ON CONFLICT DO NOTHING;
+
+-- name: declare_lanes
+-- Lane rows for the partitions of the topics this service writes.
+INSERT INTO kernel.lane_out (topic, partition, incarnation)
+SELECT u.topic, u.partition, i.incarnation FROM unnest($1::text[], $2::int[]) AS u(topic, partition), kernel.incarnation i
+ON CONFLICT DO NOTHING;
+
+-- name: declare_sent
+INSERT INTO kernel.lane_sent (topic, partition) SELECT * FROM unnest($1::text[], $2::int[]) ON CONFLICT DO NOTHING;
+
+-- name: move_offsets
+-- Compare-and-set of positions: another owner's epoch or another offset moves nothing.
+UPDATE kernel.position p SET next = u.next
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(topic, partition, epoch, loaded, next)
+WHERE p.topic = u.topic AND p.partition = u.partition AND p.epoch = u.epoch AND p.next = u.loaded;
+
+-- name: mark_lanes
+INSERT INTO kernel.lane_in AS l (topic, partition, service, incarnation, seq)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::bigint[])
+ON CONFLICT (topic, partition, service, incarnation) DO UPDATE SET seq = excluded.seq WHERE l.seq < excluded.seq;
+
+-- name: known
+-- External ids seen before, with their digests.
+SELECT i.source, i.id, i.digest FROM kernel.inbox i
+JOIN unnest($1::text[], $2::text[]) AS u(source, id) ON i.source = u.source AND i.id = u.id;
+
+-- name: mark_inbox
+INSERT INTO kernel.inbox AS i (source, id, digest, at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) ORDER BY 1, 2
+ON CONFLICT (source, id) DO UPDATE SET digest = excluded.digest, at = excluded.at WHERE i.digest <> excluded.digest;
+
+-- name: attached
+-- Which of these rows have kept messages, and which are quarantined.
+SELECT 'k' AS what, u.kind, u.id FROM unnest($1::text[], $2::text[]) AS u(kind, id)
+WHERE EXISTS (SELECT 1 FROM kernel.kept k WHERE k.kind = u.kind AND k.id = u.id)
+UNION ALL
+SELECT 'q', u.kind, u.id FROM unnest($1::text[], $2::text[]) AS u(kind, id)
+WHERE EXISTS (SELECT 1 FROM kernel.quarantine q WHERE q.kind = u.kind AND q.id = u.id);
+
+-- name: kept_for
+SELECT k.* FROM kernel.kept k
+JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON k.kind = u.kind AND k.id = u.id ORDER BY k.number;
+
+-- name: set_timers
+INSERT INTO kernel.timer (kind, id, name, due, rank, shard)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
+ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank;
+
+-- name: cancel_timers
+DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[]) AS u(kind, id, name)
+WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name;
+
+-- name: fire_timers
+-- Deleted by (key, due): a timer that was moved or cancelled meanwhile has no effect.
+DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u(kind, id, name, due)
+WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name AND t.due = u.due;
+
+-- name: timers_due
+SELECT kind, id, name, due, rank, shard FROM kernel.timer
+WHERE shard = ANY($1::int[]) AND due <= $2 ORDER BY due, rank, kind, id, name LIMIT $3;
+
+-- name: next_timer
+SELECT due FROM kernel.timer WHERE shard = ANY($1::int[]) ORDER BY due LIMIT 1;
+
+-- name: keep
+INSERT INTO kernel.kept (kind, id, until, shard, topic, partition, off, appended_ms, key, value, headers)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (topic, partition, off) DO NOTHING;
+
+-- name: park
+INSERT INTO kernel.parked (status, topic, partition, off, appended_ms, key, value, headers, reason, detail, waits_for)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (topic, partition, off) DO UPDATE
+SET status = excluded.status, reason = excluded.reason, detail = excluded.detail, waits_for = excluded.waits_for;
+
+-- name: quarantine
+INSERT INTO kernel.quarantine (kind, id, reason) SELECT k, i, $3 FROM unnest($1::text[], $2::text[]) AS u(k, i) ON CONFLICT DO NOTHING;
+
+-- name: lift
+-- Lift the marks that nothing waits behind any more.
+DELETE FROM kernel.quarantine q WHERE NOT EXISTS (
+    SELECT 1 FROM kernel.parked p
+    WHERE p.status IN ('quarantined', 'replay') AND (q.kind || ' ' || q.id) = ANY(p.waits_for)
+);
+
+-- name: forget_kept
+DELETE FROM kernel.kept WHERE number = ANY($1::bigint[]);
+
+-- name: replayed
+UPDATE kernel.parked SET status = 'replayed' WHERE number = ANY($1::bigint[]) AND status = 'replay';
+
+-- name: unspool
+DELETE FROM kernel.spool WHERE topic = $1 AND partition = $2 AND off = $3;
+
+-- name: spool
+INSERT INTO kernel.spool (topic, partition, service, incarnation, seq, off, appended_ms, key, value, headers)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
+
+-- name: kept_due
+SELECT * FROM kernel.kept WHERE shard = ANY($1::int[]) AND (until <= $2 OR $4) ORDER BY number LIMIT $3;
+
+-- name: replays
+SELECT * FROM kernel.parked WHERE status = 'replay' ORDER BY number LIMIT $1;
+
+-- name: spool_ready
+-- Spooled records that follow their lane's mark, and those the mark has passed.
+SELECT s.* FROM kernel.spool s
+LEFT JOIN kernel.lane_in l USING (topic, partition, service, incarnation)
+WHERE s.seq <= coalesce(l.seq, 0) + 1 ORDER BY s.topic, s.partition, s.service, s.incarnation, s.seq LIMIT $1;
+
+-- name: lock_lanes
+-- Destination lanes, in one order, last of all locks.
+SELECT l.topic, l.partition, l.incarnation, l.seq FROM kernel.lane_out l
+JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON l.topic = u.topic AND l.partition = u.partition
+ORDER BY l.topic, l.partition FOR UPDATE OF l;
+
+-- name: move_lanes
+UPDATE kernel.lane_out l SET seq = u.seq FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, seq)
+WHERE l.topic = u.topic AND l.partition = u.partition;
+
+-- name: outbox
+SELECT * FROM kernel.outbox WHERE topic = $1 AND partition = $2 AND seq > $3 ORDER BY seq LIMIT $4;
+
+-- name: lane_heads
+SELECT l.topic, l.partition, l.incarnation, l.seq, coalesce(s.seq, 0) AS sent FROM kernel.lane_out l
+JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON l.topic = u.topic AND l.partition = u.partition
+LEFT JOIN kernel.lane_sent s ON s.topic = l.topic AND s.partition = l.partition;
+
+-- name: sent
+UPDATE kernel.lane_sent s SET seq = u.seq FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, seq)
+WHERE s.topic = u.topic AND s.partition = u.partition AND s.seq < u.seq;
+
+-- name: unsent_dead_letters
+SELECT * FROM kernel.parked WHERE NOT sent ORDER BY number LIMIT $1;
+
+-- name: dead_letters_sent
+UPDATE kernel.parked SET sent = true WHERE number = ANY($1::bigint[]);
+
+-- name: read_back
+-- Marks move forward by offset only; returned: ids whose newest record is older than the one before it.
+WITH u AS (SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS u(topic, id, version, off)),
+before AS (SELECT p.topic, p.id, p.version FROM kernel.published p JOIN u ON p.topic = u.topic AND p.id = u.id),
+moved AS (
+    INSERT INTO kernel.published AS p (topic, id, version, off) SELECT topic, id, version, off FROM u ORDER BY topic, id
+    ON CONFLICT (topic, id) DO UPDATE SET version = excluded.version, off = excluded.off WHERE p.off < excluded.off
+    RETURNING p.topic, p.id, p.version
+)
+SELECT moved.id FROM moved JOIN before ON moved.topic = before.topic AND moved.id = before.id WHERE moved.version < before.version;
+
+-- name: prune_outbox
+-- Sent rows past their keeping, a bounded number at a time.
+DELETE FROM kernel.outbox WHERE ctid = ANY(ARRAY(
+    SELECT o.ctid FROM kernel.outbox o JOIN kernel.lane_sent s ON o.topic = s.topic AND o.partition = s.partition
+    WHERE o.seq <= s.seq AND o.at < $1 LIMIT 5000
+));
+
+-- name: prune_inbox
+DELETE FROM kernel.inbox WHERE at < $1;
+
+-- name: depth
+SELECT
+    (SELECT coalesce(sum(l.seq - s.seq), 0) FROM kernel.lane_out l JOIN kernel.lane_sent s USING (topic, partition))::bigint AS outbox,
+    (SELECT count(*) FROM kernel.parked WHERE status = 'dead') AS dead_letters,
+    (SELECT count(*) FROM kernel.quarantine) AS quarantined,
+    (SELECT count(DISTINCT (topic, partition, service, incarnation)) FROM kernel.spool) AS spooled,
+    (SELECT count(*) FROM kernel.kept) AS kept,
+    (SELECT count(*) FROM kernel.timer) AS timers;

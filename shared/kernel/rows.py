@@ -1,0 +1,146 @@
+"""How the rows of a kind are stored: as a JSON document, or in typed columns. Makes the SQL and the values of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.kernel.model import Kind
+from shared.kernel.ports import RowChange
+
+MAX_DOCUMENT_BYTES = 512_000
+_PLAIN: dict[Any, str] = {int: "bigint", str: "text", bool: "boolean", datetime: "timestamptz", date: "date"}
+
+
+class DocumentTooLarge(Exception):
+    """A row's document would exceed 512 kB. Remedy: the order has too many lines or facts; split it at the channel."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a typed row."""
+
+    name: str
+    sql_type: str
+    adapter: TypeAdapter[Any] | None
+    """Set where the field is stored as JSON."""
+
+    def dump(self, value: Any) -> Any:
+        return self.adapter.dump_json(value).decode() if self.adapter is not None else value
+
+    def parse(self, value: Any) -> Any:
+        return self.adapter.validate_json(value) if self.adapter is not None and value is not None else value
+
+
+class RowCodec:
+    """Everything the store needs to know about one kind."""
+
+    def __init__(self, kind: Kind[Any]) -> None:
+        self.kind = kind
+        self.table = f'state."{kind.name}"'
+        self._state: TypeAdapter[Any] = TypeAdapter(kind.state)
+        self._events: dict[str, TypeAdapter[Any]] = {event.__name__: TypeAdapter(event) for event in kind.events}
+        self.columns = _columns(kind.state) if kind.typed else ()
+        self.names = [column.name for column in self.columns] if kind.typed else ["doc"]
+        types_ = [column.sql_type for column in self.columns] if kind.typed else ["jsonb"]
+        self.select = ", ".join(f'"{name}"' for name in self.names)
+        self.select_r = ", ".join(f'r."{name}"' for name in self.names)
+        self._build(types_)
+
+    def _build(self, sql_types: Sequence[str]) -> None:
+        arrays = ["$1::text[]", "$2::bigint[]", "$3::bigint[]", "$4::text[]", "$5::text[]"]
+        casts, names = [], []
+        for index, (name, sql_type) in enumerate(zip(self.names, sql_types, strict=True), start=6):
+            arrays.append(f"${index}::{'text' if sql_type == 'jsonb' else sql_type}[]")
+            names.append(f'"{name}"')
+            casts.append(f'u."{name}"::jsonb' if sql_type == "jsonb" else f'u."{name}"')
+        source = f"unnest({', '.join(arrays)}) AS u(id, base, version, owner, rank, {', '.join(names)})"
+        self.insert_sql = (
+            f"INSERT INTO {self.table} (id, version, owner, rank, {', '.join(names)}) "
+            f"SELECT u.id, u.version, u.owner, u.rank, {', '.join(casts)} FROM {source} ORDER BY u.id ON CONFLICT (id) DO NOTHING"
+        )
+        sets = ", ".join(f"{name} = {cast}" for name, cast in zip(names, casts, strict=True))
+        self.update_sql = (
+            f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank, {sets} FROM {source} "
+            f"WHERE t.id = u.id AND t.version = u.base"
+        )
+        self.delete_sql = (
+            f"DELETE FROM {self.table} t USING unnest($1::text[], $2::bigint[]) AS u(id, base) WHERE t.id = u.id AND t.version = u.base"
+        )
+        self.load_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
+        self.find_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[])"
+        self.slice_sql = (
+            f"SELECT o.owner AS of, r.id, r.version, {self.select_r} FROM unnest($1::text[], $2::int[]) AS o(owner, n), "
+            f"LATERAL (SELECT * FROM {self.table} s WHERE s.owner = o.owner ORDER BY s.rank, s.id LIMIT o.n) r"
+        )
+        self.scan_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id > $1 ORDER BY id LIMIT $2"
+        self.dirty_sql = (
+            f"SELECT t.id, t.version, {', '.join('t.' + chr(34) + n + chr(34) for n in self.names)} FROM {self.table} t "
+            f"LEFT JOIN kernel.published p ON p.topic = $1 AND p.id = t.id "
+            f"WHERE t.id > $2 AND p.version IS DISTINCT FROM t.version ORDER BY t.id LIMIT $3"
+        )
+
+    def table_sql(self) -> str:
+        """The table of a document kind; typed kinds bring their own by migration."""
+        if self.kind.typed:
+            return ""
+        owned = self.kind.owner is not None
+        index = f'CREATE INDEX IF NOT EXISTS "{self.kind.name}_owner" ON {self.table} (owner, rank, id) WHERE owner IS NOT NULL;'
+        return (
+            f"CREATE TABLE IF NOT EXISTS {self.table} (id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), "
+            f'doc jsonb, owner text, rank text COLLATE "C") WITH (fillfactor = 80);\n' + (index if owned else "")
+        )
+
+    def values(self, changes: Sequence[RowChange]) -> list[list[Any]]:
+        """Arguments of insert_sql and update_sql."""
+        owner, rank = self.kind.owner, self.kind.rank
+        head: list[list[Any]] = [
+            [change.key.id for change in changes],
+            [change.base for change in changes],
+            [change.version for change in changes],
+            [owner(c.state) if owner is not None and c.state is not None else None for c in changes],
+            [rank(c.state) if rank is not None and c.state is not None else None for c in changes],
+        ]
+        if not self.kind.typed:
+            return [*head, [None if change.empty else self.dump(change.state) for change in changes]]
+        return [*head, *([c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns)]
+
+    def dump(self, state: Any) -> str:
+        text = self._state.dump_json(state)
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise DocumentTooLarge(f"{self.kind.name}: {len(text)} bytes, at most {MAX_DOCUMENT_BYTES}")
+        return text.decode()
+
+    def parse(self, record: Any) -> Any:
+        """The state of a selected row; None where the row is empty."""
+        if not self.kind.typed:
+            doc = record["doc"]
+            return None if doc is None else self._state.validate_json(doc)
+        return self.kind.state(**{column.name: column.parse(record[column.name]) for column in self.columns})
+
+    def dump_event(self, event: Any) -> str:
+        return self._events[type(event).__name__].dump_json(event).decode()
+
+    def parse_event(self, name: str, doc: str) -> Any:
+        return self._events[name].validate_json(doc)
+
+
+def _columns(state: type) -> tuple[Column, ...]:
+    hints = typing.get_type_hints(state)
+    return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(state))
+
+
+def _column(name: str, hint: Any) -> Column:
+    bare = hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        bare = options[0] if len(options) == 1 else hint
+    if bare in _PLAIN:
+        return Column(name, _PLAIN[bare], None)
+    return Column(name, "jsonb", TypeAdapter(hint))

@@ -1,0 +1,181 @@
+"""Given, when, then for one service's decisions, without any infrastructure.
+
+`given` folds domain events or decides earlier messages, `when` decides one input, `then` compares what was published, whole values. External
+messages are sent a second time under another transport id: nothing but answers marked `repeated` may come of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from schemas.topics import TOPIC_OF, Body
+from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Wake, Woken
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+@dataclass
+class SpecWorld:
+    """Rows in a dict; refuses keys the message didn't name."""
+
+    service: Service[Any]
+    states: dict[Key, Any] = field(default_factory=dict)
+    versions: dict[Key, int] = field(default_factory=dict)
+    need: Need = Need(())
+
+    def get(self, key: Key, absent: Any) -> Any:
+        if key not in self.need.keys:
+            raise KeyError(f"{key} was not named by keys(); named: {self.need.keys}")
+        return self.states.get(key, absent)
+
+    def version(self, key: Key) -> int:
+        return self.versions.get(key, 0)
+
+    def rows(self, of: Slice) -> Sequence[Any]:
+        assert of in self.need.slices, f"{of} was not named by keys()"
+        kind = self.service.kind(of.kind)
+        assert kind.owner is not None and kind.rank is not None
+        owned = [s for k, s in self.states.items() if k.kind == of.kind and kind.owner(s) == of.owner.id]
+        owned.sort(key=kind.rank)
+        return owned[: of.enough(self.states.get(of.owner))]
+
+    def fold(self, event: Any) -> None:
+        kind = self.service.kind(event.key.kind)
+        assert type(event) in kind.events, f"{type(event).__name__} is not listed among the events of {kind.name}"
+        after = kind.evolve(self.states.get(event.key, kind.initial(event.key.id)), event)
+        self.versions[event.key] = self.versions.get(event.key, 0) + 1
+        if after is None:
+            self.states.pop(event.key, None)
+        else:
+            self.states[event.key] = after
+
+
+class Spec:
+    """One service under test. Timers set for now run at once, as the kernel would run them; later ones wait for `advance`."""
+
+    def __init__(self, service: Service[Any]) -> None:
+        self.service = service
+        self.view = service.view()
+        self.world = SpecWorld(service)
+        self.now = START
+        self.published: list[Body] = []
+        self.timers: dict[tuple[Key, str], Wake] = {}
+        self.kept: list[tuple[Keep, Any]] = []
+        self._count = 0
+        self._last: Any = None
+
+    def documents(self, *bodies: Body) -> Spec:
+        """Reference or state documents the view has read."""
+        for body in bodies:
+            self.view.apply(body)
+        return self
+
+    def given(self, *facts: Any) -> Spec:
+        """Domain events are folded; messages are decided, and what they publish is set aside."""
+        for fact in facts:
+            if hasattr(fact, "key") and not isinstance(fact, Woken) and type(fact) not in TOPIC_OF:
+                self.world.fold(fact)
+                self.view.fold(fact)
+            else:
+                self._run(fact)
+        self.view.commit()
+        self.published.clear()
+        return self
+
+    def when(self, body: Any, **flags: bool) -> Spec:
+        self.published.clear()
+        self._last = body
+        self._run(body, **flags)
+        return self
+
+    def advance(self, by: timedelta) -> Spec:
+        """Move the time on, running the timers that come due, in order."""
+        self.published.clear()
+        self._last = None
+        end = self.now + by
+        self._run_timers(end)
+        self.now = end
+        return self
+
+    def then(self, *expected: Body) -> None:
+        """Exactly these messages were published; the same input again changes nothing."""
+        assert self.published == list(expected), f"\npublished: {self.published}\nexpected:  {list(expected)}"
+        self.then_repeat_is_silent()
+
+    def then_repeat_is_silent(self) -> None:
+        if self._last is None or type(self._last) not in TOPIC_OF or not TOPIC_OF[type(self._last)].external:
+            return
+        before, versions = dict(self.world.states), dict(self.world.versions)
+        self.published.clear()
+        self._run(self._last)
+        fresh = [body for body in self.published if not getattr(body, "repeated", False)]
+        assert fresh == [], f"the same input again published {fresh}"
+        assert self.world.states == before and self.world.versions == versions, "the same input again changed a row"
+
+    def of(self, kind: type) -> list[Any]:
+        """The published messages of one type."""
+        return [body for body in self.published if isinstance(body, kind)]
+
+    def state(self, kind: str, id: str) -> Any:
+        return self.world.states.get(Key(kind, id))
+
+    def _run(self, body: Any, **flags: bool) -> None:
+        self._decide(body, **flags)
+        self._run_timers(self.now)
+
+    def _run_timers(self, until: datetime) -> None:
+        for _ in range(100_000):
+            due = sorted(
+                (w for w in self.timers.values() if w.due is not None and w.due <= until),
+                key=lambda w: (w.due, w.rank, w.key),
+            )
+            if not due:
+                return
+            wake = due[0]
+            assert wake.due is not None
+            del self.timers[wake.key, wake.name]
+            self.now = max(self.now, wake.due)
+            self._decide(Woken(wake.key, wake.name, wake.due))
+        raise AssertionError("timers keep waking each other")
+
+    def _decide(self, body: Any, **flags: bool) -> None:
+        self._count += 1
+        given = Input(body=body, now=self.now, cause=uuid5(NAMESPACE, str(self._count)), **flags)
+        found = {k: self.world.states[k] for k in self.service.find(body) if k in self.world.states}
+        self.world.need = self.service.keys(body, found)
+        changed: set[Key] = set()
+        for out in self._outputs(given):
+            match out:
+                case Wake():
+                    self._set_timer(out)
+                case Keep():
+                    self.kept.append((out, body))
+                case _ if type(out) in TOPIC_OF:
+                    self.published.append(out)
+                case _:
+                    assert out.key in self.world.need.keys or self._is_slice_row(out.key), f"{out.key} is not locked"
+                    self.world.fold(out)
+                    self.view.fold(out)
+                    changed.add(out.key)
+        self.view.commit()
+        again = [(keep, body) for keep, body in self.kept if keep.key in changed]
+        self.kept = [entry for entry in self.kept if entry not in again]
+        for _, kept in again:
+            self._decide(kept)
+
+    def _is_slice_row(self, key: Key) -> bool:
+        return any(key.kind == of.kind for of in self.world.need.slices)
+
+    def _outputs(self, given: Input[Any]) -> Iterator[Any]:
+        yield from self.service.decide(self.world, given, self.view)
+
+    def _set_timer(self, wake: Wake) -> None:
+        if wake.due is None:
+            self.timers.pop((wake.key, wake.name), None)
+        else:
+            self.timers[wake.key, wake.name] = replace(wake)
