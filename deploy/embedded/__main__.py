@@ -54,9 +54,7 @@ def stop(settings: Settings) -> int:
 def status(settings: Settings) -> int:
     """Print what runs, as JSON."""
     found = embedded(settings).status()
-    servers = [
-        {"server": each.server, "pid": each.pid, "port": each.port, "log": str(each.log)} for each in found.servers
-    ]
+    servers = [{"server": each.server, "pid": each.pid, "port": each.port, "log": str(each.log)} for each in found.servers]
     print(json.dumps({"home": str(found.home), "servers": servers, "starter": found.starter}, indent=2))
     return 0 if found.up else NOT_UP
 
@@ -93,9 +91,7 @@ COMMANDS: dict[str, Callable[[Settings], int]] = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded", description="Kafka and Postgres on one laptop.")
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument(
-        "--home", type=Path, help="folder of the servers and their data (default: NERVURE_HOME, .nervure)"
-    )
+    parser.add_argument("--home", type=Path, help="folder of the servers and their data (default: NERVURE_HOME, .nervure)")
     return parser
 
 

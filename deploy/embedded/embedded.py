@@ -17,7 +17,7 @@ from deploy.embedded.errors import NotRunning, ServerFailed, StateUnreadable
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.ports import free_port, is_free
 from deploy.embedded.postgres import Postgres
-from deploy.embedded.process import Identity, find_marked, own_identity, stop
+from deploy.embedded.process import Identity, find_marked, life_lock, own_identity, stop
 from deploy.embedded.server import await_ready
 from deploy.embedded.state import STATE_FILE, ServerState, State, load, locked, save
 
@@ -40,7 +40,7 @@ class Server(Protocol):
     def mark(self, state: State) -> str: ...
     def address(self, state: State) -> str: ...
     def prepare(self, state: State) -> None: ...
-    def spawn(self, state: State) -> Identity: ...
+    def spawn(self, state: State, lock: int) -> Identity: ...
     def answers(self, state: State) -> bool: ...
     def erase(self, state: State) -> None: ...
 
@@ -57,11 +57,14 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The servers of a home; `starter` is the id of the living process that will stop them, None if they stay."""
+    """The servers of a home; `starter` is the id of the living process that will stop them, None if there is none.
+
+    `abandoned` tells whether the process that should have stopped them ended before it did."""
 
     home: Path
     servers: tuple[ServerStatus, ...]
     starter: int | None
+    abandoned: bool
 
     @property
     def up(self) -> bool:
@@ -104,6 +107,7 @@ class Embedded:
         if self.home.exists():
             with locked(self.home):
                 self._stop_all()
+                self._disown()
 
     def leave(self) -> None:
         """End the servers if that is on us: not if they were there before we came, or shall stay."""
@@ -132,7 +136,7 @@ class Embedded:
         running = self._running(state)
         servers = tuple(_status(each, state.of(each.name), running.get(each.name)) for each in self._servers)
         starter = state.starter.pid if running and state.starter and state.starter.alive else None
-        return Status(self.home, servers, starter)
+        return Status(self.home, servers, starter, abandoned=bool(state.starter and not state.starter.alive))
 
     def _claim(self, stays: bool) -> frozenset[str]:
         """Settle who stops the servers; returns the names of those that run already."""
@@ -171,11 +175,12 @@ class Embedded:
         await_ready(server.title, process, server.log, lambda: server.answers(state))
 
     def _spawn(self, server: Server, taken: set[int]) -> Identity:
-        known = self._state().of(server.name).ports
-        with self._writing:
-            ports = {name: free_port(known.get(name), taken) for name in server.ports}
-        self._remember(server, ports=ports, process=None)
-        return server.spawn(self._state())
+        with life_lock(self.home / f"{server.name}.lock", server.title) as lock:
+            known = self._state().of(server.name).ports
+            with self._writing:
+                ports = {name: free_port(known.get(name), taken) for name in server.ports}
+            self._remember(server, ports=ports, process=None)
+            return server.spawn(self._state(), lock)
 
     def _stop_all(self, spared: frozenset[str] = frozenset()) -> None:
         state = load(self.home) or State()
@@ -199,6 +204,10 @@ class Embedded:
             _stop(server, state)
             server.erase(state)
         return state
+
+    def _disown(self) -> None:
+        if state := load(self.home):
+            save(self.home, state.model_copy(update={"starter": None}))
 
     def _state(self) -> State:
         """The state of a home that was claimed and therefore has one."""

@@ -6,25 +6,22 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 from functools import cached_property
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.embedded.errors import ServerFailed
 from deploy.embedded.jars import kafka_jars
 from deploy.embedded.java import find_java
 from deploy.embedded.ports import LOOPBACK, listens
-from deploy.embedded.process import Identity, life_lock, spawn
-from deploy.embedded.server import tail
+from deploy.embedded.process import Identity, spawn
+from deploy.embedded.server import run_to_end
 from deploy.embedded.state import State
 
 SETTINGS = Path(__file__).with_name("server.properties")
 LOGGING = Path(__file__).with_name("log4j2.properties")
 HEAP_MB = 512
-FORMAT_WAIT_S = 120
 METADATA_WAIT_MS = 5_000
 
 
@@ -56,17 +53,14 @@ class Kafka:
         if not self.data.exists():
             self._format(state.cluster_id)
 
-    def spawn(self, state: State) -> Identity:
-        """Start the broker on the ports of the state. Raises RemainsRun."""
+    def spawn(self, state: State, lock: int) -> Identity:
+        """Start the broker on the ports of the state; `lock` tells that it lives."""
         self._clear_temporary()
         ports = state.of(self.name).ports
         properties = self._write_properties("server.properties", self.data, ports["broker"], ports["controller"])
         heap = (f"-Xmx{HEAP_MB}m", "-XX:+ExitOnOutOfMemoryError", self.mark(state))
         command = [*self._machine, *heap, "kafka.Kafka", str(properties)]
-        with life_lock(self.folder / "lock", self.title) as lock:
-            return spawn(
-                command, mark=self.mark(state), lock=lock, log=self.log, cwd=self.folder, environ=self._environ
-            )
+        return spawn(command, mark=self.mark(state), lock=lock, log=self.log, cwd=self.folder, environ=self._environ)
 
     def answers(self, state: State) -> bool:
         """Whether a metadata request is answered, by this home's cluster."""
@@ -84,18 +78,8 @@ class Kafka:
         shutil.rmtree(draft, ignore_errors=True)
         properties = self._write_properties("format.properties", draft, 9092, 9093)
         tool = [*self._machine, "kafka.tools.StorageTool", "format", "--standalone"]
-        with self.log.open("ab") as output:
-            done = subprocess.run(
-                [*tool, f"--cluster-id={cluster_id}", f"--config={properties}"],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=FORMAT_WAIT_S,
-                check=False,
-            )
-        if done.returncode != 0:
-            raise ServerFailed(server="Kafka's format", code=done.returncode, log=self.log, tail=tail(self.log))
+        command = [*tool, f"--cluster-id={cluster_id}", f"--config={properties}"]
+        run_to_end("Kafka's format", command, log=self.log, cwd=self.folder, environ=self._environ)
         draft.rename(self.data)
 
     def _write_properties(self, name: str, data: Path, broker: int, controller: int) -> Path:

@@ -7,24 +7,32 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
 
 from deploy.embedded import account
-from deploy.embedded.errors import NoAccount, PostgresMissing, ServerFailed
+from deploy.embedded.errors import NoAccount, PostgresMissing
 from deploy.embedded.ports import LOOPBACK, listens
-from deploy.embedded.process import Identity, User, life_lock, spawn
-from deploy.embedded.server import tail
+from deploy.embedded.process import Identity, User, spawn
+from deploy.embedded.server import run_to_end
 from deploy.embedded.state import State
 
 MAJOR = 18
 USER = "nervure"
 SETTINGS = Path(__file__).with_name("postgresql.conf")
 ACCESS = f"host all all {LOOPBACK}/32 scram-sha-256\n"
-MAKE_WAIT_S = 120
+# One language for all databases, wherever they are made; text is ordered by code point.
+MAKE = (
+    f"--username={USER}",
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-instructions",
+)
 CONNECT_WAIT_S = 5.0
 
 
@@ -59,19 +67,16 @@ class Postgres:
         if not self.data(state).exists():
             self._make(self.data(state), state.password)
 
-    def spawn(self, state: State) -> Identity:
-        """Start the server on the port of the state. Raises RemainsRun."""
+    def spawn(self, state: State, lock: int) -> Identity:
+        """Start the server on the port of the state; `lock` tells that it lives."""
         data, user = self.data(state), account.server_user()
         address = f"listen_addresses = '{LOOPBACK}'\nport = {state.of(self.name).ports['server']}\n"
         _write(data / "postgresql.conf", f"{SETTINGS.read_text()}\n{address}", user)
         _write(data / "pg_hba.conf", ACCESS, user)
         command = [str(binary("postgres")), "-D", str(data), self.mark(state)]
-        with life_lock(self.home / "postgres.lock", self.title) as lock:
-            # Nothing of an earlier server lives, but a stranger may have its process id, which would stop Postgres.
-            (data / "postmaster.pid").unlink(missing_ok=True)
-            return spawn(
-                command, mark=self.mark(state), lock=lock, log=self.log, cwd=data, environ=_environ(), user=user
-            )
+        # Nothing of an earlier server lives, but a stranger may have its process id, which would stop Postgres.
+        (data / "postmaster.pid").unlink(missing_ok=True)
+        return spawn(command, mark=self.mark(state), lock=lock, log=self.log, cwd=data, environ=_environ(), user=user)
 
     def answers(self, state: State) -> bool:
         """Whether `SELECT 1` is answered."""
@@ -98,37 +103,12 @@ class Postgres:
         draft.rename(data)
 
     def _initdb(self, draft: Path, secret: Path) -> None:
-        command = [
-            str(binary("initdb")),
-            f"--pgdata={draft}",
-            f"--username={USER}",
-            f"--pwfile={secret}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--locale=C",
-            "--no-instructions",
-        ]
+        command = [str(binary("initdb")), f"--pgdata={draft}", f"--pwfile={secret}", *MAKE]
         user = account.maker_user()
         try:
-            made = subprocess.run(
-                command,
-                cwd=draft,
-                env=_environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=self.log.open("ab"),
-                stderr=subprocess.STDOUT,
-                timeout=MAKE_WAIT_S,
-                check=False,
-                user=user.uid if user else None,
-                group=user.gid if user else None,
-                extra_groups=[] if user else None,
-            )
+            run_to_end("initdb", command, log=self.log, cwd=draft, environ=_environ(), user=user)
         except PermissionError as error:
             raise NoAccount(uid=account.UID, cause=error) from error
-        if made.returncode != 0:
-            raise ServerFailed(server="initdb", code=made.returncode, log=self.log, tail=tail(self.log))
 
 
 def binary(name: str) -> Path:

@@ -45,7 +45,7 @@ class Identity(BaseModel):
 
     def find(self) -> psutil.Process | None:
         """The process, if it is alive."""
-        _reap(self.pid)
+        _reap()
         try:
             process = psutil.Process(self.pid)
             same_start = abs(process.create_time() - self.started_s) < START_TOLERANCE_S
@@ -159,8 +159,8 @@ def _gone(identity: Identity, within_s: float) -> bool:
     return True
 
 
-def _reap(pid: int) -> None:
-    if child := _children.get(pid):
+def _reap() -> None:
+    for child in tuple(_children.values()):
         child.poll()
 
 

@@ -1,13 +1,14 @@
-"""Waiting for a server that was just spawned: it answers, or it has ended, or time is up."""
+"""Waiting for what was started: a server until it answers, a preparation until it is done."""
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.embedded.errors import ServerFailed, ServerSlow
-from deploy.embedded.process import Identity, exit_code
+from deploy.embedded.process import Identity, User, exit_code
 
 # Recovery after a crash may take a while; a start without it takes a few seconds.
 START_WAIT_S = 120.0
@@ -24,6 +25,29 @@ def await_ready(server: str, identity: Identity, log: Path, answers: Callable[[]
         if time.monotonic() > deadline:
             raise ServerSlow(server=server, seconds=START_WAIT_S, log=log)
         time.sleep(POLL_S)
+
+
+def run_to_end(title: str, command: Sequence[str], *, log: Path, cwd: Path, environ: Mapping[str, str], user: User | None = None) -> None:
+    """Run a preparation, its output to the log. Raises ServerFailed unless it succeeds, ServerSlow after START_WAIT_S."""
+    with log.open("ab") as output:
+        try:
+            done = subprocess.run(
+                command,
+                cwd=cwd,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=START_WAIT_S,
+                check=False,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=[] if user else None,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerSlow(server=title, seconds=START_WAIT_S, log=log) from error
+    if done.returncode != 0:
+        raise ServerFailed(server=title, code=done.returncode, log=log, tail=tail(log))
 
 
 def tail(log: Path) -> str:

@@ -1,0 +1,1 @@
+"""Tests: unit, contract, integration, flow; what they share is in support."""
