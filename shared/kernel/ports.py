@@ -406,8 +406,8 @@ class Topics(Protocol):
 
     async def ends(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
 
-    async def tail(self, at: TopicPartition, records: int) -> list[Record]:
-        """The newest records of a partition, at most `records`, oldest first."""
+    async def tails(self, at: Sequence[TopicPartition], records: int) -> dict[TopicPartition, list[Record]]:
+        """The newest records of each partition, at most `records`, oldest first."""
         ...
 
     def follow(self, at: Sequence[TopicPartition]) -> Follower: ...
@@ -425,10 +425,22 @@ class Follower(Protocol):
     async def stop(self) -> None: ...
 
 
+class Signal(Protocol):
+    """Wakes a waiting task; set before anybody waits, it is not lost."""
+
+    def set(self) -> None: ...
+
+    async def wait(self, at_most_s: float) -> None:
+        """Returns when set, or after the time; clears it."""
+        ...
+
+
 class Clock(Protocol):
     def now(self) -> datetime: ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    def signal(self) -> Signal: ...
 
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from schemas.topics import TOPIC_OF, Body, Topic
+from schemas.types import Data, OpenData
 from shared.kernel.model import Event, Key
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=Data | OpenData)
 
 
 class Documents:
     """The newest document of each key. Services with a richer picture extend it."""
 
     def __init__(self) -> None:
-        self._by_type: dict[type[Body], dict[str, Body]] = {}
+        self._by_type: dict[type, dict[str, Body]] = {}
 
     def get(self, kind: type[B], key: str) -> B | None:
         found = self._by_type.get(kind, {}).get(key)

@@ -1,0 +1,436 @@
+"""The batch loop of one replica: take what has arrived, decide, commit once, hand over to the publisher.
+
+The order inside one transaction is the protocol (see README.md): rows are loaded locked in one global order, then decided, written by compare-and-set, then
+positions, then the destination lanes. Whatever fails rolls everything back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from schemas.topics import BY_NAME
+from shared.kernel.feed import Feed
+from shared.kernel.model import Key, Need, Service, Woken
+from shared.kernel.ports import (
+    TIMERS,
+    Claim,
+    Clock,
+    Collision,
+    CommitUnknown,
+    LaneId,
+    LaneRow,
+    NotOwner,
+    OffsetMove,
+    Reader,
+    Row,
+    Store,
+    StoredInput,
+    TopicPartition,
+    Topics,
+    Transaction,
+    Transient,
+)
+from shared.kernel.publisher import Publisher
+from shared.kernel.stage import Arrival, Stage, arrive, instant, timer_of, wake_up
+
+MAX_BATCH = 256
+"""Most inputs decided in one transaction."""
+TIMER_SKEW = timedelta(milliseconds=300)
+"""How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
+POLL_S = 1.0
+"""How often stored inputs, others' timers and the assignment are looked after."""
+BACKOFF_S = (0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0)
+QUARANTINES_A_MINUTE = 20
+
+
+class TooManyQuarantines(Exception):
+    """More than 20 internal inputs failed within a minute: that is a bug, not data. Remedy: read the log, mend the rule, start again."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the health page tells; totals since the start."""
+
+    batches: int = 0
+    inputs: int = 0
+    batch_s: float = 0.0
+    collisions: int = 0
+    retries: int = 0
+    claims: int = 0
+    dead_letters: int = 0
+    quarantines: int = 0
+    by_what: dict[str, int] = field(default_factory=dict)
+
+    def note(self, stage: Stage, seconds: float) -> None:
+        self.batches += 1
+        self.batch_s += seconds
+        self.dead_letters += len(stage.changes.dead_letters)
+        self.quarantines += len(stage.changes.quarantines)
+        for what, count in stage.counts.items():
+            self.by_what[what] = self.by_what.get(what, 0) + count
+            self.inputs += count
+
+
+@dataclass(slots=True)
+class _Outcome:
+    consumed: int
+    stage: Stage
+    numbered: list[LaneRow]
+
+
+class Engine:
+    """One replica's loop over its partitions, timers and stored inputs."""
+
+    def __init__(
+        self,
+        service: Service[Any],
+        store: Store,
+        reader: Reader,
+        publisher: Publisher,
+        topics: Topics,
+        view: Any,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        partitions: Mapping[str, int],
+    ) -> None:
+        self.service = service
+        self.feed = Feed(lambda topic: BY_NAME[topic].external)
+        self.counters = Counters()
+        self.stopping = False
+        self._store = store
+        self._reader = reader
+        self._publisher = publisher
+        self._topics = topics
+        self._view = view
+        self._clock = clock
+        self._log = log
+        self._partitions = partitions
+        self._arrived = clock.signal()
+        self._claims: dict[TopicPartition, Claim] = {}
+        self._offsets: dict[TopicPartition, int] = {}
+        self._marks: dict[tuple[TopicPartition, LaneId], int] = {}
+        self._shards: tuple[int, ...] = ()
+        self._generation = -1
+        self._limit = MAX_BATCH
+        self._failures = 0
+        self._retry_kept: set[Key] = set()
+        self._stored_due = True
+        self._everything_kept = True
+        self._next_timer_at = 0.0
+        self._next_poll_at = 0.0
+        self._quarantined_at: list[float] = []
+
+    # ---- the loop ----
+
+    async def run(self) -> None:
+        """Until `stopping`; raises only what a restart must mend."""
+        while not self.stopping:
+            await self.step()
+
+    async def step(self) -> None:
+        """One turn: the assignment, what was put aside, timers, then records."""
+        try:
+            await self._follow_assignment()
+            if await self._run_stored() or await self._run_timers():
+                return
+            records, late = self.feed.take(self._limit, self._now_ms())
+            if not records:
+                await self._idle()
+                return
+            await self._run([arrive(self.service, record, late=late) for record in records])
+        except (Transient, NotOwner, CommitUnknown) as error:
+            await self._recover(error)
+
+    async def read(self) -> None:
+        """The feeder: drains the consumer into bounded queues, until `stopping`."""
+        while not self.stopping:
+            try:
+                records = await self._reader.fetch(0.2)
+            except Transient as error:
+                self._log.warning("fetch failed", action="seek_again", error=str(error))
+                self._generation = -1
+                self._arrived.set()
+                await self._clock.sleep(0.2)
+                continue
+            self.feed.push(records, self._reader.end)
+            self._reader.pause(self.feed.to_pause())
+            if records:
+                self._arrived.set()
+
+    async def _idle(self) -> None:
+        self._reader.resume(self.feed.to_resume())
+        wait = min(self._next_timer_at, self._next_poll_at) - self._now_s()
+        await self._arrived.wait(max(0.001, min(wait, POLL_S)))
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _now_ms(self) -> int:
+        return int(self._now_s() * 1000)
+
+    # ---- ownership ----
+
+    async def _follow_assignment(self) -> None:
+        assignment = self._reader.assignment()
+        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions:
+            return
+        self._generation = assignment.generation
+        self.feed.drop(list(self.feed.claimed()))
+        await self._claim(assignment.partitions)
+        self._log.info(
+            "assignment", action="claimed", generation=assignment.generation, partitions=len(assignment.partitions), shards=self._shards
+        )
+
+    async def _claim(self, partitions: Iterable[TopicPartition]) -> None:
+        """Takes ownership of partitions and the shards that go with them, and reads on from the store's positions."""
+        wanted = sorted(partitions)
+        shards = tuple(sorted(at.partition for at in wanted if at.topic == self._anchor()))
+        ends = await self._topics.ends(wanted) if wanted else {}
+        claims = await self._store.claim([*wanted, *(TopicPartition(TIMERS, shard) for shard in shards)]) if wanted else {}
+        self.counters.claims += 1
+        self._claims, self._offsets, self._marks = dict(claims), {}, {}
+        for at, claim in claims.items():
+            self._offsets[at] = claim.offset
+            self._marks |= {(at, lane): seq for lane, seq in claim.marks.items()}
+        for at in wanted:
+            self.feed.claim(at, claims[at].offset, ends.get(at, 0))
+            self._reader.seek(at, claims[at].offset)
+        self._shards = shards
+        await self._publisher.own(shards)
+        self._everything_kept = self._stored_due = True
+        self._next_timer_at = self._next_poll_at = 0.0
+
+    def _anchor(self) -> str:
+        """The topic whose partitions the timer shards and destination partitions are owned with."""
+        return next(topic.name for topic in self.service.reads if not topic.one_partition)
+
+    async def _recover(self, error: Exception) -> None:
+        """Nothing of the failed batch happened, or only the store knows: forget, wait a little, claim again."""
+        delay = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        self.counters.retries += 1
+        self._log.warning("batch failed", action="claim_again", error=f"{type(error).__name__}: {error}"[:300], wait_s=delay)
+        await self._clock.sleep(delay)
+        self._generation = -1
+        self._publisher.forget_memory()
+
+    # ---- what runs beside the log ----
+
+    async def _run_stored(self) -> bool:
+        """Kept, spooled and replayed inputs whose time has come; each replay is a batch alone."""
+        if self._now_s() >= self._next_poll_at:
+            self._stored_due = True
+            self._next_poll_at = self._now_s() + POLL_S
+        if self._retry_kept:
+            keys, self._retry_kept = sorted(self._retry_kept), set()
+            async with self._store.begin() as transaction:
+                kept = await transaction.kept_for(keys)
+            if kept:
+                await self._run([self._stored(one) for one in kept])
+                return True
+        if not self._stored_due or not self._shards:
+            return False
+        self._stored_due = False
+        everything, self._everything_kept = self._everything_kept, False
+        due = await self._store.stored_due(self._shards, self._judged_until(), MAX_BATCH, everything)
+        due = [one for one in due if one.purpose != "spooled" or one.record.at in self._claims]
+        for batch in _apart(due):
+            await self._run([self._stored(one) for one in batch])
+        return bool(due)
+
+    def _stored(self, one: StoredInput) -> Arrival:
+        if one.record.topic == TIMERS:
+            timer = timer_of(one.record)
+            return Arrival(timer.due, wake_up(timer, 0).cause, one.record, body=Woken(timer.key, timer.name, timer.due), stored=one)
+        overdue = one.until is not None and one.until <= self._judged_until()
+        return arrive(self.service, one.record, stored=one, overdue=overdue)
+
+    def _judged_until(self) -> datetime:
+        """Deadlines up to here may be judged: every older input has been taken."""
+        return instant(max(0.0, min(self.feed.horizon_ms(), self._now_ms() - TIMER_SKEW.total_seconds() * 1000)))
+
+    async def _run_timers(self) -> bool:
+        now = self._clock.now()
+        if not self._shards or now.timestamp() < self._next_timer_at:
+            return False
+        until = min(self.feed.horizon_ms() / 1000, max((now - TIMER_SKEW).timestamp(), min(self.feed.newest_ms / 1000, now.timestamp())))
+        if until <= 0:
+            self._next_timer_at = now.timestamp() + 0.05
+            return False
+        due = await self._store.timers_due(self._shards, now.fromtimestamp(until, now.tzinfo), self._limit)
+        if not due:
+            upcoming = await self._store.next_timer(self._shards)
+            at = upcoming.timestamp() + TIMER_SKEW.total_seconds() if upcoming is not None else now.timestamp() + POLL_S
+            self._next_timer_at = min(max(at, now.timestamp() + 0.01), now.timestamp() + POLL_S)
+            return False
+        await self._run([wake_up(timer, self.feed.newest_ms) for timer in due])
+        return True
+
+    # ---- batches ----
+
+    async def _run(self, arrivals: Sequence[Arrival]) -> None:
+        """Decides all arrivals, in as many transactions as it takes; gives records back when it can't."""
+        rest = list(arrivals)
+        try:
+            while rest:
+                rest = rest[await self._attempt(rest[: self._limit]) :]
+        except BaseException:
+            self.feed.give_back([a.record for a in rest if a.record is not None and a.stored is None])
+            self._stored_due = True
+            raise
+
+    async def _attempt(self, batch: Sequence[Arrival]) -> int:
+        """One transaction over the batch, or over a part of it; returns how many arrivals it consumed."""
+        started = self._now_s()
+        try:
+            outcome = await self._transact(batch)
+        except Collision as error:
+            self._view.rollback()
+            self.counters.collisions += 1
+            self._log.info("collision", action="decide_again", error=str(error)[:200])
+            await self._clock.sleep(0.005)
+            return 0
+        except (Transient, NotOwner):
+            self._view.rollback()
+            raise
+        except CommitUnknown:
+            self._view.rollback()
+            await self._restore_overlay(batch)
+            raise
+        except Exception as error:
+            self._view.rollback()
+            return await self._isolate(batch, error)
+        self._committed(outcome, self._now_s() - started)
+        return outcome.consumed
+
+    async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
+        stage = Stage(self.service, self._view, self._partitions, self._marks)
+        async with self._store.begin() as transaction:
+            needs, found = await self._load(transaction, stage, batch)
+            consumed = 0
+            for arrival, need in zip(batch, needs, strict=True):
+                if stage.must_wait(need, found.get(id(arrival), ())):
+                    break
+                stage.take(arrival, need)
+                consumed += 1
+            numbered = await self._write(transaction, stage, batch[:consumed])
+        return _Outcome(consumed, stage, numbered)
+
+    async def _load(
+        self, transaction: Transaction, stage: Stage, batch: Sequence[Arrival]
+    ) -> tuple[list[Need], dict[int, tuple[Key, ...]]]:
+        finds = {id(a): self.service.find(a.body) for a in batch if a.body is not None}
+        wanted = sorted({key for keys in finds.values() for key in keys})
+        found = {key: row.state for key, row in (await transaction.find(wanted)).items() if row.state is not None} if wanted else {}
+        needs = [self.service.keys(a.body, found) if a.body is not None else Need(()) for a in batch]
+        keys = sorted({key for need in needs for key in need.keys})
+        rows = await transaction.load(keys) if keys else {}
+        stage.loaded(keys, rows)
+        await self._load_slices(transaction, stage, needs, rows)
+        stage.attached = await transaction.attached([*keys, *sorted({a.message_key for a in batch if a.record is not None})])
+        external = [
+            (a.envelope.source, a.envelope.id) for a in batch if a.envelope and a.topic and a.topic.kind == "fact" and a.stored is None
+        ]
+        stage.known = await transaction.known(external) if external else {}
+        return needs, finds
+
+    async def _load_slices(self, transaction: Transaction, stage: Stage, needs: Sequence[Need], rows: Mapping[Key, Row]) -> None:
+        slices = [of for need in needs for of in need.slices]
+        if slices:
+            states = {of.owner: rows[of.owner].state if of.owner in rows else None for of in slices}
+            stage.loaded_slices(await transaction.slices([(of, of.enough(states[of.owner])) for of in slices]))
+
+    async def _write(self, transaction: Transaction, stage: Stage, consumed: Sequence[Arrival]) -> list[LaneRow]:
+        changes = stage.finish()
+        spool_owners = {a.record.at: a.record.at for a in consumed if a.record and a.stored and a.stored.purpose == "spooled"}
+        moves = stage.next_offset | {at: self._offsets[at] for at in spool_owners if at not in stage.next_offset}
+        for at, offset in sorted(moves.items()):
+            if at not in self._claims:
+                raise NotOwner(f"{at} is not claimed")
+            changes.offsets.append(OffsetMove(at, self._claims[at].epoch, self._offsets[at], offset))
+        await transaction.write(changes)
+        return await transaction.number(stage.outbox)
+
+    def _committed(self, outcome: _Outcome, seconds: float) -> None:
+        stage = outcome.stage
+        self._view.commit()
+        self._offsets |= stage.next_offset
+        self._marks |= stage.moved
+        self._failures = 0
+        self._limit = min(MAX_BATCH, self._limit * 2)
+        self._retry_kept |= stage.changed & stage.attached.kept
+        if stage.changes.timers_set:
+            soonest = min(timer.due for timer in stage.changes.timers_set).timestamp()
+            newest = self.feed.newest_ms / 1000
+            self._next_timer_at = min(self._next_timer_at, soonest if soonest <= newest else soonest + TIMER_SKEW.total_seconds())
+        if stage.moved and any(change.purpose == "spooled" for change in stage.changes.taken):
+            self._stored_due = True
+        self._publisher.offer(outcome.numbered)
+        for state in self.service.states:
+            self._publisher.offer_states(state.topic.name, stage.states(state.kind))
+        if stage.changes.dead_letters or stage.changes.quarantines:
+            self._publisher.dead_letters_wait()
+        self.counters.note(stage, seconds)
+        self._watch_quarantines(stage)
+        self._log.debug(
+            "batch",
+            action="committed",
+            inputs=outcome.consumed,
+            published=len(outcome.numbered),
+            seconds=round(seconds, 4),
+            **stage.counts,
+        )
+
+    def _watch_quarantines(self, stage: Stage) -> None:
+        fresh = [q for q in stage.changes.quarantines if q.reason != "waits"]
+        now = self._now_s()
+        self._quarantined_at = [at for at in self._quarantined_at if at > now - 60] + [now] * len(fresh)
+        for quarantine in fresh:
+            self._log.error(
+                "input quarantined", action="quarantine", keys=str(quarantine.keys[:3]), reason=quarantine.reason, detail=quarantine.detail
+            )
+        if len(self._quarantined_at) > QUARANTINES_A_MINUTE:
+            raise TooManyQuarantines(f"{len(self._quarantined_at)} within a minute; the last: {fresh[-1].reason}: {fresh[-1].detail}")
+
+    async def _isolate(self, batch: Sequence[Arrival], error: Exception) -> int:
+        """Halves the batch until one arrival is alone; that one becomes a dead letter, or its rows are quarantined."""
+        if len(batch) > 1:
+            self._limit = max(1, len(batch) // 2)
+            self._log.info("batch halved", action="halve", inputs=self._limit, error=f"{type(error).__name__}: {error}"[:200])
+            return 0
+        self._log.warning("input refused", action="refuse", error=f"{type(error).__name__}: {error}"[:500], exc_info=error)
+        stage = Stage(self.service, self._view, self._partitions, self._marks)
+        async with self._store.begin() as transaction:
+            need = await self._lock_for_refusal(transaction, stage, batch[0])
+            stage.refuse(batch[0], need, error)
+            numbered = await self._write(transaction, stage, batch)
+        self._committed(_Outcome(1, stage, numbered), 0.0)
+        return 1
+
+    async def _lock_for_refusal(self, transaction: Transaction, stage: Stage, arrival: Arrival) -> Need:
+        try:
+            need = self.service.keys(arrival.body, {}) if arrival.body is not None else Need(())
+        except Exception as error:
+            self._log.info("keys failed too", action="quarantine_message_key", error=str(error)[:200])
+            return Need(())
+        stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})
+        return need
+
+    async def _restore_overlay(self, batch: Sequence[Arrival]) -> None:
+        """After an unknown commit the overlay takes the rows as the store has them."""
+        for kind in self.service.overlay:
+            ids = sorted({key.id for a in batch if a.body is not None for key in self.service.keys(a.body, {}).keys if key.kind == kind})
+            for id, row in (await self._store.rows(kind, ids)).items():
+                self._view.restore(Key(kind, id), row.state)
+
+
+def _apart(due: Sequence[StoredInput]) -> list[list[StoredInput]]:
+    """Replays each alone; the rest together."""
+    alone = [[one] for one in due if one.purpose == "replay"]
+    together = [one for one in due if one.purpose != "replay"]
+    return [*([together] if together else []), *alone]

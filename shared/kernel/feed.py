@@ -1,0 +1,142 @@
+"""Merges the heads of all assigned partitions by append time, so that nothing is judged on old state.
+
+Within a partition offset order rules. An external record of time T waits while an internal partition is behind T: while it has older records queued, or
+records at the broker that were not fetched yet. When nothing is behind, nothing waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from shared.kernel.ports import Record, TopicPartition
+
+PAUSE_ABOVE = 4_000
+"""Records queued of one partition at which it is paused."""
+RESUME_BELOW = 1_000
+WAIT_AT_MOST_MS = 600_000
+"""How long an external record waits for older internal ones, in milliseconds of append time distance or of waiting."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    external: bool
+    next: int
+    """Offset of the next record to take."""
+    end: int
+    """End of the partition as of its latest fetch."""
+    fetched: int
+    """Offset after the last record fetched."""
+    records: deque[Record] = field(default_factory=deque)
+    paused: bool = False
+
+    @property
+    def behind(self) -> bool:
+        return not self.records and self.fetched < self.end
+
+
+class Feed:
+    """What was fetched and not decided yet."""
+
+    def __init__(self, is_external: Callable[[str], bool]) -> None:
+        self._queues: dict[TopicPartition, _Queue] = {}
+        self._is_external = is_external
+        self._blocked_since_ms: int | None = None
+        self.newest_ms = 0
+        """Newest append time taken so far."""
+
+    def __len__(self) -> int:
+        return sum(len(queue.records) for queue in self._queues.values())
+
+    def claim(self, at: TopicPartition, offset: int, end: int) -> None:
+        """Begin at `offset`; what was queued before is forgotten."""
+        self._queues[at] = _Queue(self._is_external(at.topic), offset, end, offset)
+
+    def drop(self, at: Iterable[TopicPartition]) -> None:
+        for one in at:
+            self._queues.pop(one, None)
+
+    def claimed(self) -> frozenset[TopicPartition]:
+        return frozenset(self._queues)
+
+    def push(self, records: Sequence[Record], end: Callable[[TopicPartition], int | None]) -> None:
+        for record in records:
+            queue = self._queues.get(record.at)
+            if queue is not None and record.offset >= queue.fetched:
+                queue.records.append(record)
+                queue.fetched = record.offset + 1
+        for at, queue in self._queues.items():
+            queue.end = max(queue.end, end(at) or 0)
+
+    def to_pause(self) -> list[TopicPartition]:
+        """Partitions with too much queued, each named once."""
+        return self._turn(lambda queue: not queue.paused and len(queue.records) > PAUSE_ABOVE, paused=True)
+
+    def to_resume(self) -> list[TopicPartition]:
+        return self._turn(lambda queue: queue.paused and len(queue.records) < RESUME_BELOW, paused=False)
+
+    def _turn(self, which: Callable[[_Queue], bool], paused: bool) -> list[TopicPartition]:
+        found = [at for at, queue in self._queues.items() if which(queue)]
+        for at in found:
+            self._queues[at].paused = paused
+        return found
+
+    def horizon_ms(self) -> float:
+        """Every input older than this has been taken: timers due before it may run."""
+        return min((_oldest_ms(queue) for queue in self._queues.values()), default=math.inf)
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Records each partition still has to decide."""
+        return {at: max(0, queue.end - queue.next) for at, queue in self._queues.items()}
+
+    def take(self, limit: int, now_ms: int) -> tuple[list[Record], bool]:
+        """The oldest records, at most `limit`; and whether the wait for older internal ones was given up."""
+        late = self._gave_up(now_ms)
+        heads = [(queue.records[0].appended_ms, at) for at, queue in self._queues.items() if queue.records and (late or self._free(queue))]
+        heapq.heapify(heads)
+        taken: list[Record] = []
+        while heads and len(taken) < limit:
+            at = heapq.heappop(heads)[1]
+            queue = self._queues[at]
+            record = queue.records.popleft()
+            queue.next = record.offset + 1
+            taken.append(record)
+            if queue.records:
+                heapq.heappush(heads, (queue.records[0].appended_ms, at))
+            elif queue.behind and not queue.external:
+                break
+        if taken:
+            self.newest_ms = max(self.newest_ms, max(record.appended_ms for record in taken))
+        return taken, late
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Records taken and not decided: they come first again."""
+        for record in reversed(records):
+            queue = self._queues.get(record.at)
+            if queue is not None and queue.next == record.offset + 1:
+                queue.records.appendleft(record)
+                queue.next = record.offset
+            elif queue is not None and queue.records and queue.records[0].offset > record.offset:
+                queue.records.appendleft(record)
+                queue.next = record.offset
+
+    def _free(self, queue: _Queue) -> bool:
+        return not queue.external or not any(q.behind for q in self._queues.values() if not q.external)
+
+    def _gave_up(self, now_ms: int) -> bool:
+        waiting = any(q.external and q.records for q in self._queues.values())
+        blocked = waiting and any(q.behind for q in self._queues.values() if not q.external)
+        if not blocked:
+            self._blocked_since_ms = None
+            return False
+        self._blocked_since_ms = self._blocked_since_ms or now_ms
+        return now_ms - self._blocked_since_ms > WAIT_AT_MOST_MS
+
+
+def _oldest_ms(queue: _Queue) -> float:
+    if queue.records:
+        return queue.records[0].appended_ms
+    return -math.inf if queue.behind else math.inf

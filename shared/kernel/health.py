@@ -1,0 +1,82 @@
+"""Health of one replica over HTTP: /livez, /readyz, /metrics (Prometheus text)."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from shared.kernel.ports import Store, Transient
+
+if TYPE_CHECKING:
+    from shared.kernel.engine import Engine
+    from shared.kernel.pictures import Pictures
+    from shared.kernel.publisher import Publisher
+
+
+class Health:
+    """Live: the process answers. Ready: its views are caught up and it owns what the group assigned."""
+
+    def __init__(self, service: str, engine: Engine, publisher: Publisher, pictures: Pictures, store: Store) -> None:
+        self.port = 0
+        self._service = service
+        self._engine = engine
+        self._publisher = publisher
+        self._pictures = pictures
+        self._store = store
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        app = web.Application()
+        app.add_routes([web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        waits = [] if self._pictures.ready else ["views are still being read"]
+        if not self._engine.feed.claimed():
+            waits.append("no partition is assigned yet")
+        return web.Response(status=503 if waits else 200, text="; ".join(waits) + "\n" if waits else "ready\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        try:
+            depth = await self._store.depth()
+        except Transient:
+            depth = {}
+        return web.Response(text="\n".join(self._lines(dict(depth))) + "\n")
+
+    def _lines(self, depth: dict[str, int]) -> list[str]:
+        counters = self._engine.counters
+        figures: dict[str, float] = {
+            "batches_total": counters.batches,
+            "batch_seconds_total": round(counters.batch_s, 4),
+            "inputs_total": counters.inputs,
+            "collisions_total": counters.collisions,
+            "retries_total": counters.retries,
+            "claims_total": counters.claims,
+            "published_total": self._publisher.published,
+            "produce_failures_total": self._publisher.failures,
+            "lag_records": sum(self._engine.feed.lag().values()),
+            "outbox_unsent": self._publisher.depth(),
+            "view_documents_total": self._pictures.applied,
+            "view_refused_total": self._pictures.broken,
+            "resident_bytes_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+        figures |= {f"stored_{name}": count for name, count in depth.items()}
+        lines = [f'nervure_{name}{{service="{self._service}"}} {value}' for name, value in figures.items()]
+        lines += [
+            f'nervure_inputs_by_outcome_total{{service="{self._service}",outcome="{what}"}} {count}'
+            for what, count in sorted(counters.by_what.items())
+        ]
+        return lines

@@ -1,0 +1,394 @@
+"""The log on Kafka, through aiokafka: the one module that knows it. Every default that loses messages is set."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaTopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.topics import TOPICS, Topic, dead_letter_topic, partitions_of
+from shared.kernel.ports import Assignment, Outgoing, ProduceFailed, Record, TopicPartition, Transient
+
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_MS = 1_500
+ACK_DEADLINE_S = 20.0
+BATCH_BYTES = 900_000
+"""Largest batch sent at once; below the broker's limit for one message set."""
+DLQ_MAX_BYTES = 2_200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the brokers."""
+
+    bootstrap: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    ssl_context: ssl.SSLContext | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": self.security_protocol,
+            "request_timeout_ms": 15_000,
+        }
+        if self.ssl_context is not None:
+            arguments["ssl_context"] = self.ssl_context
+        if self.sasl_username is not None:
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username
+            arguments["sasl_plain_password"] = self.sasl_password
+        return arguments
+
+
+def _record(message: Any) -> Record:
+    return Record(message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, tuple(message.headers))
+
+
+class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Every assignment begins silent: nothing is fetched until the store's position was sought."""
+
+    def __init__(self, reader: KafkaReader) -> None:
+        self._reader = reader
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        self._reader.set_assignment(frozenset())
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        self._reader.silence(assigned)
+        self._reader.set_assignment(frozenset(TopicPartition(tp.topic, tp.partition) for tp in assigned))
+
+
+class KafkaReader:
+    """The group consumer of one replica; see ports.Reader."""
+
+    def __init__(self, connection: Connection, group: str, instance: str, topics: Sequence[str]) -> None:
+        self._assignment = Assignment(0, frozenset())
+        self._changed = asyncio.Event()
+        self._topics = tuple(topics)
+        self._consumer = AIOKafkaConsumer(
+            **connection.arguments(),
+            group_id=group,
+            group_instance_id=instance,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            max_poll_interval_ms=600_000,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            max_partition_fetch_bytes=4_000_000,
+            fetch_max_wait_ms=250,
+            metadata_max_age_ms=30_000,
+        )
+
+    async def start(self) -> None:
+        self._consumer.subscribe(self._topics, listener=_Assigned(self))
+        await _retry(self._consumer.start)
+
+    def silence(self, assigned: Sequence[Any]) -> None:
+        for tp in assigned:
+            self._consumer.seek(tp, 0)
+            self._consumer.pause(tp)
+
+    def set_assignment(self, partitions: frozenset[TopicPartition]) -> None:
+        self._assignment = Assignment(self._assignment.generation + 1, partitions)
+        self._changed.set()
+
+    def assignment(self) -> Assignment:
+        return self._assignment
+
+    def seek(self, at: TopicPartition, offset: int) -> None:
+        self._if_assigned(at, lambda tp: (self._consumer.seek(tp, offset), self._consumer.resume(tp)))
+
+    def pause(self, at: Sequence[TopicPartition]) -> None:
+        for one in at:
+            self._if_assigned(one, self._consumer.pause)
+
+    def resume(self, at: Sequence[TopicPartition]) -> None:
+        for one in at:
+            self._if_assigned(one, self._consumer.resume)
+
+    def _if_assigned(self, at: TopicPartition, act: Any) -> None:
+        tp = KafkaTopicPartition(*at)
+        if tp in self._consumer.assignment():
+            act(tp)
+
+    async def fetch(self, wait_s: float) -> list[Record]:
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=int(wait_s * 1000), max_records=2000)
+        except KafkaError as error:
+            raise Transient(f"{error!r}") from error
+        return [_record(message) for messages in fetched.values() for message in messages]
+
+    def end(self, at: TopicPartition) -> int | None:
+        tp = KafkaTopicPartition(*at)
+        if tp not in self._consumer.assignment():
+            return None
+        highwater: int | None = self._consumer.highwater(tp)
+        return highwater
+
+    async def stop(self) -> None:
+        await _bounded(self._consumer.stop())
+
+
+class KafkaWriter:
+    """An idempotent producer with an ack deadline of its own; see ports.Writer."""
+
+    def __init__(self, connection: Connection, ack_deadline_s: float = ACK_DEADLINE_S) -> None:
+        self._connection = connection
+        self._deadline_s = ack_deadline_s
+        self._producer: Any = None
+
+    async def start(self) -> None:
+        producer = AIOKafkaProducer(
+            **self._connection.arguments(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES + 100_000,
+            max_request_size=3_000_000,
+        )
+        await _retry(producer.start)
+        self._producer = producer
+
+    async def send(self, batches: Mapping[TopicPartition, Sequence[Outgoing]]) -> dict[TopicPartition, int]:
+        if self._producer is None:
+            await self._restart()
+        try:
+            return await asyncio.wait_for(self._send(batches), self._deadline_s)
+        except (KafkaError, TimeoutError, OSError, asyncio.CancelledError, AssertionError) as error:
+            await self._throw_away()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise ProduceFailed(f"{error!r}") from error
+
+    async def _restart(self) -> None:
+        try:
+            await self.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise ProduceFailed(f"{error!r}") from error
+
+    async def _send(self, batches: Mapping[TopicPartition, Sequence[Outgoing]]) -> dict[TopicPartition, int]:
+        counts, futures = {}, []
+        for at, records in batches.items():
+            builder, counts[at] = self._producer.create_batch(), 0
+            for record in records:
+                if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+                    break
+                counts[at] += 1
+            if counts[at] == 0:
+                raise ProduceFailed(f"a record for {at} is larger than a batch may be")
+            futures.append(await self._producer.send_batch(builder, at.topic, partition=at.partition))
+        for future in futures:
+            await future
+        return counts
+
+    async def _throw_away(self) -> None:
+        """Cancel the sender and close the client: `stop()` would flush, and an abandoned producer delivers later."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        sender = producer._sender
+        if sender is not None and sender.sender_task is not None:
+            sender.sender_task.cancel()
+            await asyncio.gather(sender.sender_task, return_exceptions=True)
+        producer._closed = True
+        await _bounded(producer.client.close())
+
+    async def stop(self) -> None:
+        if self._producer is not None:
+            await self._throw_away()
+
+
+class KafkaFollower:
+    """Reads whole partitions from their beginning; see ports.Follower."""
+
+    def __init__(self, connection: Connection, at: Sequence[TopicPartition]) -> None:
+        self._at = [KafkaTopicPartition(*one) for one in at]
+        self._consumer = _free_consumer(connection)
+        self._positions = dict.fromkeys(at, 0)
+
+    async def start(self) -> None:
+        await _retry(self._consumer.start)
+        self._consumer.assign(self._at)
+        await self._consumer.seek_to_beginning(*self._at)
+
+    async def fetch(self, wait_s: float) -> list[Record]:
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=int(wait_s * 1000), max_records=5000)
+            for tp in self._at:
+                self._positions[TopicPartition(tp.topic, tp.partition)] = await self._consumer.position(tp)
+        except KafkaError as error:
+            for tp, offset in self._positions.items():
+                self._consumer.seek(KafkaTopicPartition(*tp), offset)
+            raise Transient(f"{error!r}") from error
+        return [_record(message) for messages in fetched.values() for message in messages]
+
+    def position(self, at: TopicPartition) -> int:
+        return self._positions.get(at, 0)
+
+    async def stop(self) -> None:
+        await _bounded(self._consumer.stop())
+
+
+class KafkaTopics:
+    """Reading outside the group, and declaring topics; see ports.Topics."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
+        return KafkaFollower(self._connection, at)
+
+    async def partitions(self, topic: str) -> int:
+        admin = await self._admin()
+        try:
+            described = await admin.describe_topics([topic])
+        finally:
+            await admin.close()
+        found = described[0]
+        if found["error_code"]:
+            raise MissingTopic(f"{topic}: {for_code(found['error_code']).__name__}")
+        return len(found["partitions"])
+
+    async def ends(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        consumer = _free_consumer(self._connection)
+        await _retry(consumer.start)
+        try:
+            ends = await consumer.end_offsets([KafkaTopicPartition(*one) for one in at])
+            return {TopicPartition(tp.topic, tp.partition): end for tp, end in ends.items()}
+        except KafkaError as error:
+            raise Transient(f"{error!r}") from error
+        finally:
+            await _bounded(consumer.stop())
+
+    async def tails(self, at: Sequence[TopicPartition], records: int) -> dict[TopicPartition, list[Record]]:
+        """The newest records of each partition, at most `records`, oldest first."""
+        if not at:
+            return {}
+        consumer = _free_consumer(self._connection)
+        await _retry(consumer.start)
+        try:
+            return await _tails(consumer, at, records)
+        except KafkaError as error:
+            raise Transient(f"{error!r}") from error
+        finally:
+            await _bounded(consumer.stop())
+
+    async def existing(self) -> dict[str, int]:
+        """Topic name to partitions, for all topics of the cluster."""
+        admin = await self._admin()
+        try:
+            return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        finally:
+            await admin.close()
+
+    async def create(self, partitions: int, replication: int, services: Mapping[str, Sequence[Topic]]) -> list[str]:
+        """Creates what is missing of the topic table, and a dead-letter topic for each topic a service reads."""
+        wanted = [_declared(topic, partitions, replication) for topic in TOPICS]
+        for service, reads in services.items():
+            wanted += [_dead_letters(topic, service, replication) for topic in reads]
+        existing = await self.existing()
+        missing = [topic for topic in wanted if topic.name not in existing]
+        admin = await self._admin()
+        try:
+            if missing:
+                await admin.create_topics(missing, timeout_ms=30_000)
+        except TopicAlreadyExistsError:
+            """Another starter was quicker."""
+        finally:
+            await admin.close()
+        return [topic.name for topic in missing]
+
+    async def _admin(self) -> Any:
+        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        await _retry(admin.start)
+        return admin
+
+
+class MissingTopic(Exception):
+    """A topic of the table doesn't exist. Remedy: run `nervure topics create`."""
+
+
+def _declared(topic: Topic, partitions: int, replication: int) -> Any:
+    config = {
+        "message.timestamp.type": "LogAppendTime",
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "max.message.bytes": "1048588",
+    }
+    if topic.compacted:
+        config |= {"min.cleanable.dirty.ratio": "0.3", "delete.retention.ms": str(30 * 86_400_000)}
+    else:
+        config["retention.ms"] = str(topic.retention_ms)
+    if topic.external:
+        config["compression.type"] = "uncompressed"
+    return NewTopic(topic.name, partitions_of(topic, partitions), replication, topic_configs=config)
+
+
+def _dead_letters(topic: Topic, service: str, replication: int) -> Any:
+    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", "max.message.bytes": str(DLQ_MAX_BYTES)}
+    return NewTopic(dead_letter_topic(topic.name, service), 1, replication, topic_configs=config)
+
+
+def _free_consumer(connection: Connection) -> Any:
+    return AIOKafkaConsumer(
+        **connection.arguments(),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=4_000_000,
+        fetch_max_wait_ms=250,
+    )
+
+
+async def _tails(consumer: Any, at: Sequence[TopicPartition], records: int) -> dict[TopicPartition, list[Record]]:
+    partitions = [KafkaTopicPartition(*one) for one in at]
+    consumer.assign(partitions)
+    ends, begins = await consumer.end_offsets(partitions), await consumer.beginning_offsets(partitions)
+    found: dict[TopicPartition, list[Record]] = {one: [] for one in at}
+    waiting = set()
+    for tp in partitions:
+        if ends[tp] > begins[tp]:
+            consumer.seek(tp, max(begins[tp], ends[tp] - records))
+            waiting.add(tp)
+        else:
+            consumer.pause(tp)
+    deadline = asyncio.get_running_loop().time() + 30
+    while waiting and asyncio.get_running_loop().time() < deadline:
+        for tp, messages in (await consumer.getmany(timeout_ms=500)).items():
+            found[TopicPartition(tp.topic, tp.partition)] += [_record(message) for message in messages]
+        waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
+    if waiting:
+        raise Transient(f"could not read the tails of {sorted(waiting)}")
+    return {one: entries[-records:] for one, entries in found.items()}
+
+
+async def _retry(start: Any, attempts: int = 8) -> None:
+    """Group coordinators and metadata may be missing for a moment while internal topics are made."""
+    for attempt in range(attempts):
+        try:
+            await start()
+            return
+        except (KafkaError, OSError):
+            if attempt == attempts - 1:
+                raise
+            await asyncio.sleep(0.25 * 2**attempt)
+
+
+async def _bounded(closing: Any, seconds: float = 8.0) -> None:
+    try:
+        await asyncio.wait_for(closing, seconds)
+    except (TimeoutError, KafkaError, OSError, struct.error):
+        """It is being thrown away: nothing of it is used again."""

@@ -1,0 +1,139 @@
+"""Keeps a service's view fed from whole state and reference topics, and reads its own state topics back.
+
+A view is ready only when it has read every partition to the end it had at the start. A state document counts only if its (incarnation, version) is higher than the one known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from schemas.topics import BY_NAME, Topic
+from shared.kernel.codec import Undecodable, state_version
+from shared.kernel.model import Service
+from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
+from shared.kernel.publisher import Publisher
+from shared.kernel.stage import read_document
+
+
+class Pictures:
+    """The follower of one replica's views."""
+
+    def __init__(
+        self, service: Service[Any], view: Any, topics: Topics, clock: Clock, log: FilteringBoundLogger, partitions: Mapping[str, int]
+    ) -> None:
+        self.stopping = False
+        self.ready = False
+        self.broken = 0
+        self.applied = 0
+        self._view = view
+        self._topics = topics
+        self._clock = clock
+        self._log = log
+        self._at = partitions_of_all(service.views, partitions)
+        self._versions: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._follower: Follower | None = None
+
+    async def catch_up(self) -> None:
+        """Reads everything there was when it began."""
+        if self._at:
+            self._follower = self._topics.follow(self._at)
+            await self._follower.start()
+            ends = await self._topics.ends(self._at)
+            while any(self._follower.position(at) < ends[at] for at in self._at):
+                await self._read(self._follower)
+        self.ready = True
+
+    async def run(self) -> None:
+        while self._follower is not None and not self.stopping:
+            await self._read(self._follower)
+
+    async def stop(self) -> None:
+        if self._follower is not None:
+            await self._follower.stop()
+
+    async def _read(self, follower: Follower) -> None:
+        try:
+            records = await follower.fetch(0.2)
+        except Transient as error:
+            self._log.warning("view fetch failed", action="try_again", error=str(error)[:200])
+            await self._clock.sleep(0.3)
+            return
+        for record in records:
+            self._apply(record, BY_NAME[record.topic])
+
+    def _apply(self, record: Record, topic: Topic) -> None:
+        if record.key is None or not self._is_newer(record, topic):
+            return
+        if record.value is None:
+            self._view.forget(topic, record.key.decode("utf-8", "replace"))
+            return
+        try:
+            self._view.apply(read_document(record, topic))
+            self.applied += 1
+        except Undecodable as error:
+            self.broken += 1
+            where = f"{record.topic}/{record.partition}/{record.offset}"
+            self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
+
+    def _is_newer(self, record: Record, topic: Topic) -> bool:
+        if topic.kind != "state" or record.key is None:
+            return True
+        version, known = state_version(record), self._versions.get((record.topic, record.key), (0, 0))
+        if version <= known:
+            return False
+        self._versions[record.topic, record.key] = version
+        return True
+
+
+class ReadBacks:
+    """Reads own state topics back: marks what they show, and has stale documents published again."""
+
+    def __init__(
+        self, service: Service[Any], store: Store, publisher: Publisher, topics: Topics, clock: Clock, log: FilteringBoundLogger,
+        partitions: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        self.stopping = False
+        self.repaired = 0
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._log = log
+        at = partitions_of_all([state.topic for state in service.states], partitions)
+        self._follower = topics.follow(at) if at else None
+
+    async def run(self) -> None:
+        if self._follower is None:
+            return
+        await self._follower.start()
+        waiting: list[Record] = []
+        while not self.stopping:
+            try:
+                waiting += await self._follower.fetch(0.5)
+                await self._mark(waiting)
+                waiting.clear()
+            except Transient as error:
+                self._log.warning("read-back failed", action="try_again", error=str(error)[:200])
+            await self._clock.sleep(0.25)
+
+    async def stop(self) -> None:
+        if self._follower is not None:
+            await self._follower.stop()
+
+    async def _mark(self, records: Sequence[Record]) -> None:
+        by_topic: dict[str, list[ReadBack]] = {}
+        for record in records:
+            if record.key is not None:
+                id, version = record.key.decode(), state_version(record)[1]
+                by_topic.setdefault(record.topic, []).append(ReadBack(record.topic, id, version, record.offset))
+        for topic, seen in by_topic.items():
+            if stale := await self._store.read_back(seen):
+                self.repaired += len(stale)
+                self._log.warning("stale document repaired", action="publish_again", topic=topic, ids=stale[:5])
+                await self._publisher.republish_states(topic, stale)
+
+
+def partitions_of_all(topics: Sequence[Topic], partitions: Mapping[str, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic.name, p) for topic in topics for p in range(partitions[topic.name])]

@@ -1,0 +1,562 @@
+"""The store on Postgres: READ COMMITTED transactions with explicit row locks, and compare-and-set on everything that matters."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from schemas.topics import Topic
+from shared.kernel.model import Key, Service, Slice
+from shared.kernel.ports import (
+    Attached,
+    Changes,
+    Claim,
+    Collision,
+    CommitUnknown,
+    DeadLetter,
+    HistoryEntry,
+    KeepRow,
+    LaneId,
+    LaneRow,
+    NotOwner,
+    OutboxRow,
+    Quarantine,
+    ReadBack,
+    Record,
+    Row,
+    RowChange,
+    StoredInput,
+    TimerRow,
+    TopicPartition,
+    Transient,
+)
+from shared.kernel.rows import RowCodec
+from shared.kernel.sql import queries
+
+Q = queries(Path(__file__).with_name("queries.sql"))
+TABLES = Path(__file__).with_name("tables.sql")
+COMMAND_TIMEOUT_S = 40
+SETTINGS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "15s",
+    "jit": "off",
+}
+OUTBOX_COLUMNS = "topic partition seq incarnation key type id time correlation causation trace subject subject_version value".split()
+HISTORY_COLUMNS = "kind id version type doc at".split()
+LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncio.TimeoutError)
+TRANSIENT = (
+    *LOST,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+class MigrationChanged(Exception):
+    """A migration that already ran has other content now. Remedy: put changes into a new migration file."""
+
+
+class PostgresStore:
+    """One service's database. Make it with `open_store`."""
+
+    def __init__(self, service: Service[Any], pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._codecs = {kind.name: RowCodec(kind) for kind in service.kinds}
+
+    # ---- transactions ----
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[PostgresTransaction]:
+        try:
+            connection = await self._pool.acquire(timeout=COMMAND_TIMEOUT_S)
+        except TRANSIENT as error:
+            raise Transient(f"no connection: {error!r}") from error
+        try:
+            transaction = connection.transaction(isolation="read_committed")
+            try:
+                await transaction.start()
+                yield PostgresTransaction(connection, self._codecs)
+            except BaseException as error:
+                await _roll_back(connection, transaction)
+                if isinstance(error, TRANSIENT):
+                    raise Transient(f"{error!r}") from error
+                raise
+            await _commit(connection, transaction)
+        finally:
+            await self._pool.release(connection)
+
+    async def _fetch(self, sql: str, *args: Any) -> list[Any]:
+        try:
+            return list(await self._pool.fetch(sql, *args))
+        except TRANSIENT as error:
+            raise Transient(f"{error!r}") from error
+
+    # ---- set-up and ownership ----
+
+    async def incarnation(self) -> int:
+        rows = await self._fetch("SELECT incarnation FROM kernel.incarnation")
+        return int(rows[0]["incarnation"])
+
+    async def declare(self, partitions: Sequence[TopicPartition]) -> None:
+        await self._fetch(Q["declare"], *_columns(partitions))
+
+    async def declare_lanes(self, partitions: Sequence[TopicPartition]) -> None:
+        await self._fetch(Q["declare_lanes"], *_columns(partitions))
+        await self._fetch(Q["declare_sent"], *_columns(partitions))
+
+    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+        async with self.begin() as transaction:
+            rows = await transaction.connection.fetch(Q["claim"], *_columns(partitions))
+            marks: dict[TopicPartition, dict[LaneId, int]] = {}
+            for row in await transaction.connection.fetch(Q["marks"], *_columns(partitions)):
+                lanes = marks.setdefault(TopicPartition(row["topic"], row["partition"]), {})
+                lanes[LaneId(row["service"], row["incarnation"])] = row["seq"]
+        claims = {}
+        for row in rows:
+            at = TopicPartition(row["topic"], row["partition"])
+            claims[at] = Claim(row["epoch"], row["next"], marks.get(at, {}))
+        return claims
+
+    # ---- what waits ----
+
+    async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:
+        rows = await self._fetch(Q["timers_due"], list(shards), until, limit)
+        return [TimerRow(Key(r["kind"], r["id"]), r["name"], r["due"], r["rank"], r["shard"]) for r in rows]
+
+    async def next_timer(self, shards: Sequence[int]) -> datetime | None:
+        rows = await self._fetch(Q["next_timer"], list(shards))
+        return rows[0]["due"] if rows else None
+
+    async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
+        kept = await self._fetch(Q["kept_due"], list(shards), now, limit, everything)
+        found = [_kept(row) for row in kept]
+        if 0 in shards:
+            found += [StoredInput(r["number"], "replay", _record(r)) for r in await self._fetch(Q["replays"], limit)]
+        found += [StoredInput(0, "spooled", _record(row)) for row in await self._fetch(Q["spool_ready"], limit)]
+        return found
+
+    # ---- publishing ----
+
+    async def outbox(self, at: TopicPartition, after: int, limit: int) -> list[LaneRow]:
+        return [_lane_row(row) for row in await self._fetch(Q["outbox"], at.topic, at.partition, after, limit)]
+
+    async def lane_heads(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int, int]]:
+        rows = await self._fetch(Q["lane_heads"], *_columns(at))
+        return {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"], r["sent"]) for r in rows}
+
+    async def sent(self, tails: Mapping[TopicPartition, int]) -> None:
+        at = sorted(tails)
+        await self._fetch(Q["sent"], *_columns(at), [tails[one] for one in at])
+
+    async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
+        rows = await self._fetch(Q["unsent_dead_letters"], limit)
+        return [(row["number"], DeadLetter(_record(row), row["reason"], row["detail"])) for row in rows]
+
+    async def dead_letters_sent(self, ids: Sequence[int]) -> None:
+        await self._fetch(Q["dead_letters_sent"], list(ids))
+
+    async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
+        newest = {(one.topic, one.id): one for one in sorted(seen, key=lambda one: one.offset)}.values()
+        rows = await self._fetch(
+            Q["read_back"],
+            [one.topic for one in newest],
+            [one.id for one in newest],
+            [one.version for one in newest],
+            [one.offset for one in newest],
+        )
+        return [row["id"] for row in rows]
+
+    async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
+        codec = self._codecs[kind]
+        rows = await self._fetch(codec.dirty_sql, topic, after, limit)
+        return [(row["id"], Row(row["version"], codec.parse(row))) for row in rows]
+
+    # ---- reading ----
+
+    async def rows(self, kind: str, ids: Sequence[str]) -> dict[str, Row]:
+        codec = self._codecs[kind]
+        return {r["id"]: Row(r["version"], codec.parse(r)) for r in await self._fetch(codec.find_sql, list(ids))}
+
+    async def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]:
+        codec, after = self._codecs[kind], ""
+        while rows := await self._fetch(codec.scan_sql, after, 1000):
+            for row in rows:
+                yield row["id"], Row(row["version"], codec.parse(row))
+            after = rows[-1]["id"]
+
+    async def history(self) -> AsyncIterator[tuple[Key, int, Any]]:
+        """Every folded event by row and version: what `rebuild` folds again. None marks a row created empty."""
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            async for row in connection.cursor('SELECT * FROM kernel.history ORDER BY kind, id COLLATE "C", version', prefetch=1000):
+                codec = self._codecs[row["kind"]]
+                event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
+                yield Key(row["kind"], row["id"]), row["version"], event
+
+    async def fetch(self, sql: str, *args: Any) -> list[Any]:
+        """A read of its own, for the audit and the command line."""
+        return await self._fetch(sql, *args)
+
+    # ---- housekeeping ----
+
+    async def prune(self, older_than: datetime) -> int:
+        status = await self._pool.execute(Q["prune_outbox"], older_than)
+        return _count(status)
+
+    async def depth(self) -> Mapping[str, int]:
+        rows = await self._fetch(Q["depth"])
+        return {name: int(value) for name, value in rows[0].items()}
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except (TimeoutError, *LOST):
+            self._pool.terminate()
+
+
+class PostgresTransaction:
+    """One READ COMMITTED transaction."""
+
+    def __init__(self, connection: Any, codecs: Mapping[str, RowCodec]) -> None:
+        self.connection = connection
+        self._codecs = codecs
+
+    async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        return await self._read(keys, locked=False)
+
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        return await self._read(keys, locked=True)
+
+    async def _read(self, keys: Sequence[Key], locked: bool) -> dict[Key, Row]:
+        found: dict[Key, Row] = {}
+        for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
+            codec = self._codecs[kind]
+            sql = codec.load_sql if locked else codec.find_sql
+            for row in await self.connection.fetch(sql, [key.id for key in group]):
+                found[Key(kind, row["id"])] = Row(row["version"], codec.parse(row))
+        return found
+
+    async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
+        found: dict[tuple[Key, str], list[tuple[Key, Row]]] = {(of.owner, of.kind): [] for of, _ in wanted}
+        for kind, group in groupby(sorted(wanted, key=lambda w: w[0].kind), key=lambda w: w[0].kind):
+            codec, asked = self._codecs[kind], list(group)
+            most: dict[Key, int] = {}
+            for of, count in asked:
+                most[of.owner] = max(count, most.get(of.owner, 0))
+            by_id = {owner.id: owner for owner in most}
+            for row in await self.connection.fetch(codec.slice_sql, [o.id for o in most], list(most.values())):
+                found[by_id[row["of"]], kind].append((Key(kind, row["id"]), Row(row["version"], codec.parse(row))))
+        return found
+
+    async def attached(self, keys: Sequence[Key]) -> Attached:
+        rows = await self.connection.fetch(Q["attached"], [key.kind for key in keys], [key.id for key in keys])
+        by_what: dict[str, set[Key]] = {"k": set(), "q": set()}
+        for row in rows:
+            by_what[row["what"]].add(Key(row["kind"], row["id"]))
+        return Attached(frozenset(by_what["k"]), frozenset(by_what["q"]))
+
+    async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]:
+        rows = await self.connection.fetch(Q["kept_for"], [key.kind for key in keys], [key.id for key in keys])
+        return [_kept(row) for row in rows]
+
+    async def known(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        rows = await self.connection.fetch(Q["known"], [source for source, _ in ids], [id for _, id in ids])
+        return {(row["source"], row["id"]): row["digest"] for row in rows}
+
+    # ---- writing ----
+
+    async def write(self, changes: Changes) -> None:
+        await self._write_rows(changes.rows)
+        await self._write_history(changes.history)
+        await self._write_inbox(changes)
+        await self._write_timers(changes)
+        await self._take(changes.taken)
+        await self._put_aside(changes)
+        await self._move_offsets(changes)
+
+    async def _write_rows(self, rows: Sequence[RowChange]) -> None:
+        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
+            codec, changes = self._codecs[kind], list(group)
+            gone = [c for c in changes if c.state is None and not c.empty]
+            fresh = [c for c in changes if c.base == 0 and (c.state is not None or c.empty)]
+            changed = [c for c in changes if c.base > 0 and (c.state is not None or c.empty)]
+            if fresh:
+                await self._expect(len(fresh), codec.insert_sql, *codec.values(fresh))
+            if changed:
+                await self._expect(len(changed), codec.update_sql, *codec.values(changed))
+            if gone := [c for c in gone if c.base > 0]:
+                await self._expect(len(gone), codec.delete_sql, [c.key.id for c in gone], [c.base for c in gone])
+
+    async def _expect(self, count: int, sql: str, *args: Any) -> None:
+        done = _count(await self.connection.execute(sql, *args))
+        if done != count:
+            raise Collision(f"{done} of {count} rows: {sql[:60]}")
+
+    async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
+        if entries:
+            records = [
+                (
+                    e.key.kind,
+                    e.key.id,
+                    e.version,
+                    e.type,
+                    self._codecs[e.key.kind].dump_event(e.event) if e.event is not None else "",
+                    e.at,
+                )
+                for e in entries
+            ]
+            await self.connection.copy_records_to_table("history", schema_name="kernel", records=records, columns=HISTORY_COLUMNS)
+
+    async def _write_inbox(self, changes: Changes) -> None:
+        marks = changes.inbox
+        if marks:
+            await self._expect(
+                len(marks),
+                Q["mark_inbox"],
+                [m.source for m in marks],
+                [m.id for m in marks],
+                [m.digest for m in marks],
+                [m.at for m in marks],
+            )
+
+    async def _write_timers(self, changes: Changes) -> None:
+        fired, cancelled, made = changes.timers_fired, changes.timers_cancelled, changes.timers_set
+        if fired:
+            await self._expect(len(fired), Q["fire_timers"], *_timer_columns(fired), [t.due for t in fired])
+        if cancelled:
+            await self.connection.execute(
+                Q["cancel_timers"], [k.kind for k, _ in cancelled], [k.id for k, _ in cancelled], [n for _, n in cancelled]
+            )
+        if made:
+            await self.connection.execute(
+                Q["set_timers"], *_timer_columns(made), [t.due for t in made], [t.rank for t in made], [t.shard for t in made]
+            )
+
+    async def _take(self, taken: Sequence[StoredInput]) -> None:
+        kept = [one.id for one in taken if one.purpose == "kept"]
+        replayed = [one.id for one in taken if one.purpose == "replay"]
+        if kept:
+            await self._expect(len(kept), Q["forget_kept"], kept)
+        if replayed:
+            await self._expect(len(replayed), Q["replayed"], replayed)
+            await self.connection.execute(Q["lift"])
+        for one in taken:
+            if one.purpose == "spooled":
+                await self._expect(1, Q["unspool"], one.record.topic, one.record.partition, one.record.offset)
+
+    async def _put_aside(self, changes: Changes) -> None:
+        for row in changes.kept:
+            await self._keep(row)
+        for letter in changes.dead_letters:
+            await self._park("dead", letter.record, letter.reason, letter.detail, ())
+        for quarantine in changes.quarantines:
+            await self._quarantine(quarantine)
+        for spooled in changes.spooled:
+            lane = (*spooled.at, spooled.lane.service, spooled.lane.incarnation, spooled.seq)
+            record = spooled.record
+            await self.connection.execute(Q["spool"], *lane, record.offset, *_record_columns(record))
+
+    async def _keep(self, row: KeepRow) -> None:
+        at = (row.record.topic, row.record.partition, row.record.offset)
+        await self.connection.execute(Q["keep"], row.key.kind, row.key.id, row.until, row.shard, *at, *_record_columns(row.record))
+
+    async def _park(self, status: str, record: Record, reason: str, detail: str, waits_for: Sequence[Key]) -> None:
+        await self.connection.execute(
+            Q["park"],
+            status,
+            record.topic,
+            record.partition,
+            record.offset,
+            *_record_columns(record),
+            reason[:200],
+            detail[:2000].replace("\x00", "\\0"),
+            [f"{key.kind} {key.id}" for key in waits_for],
+        )
+
+    async def _quarantine(self, quarantine: Quarantine) -> None:
+        keys = quarantine.keys
+        await self.connection.execute(Q["quarantine"], [k.kind for k in keys], [k.id for k in keys], quarantine.reason)
+        if quarantine.record is not None:
+            await self._park("quarantined", quarantine.record, quarantine.reason, quarantine.detail, keys)
+
+    async def _move_offsets(self, changes: Changes) -> None:
+        if marks := changes.marks:
+            await self.connection.execute(
+                Q["mark_lanes"],
+                *_columns([m.at for m in marks]),
+                [m.lane.service for m in marks],
+                [m.lane.incarnation for m in marks],
+                [m.seq for m in marks],
+            )
+        if moves := changes.offsets:
+            columns = ([m.epoch for m in moves], [m.loaded for m in moves], [m.next for m in moves])
+            done = _count(await self.connection.execute(Q["move_offsets"], *_columns([m.at for m in moves]), *columns))
+            if done != len(moves):
+                raise NotOwner(f"{done} of {len(moves)} positions moved")
+
+    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
+        if not rows:
+            return []
+        destinations = sorted({TopicPartition(row.topic, row.partition) for row in rows})
+        heads = {
+            TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]]
+            for r in await self.connection.fetch(Q["lock_lanes"], *_columns(destinations))
+        }
+        numbered = []
+        for row in rows:
+            head = heads[TopicPartition(row.topic, row.partition)]
+            head[1] += 1
+            numbered.append(LaneRow(head[1], head[0], row))
+        await self.connection.execute(Q["move_lanes"], *_columns(destinations), [heads[d][1] for d in destinations])
+        await self.connection.copy_records_to_table(
+            "outbox", schema_name="kernel", records=[_outbox_record(r) for r in numbered], columns=OUTBOX_COLUMNS
+        )
+        return numbered
+
+
+async def _commit(connection: Any, transaction: Any) -> None:
+    try:
+        await transaction.commit()
+    except LOST as error:
+        connection.terminate()
+        raise CommitUnknown(f"{error!r}") from error
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except TRANSIENT as error:
+        raise Transient(f"{error!r}") from error
+
+
+async def _roll_back(connection: Any, transaction: Any) -> None:
+    try:
+        await transaction.rollback()
+    except (*LOST, asyncpg.PostgresError):
+        connection.terminate()
+
+
+def _columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [one.topic for one in at], [one.partition for one in at]
+
+
+def _timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], list[str]]:
+    return [t.key.kind for t in timers], [t.key.id for t in timers], [t.name for t in timers]
+
+
+def _record_columns(record: Record) -> tuple[int, bytes | None, bytes | None, str]:
+    headers = json.dumps([[name, value.hex() if value is not None else None] for name, value in record.headers])
+    return record.appended_ms, record.key, record.value, headers.replace("\\u0000", "?")
+
+
+def _record(row: Any) -> Record:
+    headers = tuple((name, bytes.fromhex(value) if value is not None else None) for name, value in json.loads(row["headers"]))
+    return Record(row["topic"], row["partition"], row["off"], row["appended_ms"], row["key"], row["value"], headers)
+
+
+def _kept(row: Any) -> StoredInput:
+    return StoredInput(row["number"], "kept", _record(row), Key(row["kind"], row["id"]), row["until"])
+
+
+def _lane_row(row: Any) -> LaneRow:
+    fields = {name: row[name] for name in OUTBOX_COLUMNS if name not in ("seq", "incarnation")}
+    return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
+
+
+def _outbox_record(numbered: LaneRow) -> tuple[Any, ...]:
+    row = numbered.row
+    return (
+        row.topic,
+        row.partition,
+        numbered.seq,
+        numbered.incarnation,
+        row.key,
+        row.type,
+        row.id,
+        row.time,
+        row.correlation,
+        row.causation,
+        row.trace,
+        row.subject,
+        row.subject_version,
+        row.value,
+    )
+
+
+def _count(status: str) -> int:
+    return int(status.rsplit(" ", 1)[-1])
+
+
+async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[Topic, int]] = ()) -> PostgresStore:
+    """Opens the service's database (making it where it is missing), brings its tables up to date, and declares the lanes of the
+    topics it owns: (topic, partitions). Raises Transient while the server can't be reached."""
+    try:
+        await _ensure_database(dsn)
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10
+        )
+    except TRANSIENT as error:
+        raise Transient(f"{error!r}") from error
+    store = PostgresStore(service, pool)
+    try:
+        await _migrate(service, pool, [RowCodec(kind) for kind in service.kinds])
+        lanes = [TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)]
+        await store.declare_lanes(lanes)
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def _ensure_database(dsn: str) -> None:
+    try:
+        connection = await asyncpg.connect(dsn, timeout=10)
+    except asyncpg.InvalidCatalogNameError:
+        await _create_database(dsn)
+    else:
+        await connection.close()
+
+
+async def _create_database(dsn: str) -> None:
+    head, _, name = dsn.partition("?")[0].rpartition("/")
+    admin = await asyncpg.connect(f"{head}/postgres", timeout=10)
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+    except asyncpg.DuplicateDatabaseError:
+        """Another replica was quicker."""
+    except asyncpg.UniqueViolationError:
+        """Another replica is making it right now."""
+    finally:
+        await admin.close()
+
+
+async def _migrate(service: Service[Any], pool: asyncpg.Pool, codecs: Sequence[RowCodec]) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(4711)")
+        await connection.execute(TABLES.read_text(encoding="utf-8"))
+        for codec in codecs:
+            if sql := codec.table_sql():
+                await connection.execute(sql)
+        for number, sql in enumerate(service.migrations, start=1):
+            await _apply(connection, number, sql)
+
+
+async def _apply(connection: Any, number: int, sql: str) -> None:
+    digest = hashlib.sha256(sql.encode()).hexdigest()
+    known = await connection.fetchval("SELECT digest FROM kernel.migration WHERE number = $1", number)
+    if known is None:
+        await connection.execute(sql)
+        await connection.execute("INSERT INTO kernel.migration (number, digest) VALUES ($1, $2)", number, digest)
+    elif known != digest:
+        raise MigrationChanged(f"migration {number}")

@@ -1,0 +1,143 @@
+"""One replica of a service, assembled: store, reader, publisher, views, health; started, watched, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from schemas.topics import TOPICS
+from shared.kernel.engine import Engine
+from shared.kernel.health import Health
+from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
+from shared.kernel.model import Key, Service
+from shared.kernel.pictures import Pictures, ReadBacks
+from shared.kernel.ports import TIMERS, TopicPartition, Transient
+from shared.kernel.postgres import PostgresStore, open_store
+from shared.kernel.publisher import Publisher
+from shared.kernel.real import RealClock
+
+START_ATTEMPTS = 30
+DRAIN_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where and as what a replica runs."""
+
+    kafka: Connection
+    postgres: str
+    """DSN of the service's own database."""
+    replica: int = 0
+    """Its number among the service's replicas: it names the static group member."""
+    health_port: int = 0
+    """Loopback port of /livez, /readyz and /metrics; 0 picks a free one."""
+    health_host: str = "127.0.0.1"
+    outbox_keep: timedelta = timedelta(days=7)
+
+
+class Replica:
+    """Runs one service until SIGTERM or SIGINT; drains on the way out."""
+
+    def __init__(self, service: Service[Any], running: Running) -> None:
+        self.service = service
+        self.running = running
+        self._log: FilteringBoundLogger = structlog.get_logger(service=service.name, replica=running.replica)
+        self._clock = RealClock()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, work, drain. Raises what a person must mend: DatabaseBehind, MissingTopic, TooManyQuarantines, MigrationChanged."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        topics = KafkaTopics(self.running.kafka)
+        partitions = await self._partitions(topics)
+        store = await self._open_store(partitions)
+        try:
+            await self._work(topics, partitions, store)
+        finally:
+            await store.close()
+
+    async def _partitions(self, topics: KafkaTopics) -> Mapping[str, int]:
+        existing = await topics.existing()
+        if missing := [topic.name for topic in TOPICS if topic.name not in existing]:
+            raise MissingTopic(", ".join(missing[:5]))
+        anchor = next(topic.name for topic in self.service.reads if not topic.one_partition)
+        return existing | {TIMERS: existing[anchor]}
+
+    async def _open_store(self, partitions: Mapping[str, int]) -> PostgresStore:
+        owned = [(topic, partitions[topic.name]) for topic in TOPICS if topic.owner == self.service.name]
+        for attempt in range(START_ATTEMPTS):
+            try:
+                store = await open_store(self.service, self.running.postgres, owned=owned)
+                reads = [TopicPartition(topic.name, p) for topic in self.service.reads for p in range(partitions[topic.name])]
+                await store.declare([*reads, *(TopicPartition(TIMERS, p) for p in range(partitions[TIMERS]))])
+                return store
+            except Transient as error:
+                self._log.warning("database not reachable", action="try_again", attempt=attempt, error=str(error)[:200])
+                await asyncio.sleep(min(5.0, 0.2 * 2**attempt))
+        raise DatabaseUnreachable(f"after {START_ATTEMPTS} attempts")
+
+    async def _work(self, topics: KafkaTopics, partitions: Mapping[str, int], store: PostgresStore) -> None:
+        service, clock, log = self.service, self._clock, self._log
+        view = service.view()
+        pictures = Pictures(service, view, topics, clock, log, partitions)
+        writer = KafkaWriter(self.running.kafka)
+        publisher = Publisher(service, store, writer, topics, clock, log, partitions, self.running.outbox_keep)
+        reader = KafkaReader(
+            self.running.kafka,
+            group=f"nervure-{service.name}",
+            instance=f"{service.name}-{self.running.replica}",
+            topics=[topic.name for topic in service.reads],
+        )
+        engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
+        backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
+        health = Health(service.name, engine, publisher, pictures, store)
+        await health.start(self.running.health_host, self.running.health_port)
+        try:
+            await writer.start()
+            await pictures.catch_up()
+            await self._restore_overlay(store, view)
+            await reader.start()
+            log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
+            await self._until_stopped(engine, publisher, pictures, backs)
+        finally:
+            await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
+            log.info("stopped", action="drained")
+
+    async def _restore_overlay(self, store: PostgresStore, view: Any) -> None:
+        for kind in self.service.overlay:
+            async for id, row in store.scan(kind):
+                if row.state is not None:
+                    view.restore(Key(kind, id), row.state)
+        view.commit()
+
+    async def _until_stopped(self, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:
+        beside = [asyncio.create_task(one, name=name) for name, one in (
+            ("reader", engine.read()), ("publisher", publisher.run()), ("pictures", pictures.run()), ("read_back", backs.run()),
+        )]  # fmt: skip
+        main = asyncio.create_task(engine.run(), name="engine")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        done, _ = await asyncio.wait({main, stop, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        engine.stopping = publisher.stopping = pictures.stopping = backs.stopping = True
+        if stop in done and not any(task.done() for task in (main, *beside)):
+            await asyncio.wait({main, beside[1]}, timeout=DRAIN_S)
+            await publisher.note_all_sent()
+        for task in (main, stop, *beside):
+            task.cancel()
+        results = await asyncio.gather(main, *beside, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+class DatabaseUnreachable(Exception):
+    """Postgres did not answer at start. Remedy: check NERVURE_POSTGRES, or `nervure up`, and start the service again."""

@@ -1,0 +1,464 @@
+"""One batch in memory: arrivals are decided one by one, and everything they change is gathered for one commit.
+
+Nothing here awaits: what a decision sees was loaded before, what it yields is written after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
+from schemas.types import Data, OpenData, is_order_id
+from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body
+from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Unreadable, Wake, Woken
+from shared.kernel.partition import partition_of
+from shared.kernel.ports import (
+    Attached,
+    Changes,
+    DeadLetter,
+    HistoryEntry,
+    InboxMark,
+    KeepRow,
+    LaneId,
+    LaneMark,
+    OutboxRow,
+    Quarantine,
+    Record,
+    Row,
+    RowChange,
+    SpoolRow,
+    StoredInput,
+    TimerRow,
+    TopicPartition,
+)
+
+TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
+MESSAGE = "~message"
+"""Kind of the stand-in row that quarantines a Kafka key, where a message names no row of its own."""
+POSTPONE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One input on its way to a decision."""
+
+    now: datetime
+    cause: UUID
+    record: Record | None = None
+    topic: Topic | None = None
+    envelope: Envelope | None = None
+    body: Any = None
+    """The message, Woken or Unreadable; None where there is nothing to decide (skipped or broken)."""
+    broken: Undecodable | None = None
+    timer: TimerRow | None = None
+    stored: StoredInput | None = None
+    late: bool = False
+    overdue: bool = False
+
+    @property
+    def lane(self) -> LaneId | None:
+        return self.envelope.lane if self.envelope is not None else None
+
+    @property
+    def internal(self) -> bool:
+        """Of a lane, or a timer: it can't be skipped."""
+        return self.timer is not None or self.lane is not None
+
+    @property
+    def replayed(self) -> bool:
+        return self.stored is not None and self.stored.purpose == "replay"
+
+    @property
+    def message_key(self) -> Key:
+        key = self.record.key if self.record is not None else None
+        return Key(MESSAGE, (key or b"").decode("utf-8", "replace").replace("\x00", "?")[:300])
+
+
+def instant(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def arrive(
+    service: Service[Any], record: Record, *, stored: StoredInput | None = None, late: bool = False, overdue: bool = False
+) -> Arrival:
+    """Decodes one record, as far as this service reads it."""
+    topic, now = BY_NAME[record.topic], instant(record.appended_ms)
+    nameless = uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
+    if topic.kind == "reference":
+        return _reference(service, record, topic, now, nameless)
+    try:
+        envelope = open_envelope(record, topic)
+    except Undecodable as error:
+        return _broken(Arrival(now, nameless, record, topic, stored=stored, late=late, overdue=overdue), error)
+    arrival = Arrival(now, envelope.cause, record, topic, envelope, stored=stored, late=late, overdue=overdue)
+    kind = topic.type_named(envelope.type)
+    if kind is not None and kind not in service.reads[topic]:
+        return arrival
+    try:
+        return _with(arrival, body=read_body(envelope, topic))
+    except Undecodable as error:
+        return _broken(arrival, error)
+
+
+def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
+    arrival = Arrival(now, cause, record, topic)
+    if record.value is None:
+        return arrival
+    try:
+        return _with(arrival, body=read_document(record, topic))
+    except Undecodable as error:
+        return _with(arrival, broken=error)
+
+
+def read_document(record: Record, topic: Topic) -> Body:
+    """The document of a state or reference record; its type header may be missing, for there is one type a topic."""
+    envelope = Envelope(topic.types[0].__name__, topic.name, f"{record.partition}/{record.offset}", "", "", None, 0, record.value or b"")
+    return read_body(envelope, topic)
+
+
+def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None) -> Arrival:
+    fields = {name: getattr(arrival, name) for name in Arrival.__slots__}
+    return Arrival(**(fields | {"body": body, "broken": broken}))
+
+
+def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
+    """A request whose Kafka key is an order's id is answered; anything else broken has no meaning."""
+    record, topic = arrival.record, arrival.topic
+    if record is None or topic is None or topic.kind != "request" or record.key is None:
+        return _with(arrival, broken=error)
+    key = record.key.decode("utf-8", "replace")
+    if not is_order_id(key):
+        return _with(arrival, broken=error)
+    return _with(arrival, body=Unreadable(key, error.type_name, error.request_id, error.problems))
+
+
+def wake_up(timer: TimerRow, newest_ms: int) -> Arrival:
+    """The arrival of a due timer: its now is the later of its due time and the newest append time read."""
+    now = max(timer.due, instant(newest_ms))
+    cause = uuid5(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
+    return Arrival(now, cause, body=Woken(timer.key, timer.name, timer.due), timer=timer)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    base: int
+    version: int
+    state: Any
+    """None: the row doesn't exist, or nothing has happened to it."""
+    existed: bool
+
+
+@dataclass(slots=True)
+class Stage:
+    """The world of one batch."""
+
+    service: Service[Any]
+    view: Any
+    partitions: Mapping[str, int]
+    """Topic to partitions, for everything this service publishes; `~timers` to shards."""
+    marks: Mapping[tuple[TopicPartition, LaneId], int]
+    attached: Attached = Attached(frozenset(), frozenset())
+    known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    moved: dict[tuple[TopicPartition, LaneId], int] = field(default_factory=dict)
+    next_offset: dict[TopicPartition, int] = field(default_factory=dict)
+    changed: set[Key] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
+    _rows: dict[Key, _Loaded] = field(default_factory=dict)
+    _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
+    _timers: dict[tuple[Key, str], Wake | None] = field(default_factory=dict)
+    _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
+    _roles: dict[str, int] = field(default_factory=dict)
+    _need: Need = Need(())
+
+    # ---- loading ----
+
+    def loaded(self, keys: Iterable[Key], rows: Mapping[Key, Row]) -> None:
+        for key in keys:
+            row = rows.get(key)
+            self._rows[key] = _Loaded(row.version, row.version, row.state, True) if row else _Loaded(0, 0, None, False)
+
+    def loaded_slices(self, slices: Mapping[tuple[Key, str], list[tuple[Key, Row]]]) -> None:
+        for of, rows in slices.items():
+            self._slices[of] = [key for key, _ in rows]
+            for key, row in rows:
+                self._rows.setdefault(key, _Loaded(row.version, row.version, row.state, True))
+
+    # ---- the world a decision sees ----
+
+    def get(self, key: Key, absent: Any) -> Any:
+        if key not in self._need.keys:
+            raise KeyError(f"{key} was not named by keys()")
+        state = self._rows[key].state
+        return absent if state is None else state
+
+    def version(self, key: Key) -> int:
+        return self._rows[key].version
+
+    def rows(self, of: Slice) -> Sequence[Any]:
+        return [self._rows[key].state for key in self._slices[of.owner, of.kind] if self._rows[key].state is not None]
+
+    # ---- taking arrivals ----
+
+    def must_wait(self, need: Need, found: Iterable[Key]) -> bool:
+        """Whether this message needs rows that were loaded before this batch changed them: it starts the next batch."""
+        if not self.changed:
+            return False
+        stale_slice = any(of.owner in self.changed for of in need.slices)
+        stale_found = any(key in self.changed for key in found)
+        kept_first = any(key in self.changed and key in self.attached.kept for key in need.keys)
+        return stale_slice or stale_found or kept_first
+
+    def take(self, arrival: Arrival, need: Need) -> None:
+        """Decides one arrival, or drops it where it was seen before."""
+        if not self._passes_lane(arrival):
+            return
+        self._advance(arrival)
+        if arrival.broken is not None:
+            self._count("dead")
+            self._refuse(arrival, "undecodable", str(arrival.broken), need)
+        elif arrival.body is None:
+            self._count("skipped")
+        elif self._waits_in_quarantine(arrival, need):
+            self._count("queued")
+        else:
+            self._decide(arrival, need)
+
+    def refuse(self, arrival: Arrival, need: Need | None, error: BaseException) -> None:
+        """The one arrival that failed alone: a dead letter, or its rows are quarantined."""
+        if self._passes_lane(arrival):
+            self._advance(arrival)
+            self._refuse(arrival, type(error).__name__, f"{error}"[:2000], need or Need(()))
+
+    def _passes_lane(self, arrival: Arrival) -> bool:
+        """Whether a lane's record is the next of its lane; duplicates are dropped, records behind a gap are spooled."""
+        if arrival.lane is None or arrival.record is None or arrival.replayed or _is_kept(arrival):
+            return True
+        assert arrival.envelope is not None
+        lane, seq = (arrival.record.at, arrival.lane), arrival.envelope.seq
+        mark = self.moved.get(lane, self.marks.get(lane, 0))
+        if seq == mark + 1:
+            self.moved[lane] = seq
+            return True
+        if seq <= mark:
+            self._advance(arrival)
+            self._count("duplicates")
+        elif arrival.stored is None:
+            self._move(arrival.record)
+            self.changes.spooled.append(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
+            self._count("spooled")
+        return False
+
+    def _advance(self, arrival: Arrival) -> None:
+        if arrival.stored is not None:
+            if not _is_kept(arrival):
+                self.changes.taken.append(arrival.stored)
+        elif arrival.record is not None:
+            self._move(arrival.record)
+
+    def _move(self, record: Record) -> None:
+        self.next_offset[record.at] = record.offset + 1
+
+    def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
+        keys = (*need.keys, arrival.message_key) if arrival.record is not None else need.keys
+        if arrival.replayed or not any(key in self.attached.quarantined for key in keys):
+            return False
+        if arrival.timer is not None:
+            self._postpone(arrival.timer)
+        else:
+            self._take_kept(arrival)
+            self.changes.quarantines.append(Quarantine(keys, arrival.record, "waits", "waits behind a quarantined input"))
+        return True
+
+    def _postpone(self, timer: TimerRow) -> None:
+        self.changes.timers_fired.append(timer)
+        later = datetime.fromtimestamp(timer.due.timestamp() + POSTPONE_S, UTC)
+        self.changes.timers_set.append(TimerRow(timer.key, timer.name, later, timer.rank, timer.shard))
+
+    def _refuse(self, arrival: Arrival, reason: str, detail: str, need: Need) -> None:
+        self._take_kept(arrival)
+        if arrival.timer is not None:
+            self.changes.timers_fired.append(arrival.timer)
+            record = _record_of(arrival.timer)
+            self.changes.quarantines.append(Quarantine((arrival.timer.key,), record, reason, detail))
+        elif arrival.lane is not None and arrival.record is not None:
+            keys = tuple(dict.fromkeys((*need.keys, arrival.message_key)))
+            self.changes.quarantines.append(Quarantine(keys, arrival.record, reason, detail))
+        elif arrival.record is not None:
+            self.changes.dead_letters.append(DeadLetter(arrival.record, reason, detail))
+
+    def _take_kept(self, arrival: Arrival) -> None:
+        if _is_kept(arrival) and arrival.stored is not None:
+            self.changes.taken.append(arrival.stored)
+
+    # ---- deciding ----
+
+    def _decide(self, arrival: Arrival, need: Need) -> None:
+        changed = False
+        if arrival.topic is not None and arrival.topic.kind == "fact" and arrival.stored is None:
+            repeat, changed = self._seen(arrival)
+            if repeat:
+                self._count("duplicates")
+                return
+        if arrival.topic is not None and arrival.topic.kind == "reference":
+            self.view.apply(arrival.body)
+        if arrival.timer is not None:
+            self.changes.timers_fired.append(arrival.timer)
+        given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
+        self._need, kept = need, False
+        for output in self.service.decide(self, given, self.view):
+            match output:
+                case Keep():
+                    kept = True
+                    self._keep(arrival, output)
+                case Wake():
+                    self._timers[output.key, output.name] = output
+                case Data() | OpenData():
+                    self._publish(arrival, output)
+                case _:
+                    self._fold(arrival, output)
+        if not kept:
+            self._take_kept(arrival)
+        self._count("decided")
+
+    def _seen(self, arrival: Arrival) -> tuple[bool, bool]:
+        """(a repeat, seen with other content)."""
+        assert arrival.envelope is not None
+        identity, digest = (arrival.envelope.source, arrival.envelope.id), arrival.envelope.digest()
+        earlier = self._digests.get(identity)
+        before = earlier.digest if earlier is not None else self.known.get(identity)
+        if before == digest:
+            return True, False
+        self._digests[identity] = InboxMark(*identity, digest, arrival.now)
+        return False, before is not None
+
+    def _keep(self, arrival: Arrival, keep: Keep) -> None:
+        if arrival.overdue or arrival.record is None:
+            raise KeptTooLong(f"{type(arrival.body).__name__} still waits for {keep.key}")
+        if _is_kept(arrival):
+            return
+        self._count("kept")
+        shard = partition_of(keep.key.id, self.partitions["~timers"])
+        self.changes.kept.append(KeepRow(keep.key, keep.until, arrival.record, shard, False))
+        row = self._rows[keep.key]
+        if not row.existed and row.version == 0:
+            row.version = 1
+            self.changed.add(keep.key)
+            self.changes.history.append(HistoryEntry(keep.key, 1, "", None, arrival.now))
+
+    def _fold(self, arrival: Arrival, event: Any) -> None:
+        key = event.key
+        kind = self.service.kind(key.kind)
+        row = self._rows.get(key)
+        if row is None:
+            raise KeyError(f"{type(event).__name__} changes {key}, which keys() did not name")
+        row.state = kind.evolve(kind.initial(key.id) if row.state is None else row.state, event)
+        row.version += 1
+        self.changed.add(key)
+        self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, arrival.now))
+        self.view.fold(event)
+
+    def _publish(self, arrival: Arrival, body: Body) -> None:
+        topic = TOPIC_OF[type(body)]
+        key, name = topic.key_of(body), type(body).__name__
+        subject = self._need.keys[0] if self._need.keys else Key("", "")
+        id = uuid5(arrival.cause, self._role(arrival, name))
+        correlation, causation, trace = _links(arrival, subject)
+        self.outbox.append(
+            OutboxRow(
+                topic=topic.name,
+                partition=partition_of(key, self.partitions[topic.name]),
+                key=key,
+                type=name,
+                id=id,
+                time=arrival.now,
+                correlation=correlation,
+                causation=causation,
+                trace=_next_span(trace, id),
+                subject=f"{subject.kind}/{subject.id}",
+                subject_version=self._rows[subject].version if subject in self._rows else 0,
+                value=body.model_dump_json(exclude_none=True).encode(),
+            )
+        )
+
+    def _role(self, arrival: Arrival, name: str) -> str:
+        role = f"{arrival.cause}:{name}"
+        index = self._roles[role] = self._roles.get(role, -1) + 1
+        return f"{self.service.name}:{name}:{index}"
+
+    # ---- what is written ----
+
+    def finish(self) -> Changes:
+        """Everything gathered, ready to write; positions are added by the engine."""
+        for key in sorted(self.changed):
+            row = self._rows[key]
+            if row.state is None and row.base == 0 and not self._is_kept_for(key):
+                continue
+            empty = row.state is None and self._is_kept_for(key)
+            self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty))
+        self._finish_timers()
+        self.changes.marks = [LaneMark(at, lane, seq) for (at, lane), seq in self.moved.items()]
+        self.changes.inbox = list(self._digests.values())
+        return self.changes
+
+    def states(self, kind: str) -> dict[str, Row]:
+        """Changed rows of one kind, for its state topic."""
+        return {key.id: Row(self._rows[key].version, self._rows[key].state) for key in self.changed if key.kind == kind}
+
+    def _is_kept_for(self, key: Key) -> bool:
+        return any(row.key == key for row in self.changes.kept)
+
+    def _finish_timers(self) -> None:
+        shards = self.partitions["~timers"]
+        for (key, name), wake in self._timers.items():
+            if wake is None or wake.due is None:
+                self.changes.timers_cancelled.append((key, name))
+            else:
+                self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, partition_of(key.id, shards)))
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+class KeptTooLong(Exception):
+    """A message waited for a row that never came. Remedy: find out why the row's creator was not read, then replay it."""
+
+
+def _is_kept(arrival: Arrival) -> bool:
+    return arrival.stored is not None and arrival.stored.purpose == "kept"
+
+
+def _record_of(timer: TimerRow) -> Record:
+    """A timer as a record, so that it can be parked and replayed like any input."""
+    key = f"{timer.key.kind} {timer.key.id} {timer.name} {timer.due.isoformat()}"
+    offset = int.from_bytes(uuid5(TIMER_NAMESPACE, key).bytes[:7], "big")
+    return Record(
+        "~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, (("rank", str(timer.rank).encode()),)
+    )
+
+
+def timer_of(record: Record) -> TimerRow:
+    """The timer that `_record_of` made a record of."""
+    kind, id, name, due = (record.key or b"").decode().split(" ")
+    rank = int(dict(record.headers).get("rank") or b"50")
+    return TimerRow(Key(kind, id), name, datetime.fromisoformat(due), rank, record.partition)
+
+
+def _links(arrival: Arrival, subject: Key) -> tuple[str, str, str]:
+    if arrival.envelope is not None:
+        return arrival.envelope.correlation, arrival.envelope.id, arrival.envelope.trace
+    if arrival.timer is not None:
+        return arrival.timer.key.id, f"timer:{arrival.timer.name}", ""
+    return subject.id, str(arrival.cause), ""
+
+
+def _next_span(trace: str, id: UUID) -> str:
+    """W3C trace context: the same trace, a new span; a new trace where none came in."""
+    parts = trace.split("-")
+    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else id.hex
+    return f"00-{trace_id}-{id.hex[:16]}-01"
