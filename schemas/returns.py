@@ -128,6 +128,7 @@ class ReturnDeclined(Message):
         "window_over",
         "unknown_return",
         "already_received",
+        "too_many_returns",
         "request_id_reused",
         "unreadable",
     ]

@@ -1,0 +1,27 @@
+"""The wiring of returns."""
+
+from __future__ import annotations
+
+from schemas import topics
+from schemas.fulfilment import LinesHandedOver, ParcelCameBack, ParcelWasShipped
+from schemas.orders import LinesCancelled, OrderAccepted, OrderChanged
+from schemas.returns import CancelReturn, GoodsInspected, GoodsReceived, RequestReturn
+from services.returns.decide import KINDS, decide, find, keys
+from shared.kernel.model import Service
+from shared.kernel.views import Documents
+
+service: Service[Documents] = Service(
+    name="returns",
+    reads={
+        topics.RETURN_REQUESTS: (RequestReturn, CancelReturn),
+        topics.RETURN_RECEIPTS: (GoodsReceived, GoodsInspected),
+        topics.ORDER_EVENTS: (OrderAccepted, OrderChanged, LinesCancelled),
+        topics.FULFILMENT_EVENTS: (LinesHandedOver, ParcelWasShipped, ParcelCameBack),
+    },
+    kinds=KINDS,
+    find=find,
+    keys=keys,
+    decide=decide,
+    view=Documents,
+    views=(topics.POLICIES, topics.LOCATIONS),
+)
