@@ -21,7 +21,6 @@ __all__ = [
     "NotRunning",
     "ServerStatus",
     "Status",
-    "embedded",
     "infrastructure",
     "running_infrastructure",
 ]
@@ -34,7 +33,7 @@ def infrastructure(settings: Settings) -> Iterator[Endpoints]:
     Embedded servers that we start are stopped at the end; those that ran before are left running.
     Raises EmbeddedError."""
     missing = _missing(settings)
-    servers = embedded(settings, missing)
+    servers = Embedded.of(settings, only=missing)
     try:
         yield _named(settings, servers.start() if missing else None)
     finally:
@@ -44,12 +43,7 @@ def infrastructure(settings: Settings) -> Iterator[Endpoints]:
 def running_infrastructure(settings: Settings) -> Endpoints:
     """The same servers, but nothing is started. Raises NotRunning."""
     missing = _missing(settings)
-    return _named(settings, embedded(settings, missing).endpoints() if missing else None)
-
-
-def embedded(settings: Settings, only: tuple[str, ...] = ()) -> Embedded:
-    """The embedded servers of the home that the settings name."""
-    return Embedded(settings.home, cache=settings.cache, mirror=settings.maven, only=only)
+    return _named(settings, Embedded.of(settings, only=missing).endpoints() if missing else None)
 
 
 def _missing(settings: Settings) -> tuple[str, ...]:

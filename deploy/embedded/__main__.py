@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deploy.embedded import EmbeddedError, embedded, progress
+from deploy.embedded import Embedded, EmbeddedError, progress
 from deploy.embedded.jars import kafka_jars, lock
 from shared.settings import Settings
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 def start(settings: Settings) -> int:
     """Start both servers, to stay until `stop`; print the variables that point to them."""
     began = time.monotonic()
-    servers = embedded(settings)
+    servers = Embedded.of(settings)
     endpoints = servers.start(stays=True)
     progress.say(f"Kafka and Postgres of {servers.home} answer after {time.monotonic() - began:.1f} s.")
     if starter := servers.status().starter:
@@ -47,13 +47,13 @@ def start(settings: Settings) -> int:
 
 def stop(settings: Settings) -> int:
     """Stop both servers; their data stays."""
-    embedded(settings).stop()
+    Embedded.of(settings).stop()
     return 0
 
 
 def status(settings: Settings) -> int:
     """Print what runs, as JSON."""
-    found = embedded(settings).status()
+    found = Embedded.of(settings).status()
     servers = [{"server": each.server, "pid": each.pid, "port": each.port, "log": str(each.log)} for each in found.servers]
     print(json.dumps({"home": str(found.home), "servers": servers, "starter": found.starter}, indent=2))
     return 0 if found.up else NOT_UP
@@ -68,7 +68,7 @@ def download(settings: Settings) -> int:
 
 def erase(settings: Settings) -> int:
     """Stop both servers and delete the home with all its data."""
-    embedded(settings).erase()
+    Embedded.of(settings).erase()
     return 0
 
 

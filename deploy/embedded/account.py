@@ -12,13 +12,18 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from deploy.embedded import progress
+from deploy.embedded.errors import HomeBusy
+from deploy.embedded.lock import held
 from deploy.embedded.process import User
 
 # From 60578-61183, which neither Debian nor systemd gives to anybody; below 65536, so that containers know it.
 UID = 61_018
+COPY_WAIT_S = 60.0
+UNUSED = shutil.ignore_patterns("include", "*.a", "pginstall")
 OUTSIDE = Path("/var/lib/nervure")
 
 
@@ -54,17 +59,17 @@ def database_place(home: Path) -> Path | None:
     return place
 
 
-def reachable_copy(installed: Path, name: str) -> Path:
-    """The folder of installed binaries itself, or a copy of it where its user couldn't reach it."""
-    if reachable(installed / "bin" / "postgres"):
-        return installed
-    copy, draft = OUTSIDE / name, OUTSIDE / f"{name}.{os.getpid()}"
-    if not copy.exists():
-        OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        shutil.copytree(installed, draft, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
-        _open_to_all(draft)
-        draft.rename(copy)
-    return copy
+def reachable_copy(site: Path, program: str, folders: Collection[str], name: str) -> Path:
+    """Where `program` is, below `site` or below a copy of these folders of it, called `name`, that its user can reach."""
+    if reachable(site / program):
+        return site / program
+    copy = OUTSIDE / name
+    OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    busy = HomeBusy(home=OUTSIDE, seconds=COPY_WAIT_S, lock=OUTSIDE / "lock")
+    with held(OUTSIDE / "lock", COPY_WAIT_S, otherwise=busy):
+        if not copy.exists():
+            _copy(site, folders, OUTSIDE / "partial").rename(copy)
+    return copy / program
 
 
 def give(folder: Path, user: User | None) -> None:
@@ -72,6 +77,14 @@ def give(folder: Path, user: User | None) -> None:
     if user:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user.uid, user.gid, follow_symlinks=False)
+
+
+def _copy(site: Path, folders: Collection[str], draft: Path) -> Path:
+    shutil.rmtree(draft, ignore_errors=True)
+    for folder in folders:
+        shutil.copytree(site / folder, draft / folder, symlinks=True, ignore=UNUSED)
+    _open_to_all(draft)
+    return draft
 
 
 def _open_to_all(folder: Path) -> None:

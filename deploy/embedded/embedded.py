@@ -9,22 +9,25 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from deploy.embedded.account import database_place
 from deploy.embedded.endpoints import Endpoints
-from deploy.embedded.errors import NotRunning, ServerFailed, StateUnreadable
+from deploy.embedded.errors import NotRunning, RemainsRun, ServerFailed, StateUnreadable
 from deploy.embedded.kafka import Kafka
+from deploy.embedded.lock import held
 from deploy.embedded.ports import free_port, is_free
 from deploy.embedded.postgres import Postgres
-from deploy.embedded.process import Identity, find_marked, life_lock, own_identity, stop
+from deploy.embedded.process import Identity, find_marked, own_identity, stop
 from deploy.embedded.server import await_ready
 from deploy.embedded.state import STATE_FILE, ServerState, State, load, locked, save
+from shared.settings import Settings
 
 # A stop writes what is in memory; on a slow disk that takes a while.
 STOP_WAIT_S = 30.0
 # A port may be taken by somebody else between our look and the server's.
 START_TRIES = 3
+REMAINS_WAIT_S = 20.0
 HOME_MODE = 0o711
 
 
@@ -39,7 +42,7 @@ class Server(Protocol):
 
     def mark(self, state: State) -> str: ...
     def address(self, state: State) -> str: ...
-    def prepare(self, state: State) -> None: ...
+    def prepare(self, state: State, lock: int) -> None: ...
     def spawn(self, state: State, lock: int) -> Identity: ...
     def answers(self, state: State) -> bool: ...
     def erase(self, state: State) -> None: ...
@@ -84,6 +87,11 @@ class Embedded:
         self._servers = tuple(server for server in servers if not only or server.name in only)
         self._writing = threading.Lock()
         self._ours = False
+
+    @classmethod
+    def of(cls, settings: Settings, only: Collection[str] = ()) -> Self:
+        """Those of the home that the settings name."""
+        return cls(settings.home, cache=settings.cache, mirror=settings.maven, only=only)
 
     def start(self, *, stays: bool = False) -> Endpoints:
         """Bring up what doesn't run yet; return when all answer. What runs already is shared, not started twice.
@@ -157,7 +165,6 @@ class Embedded:
 
     def _bring_up(self, server: Server, taken: set[int]) -> None:
         """Start a server on other ports where somebody took the ones we had chosen, up to START_TRIES times."""
-        server.prepare(self._state())
         for _ in range(START_TRIES - 1):
             try:
                 return self._launch(server, taken)
@@ -175,7 +182,12 @@ class Embedded:
         await_ready(server.title, process, server.log, lambda: server.answers(state))
 
     def _spawn(self, server: Server, taken: set[int]) -> Identity:
-        with life_lock(self.home / f"{server.name}.lock", server.title) as lock:
+        """Under a lock that lasts until no process of the server is left: a database whose first process was killed isn't
+        started again beside its own orphans, nor a home twice in two containers."""
+        path = self.home / f"{server.name}.lock"
+        remains = RemainsRun(server=server.title, lock=path, seconds=REMAINS_WAIT_S)
+        with held(path, REMAINS_WAIT_S, otherwise=remains) as lock:
+            server.prepare(self._state(), lock)
             known = self._state().of(server.name).ports
             with self._writing:
                 ports = {name: free_port(known.get(name), taken) for name in server.ports}

@@ -22,6 +22,11 @@ class DownloadFailed(EmbeddedError):
     mirror of Maven Central you can reach, or copy the folder {cache} from a machine that has it; then start again."""
 
 
+class DownloadBusy(EmbeddedError):
+    """Another process has been downloading to {cache} for {seconds} s. Wait for it, or choose another folder with
+    NERVURE_CACHE."""
+
+
 class JarMismatch(EmbeddedError):
     """{jar} has the SHA-256 {found}, expected {expected} (deploy/embedded/jars.sha256), and was not used. Delete it
     and start again; if that repeats, the mirror or the network alters what it serves: ask who runs it."""

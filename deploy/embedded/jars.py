@@ -6,24 +6,24 @@ change KAFKA, run `python -m deploy.embedded lock` and review what changed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deploy.embedded import progress
-from deploy.embedded.errors import DownloadFailed, JarMismatch
+from deploy.embedded.errors import DownloadBusy, DownloadFailed, JarMismatch
+from deploy.embedded.lock import held
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.2.0"
 # Kafka's dependencies lack what writes its log.
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"
 LIST = Path(__file__).with_name("jars.sha256")
 PARALLEL_DOWNLOADS = 4
+DOWNLOAD_WAIT_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,13 @@ class Jar:
 
 def kafka_jars(cache: Path, mirror: str | None = None) -> list[Path]:
     """Every jar of the broker, each with the SHA-256 of the list; what `cache` lacks is fetched from Maven Central, or
-    from `mirror`, a URL. Raises DownloadFailed, JarMismatch."""
+    from `mirror`, a URL. Raises DownloadBusy, DownloadFailed, JarMismatch."""
     store = cache / "maven"
     jars = list(listed())
     if missing(jars, store):
-        with _alone(store):
+        store.mkdir(parents=True, exist_ok=True)
+        busy = DownloadBusy(cache=cache, seconds=DOWNLOAD_WAIT_S)
+        with held(store / "lock", DOWNLOAD_WAIT_S, otherwise=busy):
             fetch(missing(jars, store), store, mirror)
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda jar: verified(jar, store), jars))
@@ -121,12 +123,3 @@ def _maven(store: Path, mirror: str | None) -> Any:
 
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None
     return MavenContext(repo_cache=store, local_repos=[], remote_repos=repositories)
-
-
-@contextmanager
-def _alone(store: Path) -> Iterator[None]:
-    """Two homes that start at once download one after the other."""
-    store.mkdir(parents=True, exist_ok=True)
-    with (store / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

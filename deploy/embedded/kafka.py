@@ -48,10 +48,10 @@ class Kafka:
         """The bootstrap servers."""
         return f"{LOOPBACK}:{state.of(self.name).ports['broker']}"
 
-    def prepare(self, state: State) -> None:
+    def prepare(self, state: State, lock: int) -> None:
         """Format the storage if that wasn't done yet. Raises DownloadFailed, JarMismatch, JavaMissing, ServerFailed."""
         if not self.data.exists():
-            self._format(state.cluster_id)
+            self._format(state.cluster_id, lock)
 
     def spawn(self, state: State, lock: int) -> Identity:
         """Start the broker on the ports of the state; `lock` tells that it lives."""
@@ -71,7 +71,7 @@ class Kafka:
         """Delete the log of every topic."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _format(self, cluster_id: str) -> None:
+    def _format(self, cluster_id: str, lock: int) -> None:
         """Format beside the final folder, so that a start that was killed leaves no half a storage."""
         self._clear_temporary()
         draft = self.folder / "data.new"
@@ -79,7 +79,7 @@ class Kafka:
         properties = self._write_properties("format.properties", draft, 9092, 9093)
         tool = [*self._machine, "kafka.tools.StorageTool", "format", "--standalone"]
         command = [*tool, f"--cluster-id={cluster_id}", f"--config={properties}"]
-        run_to_end("Kafka's format", command, log=self.log, cwd=self.folder, environ=self._environ)
+        run_to_end("Kafka's format", command, lock=lock, log=self.log, cwd=self.folder, environ=self._environ)
         draft.rename(self.data)
 
     def _write_properties(self, name: str, data: Path, broker: int, controller: int) -> Path:

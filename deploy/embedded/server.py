@@ -27,8 +27,19 @@ def await_ready(server: str, identity: Identity, log: Path, answers: Callable[[]
         time.sleep(POLL_S)
 
 
-def run_to_end(title: str, command: Sequence[str], *, log: Path, cwd: Path, environ: Mapping[str, str], user: User | None = None) -> None:
-    """Run a preparation, its output to the log. Raises ServerFailed unless it succeeds, ServerSlow after START_WAIT_S."""
+def run_to_end(
+    title: str,
+    command: Sequence[str],
+    *,
+    lock: int,
+    log: Path,
+    cwd: Path,
+    environ: Mapping[str, str],
+    user: User | None = None,
+) -> None:
+    """Run a preparation, its output to the log; like a server it inherits `lock`.
+
+    Raises ServerFailed unless it succeeds, ServerSlow after START_WAIT_S."""
     with log.open("ab") as output:
         try:
             done = subprocess.run(
@@ -40,6 +51,7 @@ def run_to_end(title: str, command: Sequence[str], *, log: Path, cwd: Path, envi
                 stderr=output,
                 timeout=START_WAIT_S,
                 check=False,
+                pass_fds=(lock,),
                 user=user.uid if user else None,
                 group=user.gid if user else None,
                 extra_groups=[] if user else None,

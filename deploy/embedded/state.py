@@ -5,23 +5,21 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.embedded.errors import HomeBusy, HomeForeign, StateUnreadable
-from deploy.embedded.process import Identity, try_lock
+from deploy.embedded.lock import held
+from deploy.embedded.process import Identity
 
 STATE_FILE = "state.json"
 LOCK_FILE = "lock"
 # Longer than the slowest start, so that who waits sees its result.
 LOCK_WAIT_S = 180.0
-LOCK_POLL_S = 0.1
 
 
 class ServerState(BaseModel):
@@ -81,19 +79,10 @@ def save(home: Path, state: State) -> None:
 
 
 @contextmanager
-def locked(home: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the home while starting or stopping; the kernel frees it if we are killed. Raises HomeBusy, HomeForeign."""
-    with _open_lock(home) as file:
-        deadline = time.monotonic() + wait_s
-        while not try_lock(file.fileno()):
-            if time.monotonic() > deadline:
-                raise HomeBusy(home=home, seconds=wait_s, lock=home / LOCK_FILE)
-            time.sleep(LOCK_POLL_S)
+def locked(home: Path) -> Iterator[None]:
+    """Hold the home while starting or stopping. Raises HomeBusy, HomeForeign."""
+    path = home / LOCK_FILE
+    if path.exists() and not os.access(path, os.W_OK):
+        raise HomeForeign(home=home)
+    with held(path, LOCK_WAIT_S, otherwise=HomeBusy(home=home, seconds=LOCK_WAIT_S, lock=path)):
         yield
-
-
-def _open_lock(home: Path) -> IO[str]:
-    try:
-        return (home / LOCK_FILE).open("a")
-    except PermissionError as error:
-        raise HomeForeign(home=home) from error
