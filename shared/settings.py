@@ -19,9 +19,7 @@ def user_cache() -> Path:
 class Settings(BaseSettings):
     """The settings of one process. An empty variable counts as not set; secrets don't show in its text."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="NERVURE_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="NERVURE_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True)
 
     home: Path = Path(".nervure")
     """Folder of the embedded servers: their data, logs, ports and passwords."""
