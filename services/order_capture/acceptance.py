@@ -1,0 +1,85 @@
+"""From placed to accepted: what stands in the way is a hold, and an order without holds goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from schemas.channel import HoldType, Problem
+from schemas.orders import OrderAccepted
+from services.order_capture.awaiting import SECOND_LOOK, SECOND_LOOK_AFTER, join, leave
+from services.order_capture.case import Case
+from services.order_capture.ending import CANCEL_AFTER, carry_on
+from services.order_capture.events import ItemsAwaited, OrderPassedOn
+from services.order_capture.holds import deadline_of, end_hold, open_hold
+from services.order_capture.review import Draft, Finding, review_mendable, unknown_references
+from services.order_capture.snapshot import snapshot_of
+from services.order_capture.state import Check, Hold, Order
+from shared.kernel.model import Wake, Yield
+
+_HOLD_TYPES: dict[Check, HoldType] = {"item": "item", "address": "address", "payment": "payment", "totals": "other"}
+
+
+def draft_of(order: Order) -> Draft:
+    """The held order as far as its validity goes."""
+    assert order.content is not None
+    left = {line.line_id: line.kept for line in order.lines.values()}
+    return Draft(order.channel, order.content, left, order.owed_minor, order.money.covers_minor)
+
+
+def look_again(case: Case) -> Iterator[Yield]:
+    """A held order is judged anew: something arrived that may have mended it."""
+    if case.order.stage == "held":
+        yield from go_on(case, review_mendable(draft_of(case.order), case.view))
+
+
+def go_on(case: Case, findings: Sequence[Finding]) -> Iterator[Yield]:
+    """Holds for what is wrong, no longer for what isn't; accepted when none is left."""
+    by_check = {finding.check: finding for finding in findings if finding.check not in case.order.waived}
+    yield from _end_mended(case, frozenset(check for check in by_check if check is not None))
+    for check in _HOLD_TYPES:
+        if check in by_check and check not in case.order.holds:
+            yield from _open(case, check, findings)
+    yield from _await_items(case)
+    if not case.order.holds:
+        yield from _accept(case)
+
+
+def watch_cancel_after(case: Case) -> Wake:
+    """The timer that cancels what isn't shipped by the order's own instant; none where it has none."""
+    return Wake(case.key, CANCEL_AFTER, case.order.cancel_after)
+
+
+def _end_mended(case: Case, failed: frozenset[Check]) -> Iterator[Yield]:
+    mended = [hold for hold in case.order.holds.values() if hold.check is not None and hold.check not in failed]
+    for hold in mended:
+        yield from end_hold(case, hold.hold_id, "release")
+
+
+def _open(case: Case, check: Check, findings: Sequence[Finding]) -> Iterator[Yield]:
+    content = case.order.content
+    deadline = deadline_of(case, None, content.accept_by if content is not None else None)
+    problems: list[Problem] = [finding.problem for finding in findings if finding.check == check]
+    yield from open_hold(case, Hold(check, _HOLD_TYPES[check], deadline, check), problems)
+
+
+def _await_items(case: Case) -> Iterator[Yield]:
+    """Wait for exactly the items that are unknown now. Asking for one that is waited for already changes nothing."""
+    order = case.order
+    unknown = unknown_references(draft_of(order), case.view)
+    if unknown != order.awaits:
+        gone = tuple(reference for reference in order.awaits if reference not in unknown)
+        yield from leave(case.order_id, gone, case.now)
+        yield ItemsAwaited(case.order_id, unknown)
+        yield Wake(case.key, SECOND_LOOK, case.now + SECOND_LOOK_AFTER if unknown else None)
+    yield from join(case.order_id, unknown, case.now)
+
+
+def _accept(case: Case) -> Iterator[Yield]:
+    order = case.order
+    assert order.content is not None
+    assert order.placed_at is not None
+    left = {line.line_id: line.kept for line in order.lines.values()}
+    snapshot = snapshot_of(order.content, case.view, channel=order.channel, placed_at=order.placed_at, revision=1, left=left)
+    yield OrderPassedOn(case.order_id, snapshot)
+    yield OrderAccepted(order_id=case.order_id, order=snapshot)
+    yield from carry_on(case, "accepted")

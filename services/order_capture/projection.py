@@ -1,0 +1,50 @@
+"""Reference data as order capture sees it: whole documents, and items found by whatever a channel calls them."""
+
+from __future__ import annotations
+
+from schemas.reference import Channel, Item
+from schemas.topics import ITEMS, Body, Topic
+from shared.kernel.views import Documents
+
+
+class Catalogue(Documents):
+    """The newest items, locations, policies and channels; items also by GTIN and by a channel's own sku.
+
+    An item's references are written `sku:<sku>`, `gtin:<gtin>` and `channel_sku:<channel>:<sku>`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sku_by_reference: dict[str, str] = {}
+
+    def item(self, reference: str) -> Item | None:
+        """The item a reference means."""
+        sku = self._sku_by_reference.get(reference)
+        return self.get(Item, sku) if sku is not None else None
+
+    def channel(self, code: str) -> Channel:
+        """The channel's document, or the defaults where it has none."""
+        return self.get(Channel, code) or Channel(channel=code)
+
+    def apply(self, body: Body) -> None:
+        if isinstance(body, Item):
+            self._unindex(body.sku)
+            self._sku_by_reference.update(dict.fromkeys(references_of(body), body.sku))
+        super().apply(body)
+
+    def forget(self, topic: Topic, key: str) -> None:
+        if topic is ITEMS:
+            self._unindex(key)
+        super().forget(topic, key)
+
+    def _unindex(self, sku: str) -> None:
+        earlier = self.get(Item, sku)
+        for reference in references_of(earlier) if earlier else ():
+            if self._sku_by_reference.get(reference) == sku:
+                del self._sku_by_reference[reference]
+
+
+def references_of(item: Item) -> tuple[str, ...]:
+    """Every name under which an order may ask for this item."""
+    by_channel = (f"channel_sku:{channel}:{sku}" for channel, sku in item.channel_skus.items())
+    return (f"sku:{item.sku}", *(f"gtin:{gtin}" for gtin in item.gtins), *by_channel)

@@ -1,0 +1,216 @@
+"""Is this a valid order? Every reason why not is collected, never only the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.channel import Line, OrderContent, Party, Problem
+from schemas.reference import Channel, Item, Location, Method
+from services.order_capture.projection import Catalogue
+from services.order_capture.rules import MOST_MINOR, charges_net_minor, line_net_minor, sums_of
+from services.order_capture.state import CAPTURING_TERMS, Check
+
+MOST_CONTENT_BYTES = 150_000
+"""Of an order as JSON. The largest real basket, 161 lines, has 69 kB; a row of the store has 512 kB and may hold two contents."""
+COLLECTING_METHODS: tuple[Method, ...] = ("click_and_collect", "ship_to_store", "locker", "in_store_takeaway")
+"""Methods that hand over at a location."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason. `check` is None where it can't be mended: the order is declined."""
+
+    check: Check | None
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An order as far as its validity goes."""
+
+    channel: str
+    content: OrderContent
+    left: dict[str, int]
+    """Units by line that are still wanted."""
+    owed_minor: int
+    covered_minor: int
+    """Authorised or captured by its payments."""
+
+
+def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
+    """Everything that is wrong with a new content, as the channel's policy weighs it."""
+    channel = view.channel(draft.channel)
+    findings = (
+        *_channel(draft, view),
+        *_size(draft.content),
+        *_times(draft.content, now),
+        *_location(draft.content, view),
+        *_amounts(draft.content),
+        *_inactive(draft, view),
+        *review_mendable(draft, view),
+    )
+    return tuple(_weighed(finding, channel) for finding in findings)
+
+
+def review_mendable(draft: Draft, view: Catalogue) -> tuple[Finding, ...]:
+    """What is wrong that data, payments, the channel or a person can still mend."""
+    return (
+        *_unknown_items(draft, view),
+        *_address(draft.content, view),
+        *_totals(draft.content),
+        *_payment(draft, view.channel(draft.channel)),
+    )
+
+
+def references_of_line(line: Line, channel: str) -> tuple[str, ...]:
+    """How the line names its item, as the catalogue writes references; the first one known counts."""
+    named = (
+        f"sku:{line.sku}" if line.sku else "",
+        f"gtin:{line.gtin}" if line.gtin else "",
+        f"channel_sku:{channel}:{line.channel_sku}" if line.channel_sku else "",
+    )
+    return tuple(reference for reference in named if reference)
+
+
+def item_of(line: Line, channel: str, view: Catalogue) -> Item | None:
+    found = (view.item(reference) for reference in references_of_line(line, channel))
+    return next((item for item in found if item is not None), None)
+
+
+def unknown_references(draft: Draft, view: Catalogue) -> tuple[str, ...]:
+    """References of items that must arrive before the order can go on."""
+    lines = (line for _, line in _unresolved(draft, view))
+    return tuple(dict.fromkeys(name for line in lines for name in references_of_line(line, draft.channel)))
+
+
+def receiver_of(content: OrderContent) -> Party:
+    return content.ship_to or content.sold_to
+
+
+def _weighed(finding: Finding, channel: Channel) -> Finding:
+    """The finding as this channel wants it treated: some hold where others reject."""
+    rejected = (finding.check == "item" and channel.unknown_item == "reject") or (
+        finding.check == "totals" and channel.bad_totals == "reject"
+    )
+    return Finding(None, finding.problem) if rejected else finding
+
+
+def _channel(draft: Draft, view: Catalogue) -> Iterator[Finding]:
+    again = "then place the order under a new reference"
+    channel = view.get(Channel, draft.channel)
+    if channel is None:
+        yield _refused("unknown_channel", "channel", f"Nobody knows channel {draft.channel}.", f"Publish the channel first, {again}.")
+    elif not channel.active:
+        yield _refused("inactive_channel", "channel", f"Channel {draft.channel} is inactive.", f"Activate the channel, {again}.")
+    elif channel.currency != draft.content.currency:
+        message = f"The channel sells in {channel.currency}, the order is in {draft.content.currency}."
+        yield _refused("wrong_currency", "order.currency", message, "State the order in the channel's currency.")
+
+
+def _size(content: OrderContent) -> Iterator[Finding]:
+    size = len(content.model_dump_json())
+    if size > MOST_CONTENT_BYTES:
+        message = f"The order has {size} bytes, at most {MOST_CONTENT_BYTES} can be kept."
+        yield _refused("too_large", "order", message, "Shorten texts and attributes, or split the order.")
+
+
+def _times(content: OrderContent, now: datetime) -> Iterator[Finding]:
+    for field, instant in (("accept_by", content.accept_by), ("cancel_after", content.cancel_after)):
+        if instant is not None and instant <= now:
+            message = f"{field} is {instant.isoformat()}, which has passed."
+            yield _refused(f"{field}_passed", f"order.{field}", message, "State a later instant, or none.")
+
+
+def _location(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
+    delivery, field = content.delivery, "order.delivery.location"
+    collects = delivery.method in COLLECTING_METHODS
+    if delivery.location is None:
+        if collects:
+            message = f"Method {delivery.method} hands over at a location, and none is named."
+            yield _refused("no_location", field, message, "Name the location where the buyer collects.")
+        return
+    location = view.get(Location, delivery.location)
+    if location is None:
+        message = f"Nobody knows location {delivery.location}."
+        yield _refused("unknown_location", field, message, "Publish the location first, or name another one.")
+    elif not location.active:
+        yield _refused("inactive_location", field, f"Location {delivery.location} is inactive.", "Name an active location.")
+    elif collects and delivery.method not in location.methods:
+        message = f"Location {delivery.location} doesn't serve {delivery.method}."
+        yield _refused("method_not_served", field, message, f"Choose one of {', '.join(location.methods)}.")
+
+
+def _amounts(content: OrderContent) -> Iterator[Finding]:
+    """Amounts no message could carry, and discounts beyond the price."""
+    nets = [(f"order.lines.{n}", line_net_minor(content, line)) for n, line in enumerate(content.lines)]
+    nets.append(("order.charges", charges_net_minor(content)))
+    for field, net in nets:
+        if net < 0:
+            yield _refused("negative_amount", field, f"It comes to {net} after discounts.", "Discount at most the price.")
+    total = sum(net for _, net in nets)
+    if total > MOST_MINOR:
+        message = f"The order comes to {total}, at most {MOST_MINOR} can be handled."
+        yield _refused("amount_too_large", "order.totals", message, "Split the order.")
+
+
+def _inactive(draft: Draft, view: Catalogue) -> Iterator[Finding]:
+    for number, line in enumerate(draft.content.lines):
+        item = item_of(line, draft.channel, view)
+        if item is not None and not item.active:
+            message = f"Item {item.sku} is no longer sold."
+            yield _refused("inactive_item", f"order.lines.{number}", message, "Leave the line out.")
+
+
+def _unknown_items(draft: Draft, view: Catalogue) -> Iterator[Finding]:
+    for number, line in _unresolved(draft, view):
+        names = " or ".join(references_of_line(line, draft.channel))
+        message = f"Nobody knows {names}."
+        yield Finding("item", _problem("unknown_item", f"order.lines.{number}", message, "Publish the item."))
+
+
+def _unresolved(draft: Draft, view: Catalogue) -> Iterator[tuple[int, Line]]:
+    """Lines of goods, with their numbers, that are still wanted and whose item isn't known."""
+    for number, line in enumerate(draft.content.lines):
+        wanted = line.kind == "goods" and draft.left.get(line.channel_line_ref, 0) > 0
+        if wanted and item_of(line, draft.channel, view) is None:
+            yield number, line
+
+
+def _address(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
+    delivery = content.delivery
+    if delivery.method in COLLECTING_METHODS:
+        return
+    if delivery.location is not None and view.get(Location, delivery.location) is not None:
+        return
+    receiver, remedy = receiver_of(content), "Send the whole address with a ChangeOrder."
+    if receiver.country is None:
+        yield Finding("address", _problem("no_country", "order.ship_to.country", "The country is missing.", remedy))
+    if not any(line.strip() for line in receiver.street):
+        yield Finding("address", _problem("no_street", "order.ship_to.street", "The street is missing.", remedy))
+
+
+def _totals(content: OrderContent) -> Iterator[Finding]:
+    for field, right in sums_of(content)._asdict().items():
+        stated = getattr(content.totals, field)
+        if stated != right:
+            message = f"It says {stated}, lines and charges come to {right}."
+            problem = _problem("totals_differ", f"order.totals.{field}", message, "Send totals that add up to the cent.")
+            yield Finding("totals", problem)
+
+
+def _payment(draft: Draft, channel: Channel) -> Iterator[Finding]:
+    waits = draft.content.payment_terms in CAPTURING_TERMS and channel.unpaid == "hold"
+    if waits and draft.covered_minor < draft.owed_minor:
+        message = f"Payments cover {draft.covered_minor} of {draft.owed_minor}."
+        remedy = "Have the rest authorised or captured; the order goes on by itself then."
+        yield Finding("payment", _problem("not_covered", "order.payments", message, remedy))
+
+
+def _refused(code: str, field: str, message: str, remedy: str) -> Finding:
+    return Finding(None, _problem(code, field, message, remedy))
+
+
+def _problem(code: str, field: str, message: str, remedy: str) -> Problem:
+    return Problem(code=code, field=field, message=message, remedy=remedy)

@@ -1,0 +1,71 @@
+"""The arithmetic of an order's money: sums to the cent, what some units of a line are worth, and from which payment to take an amount.
+
+All amounts are integer minor units of the order's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from schemas.channel import Charge, Discount, Line, OrderContent, Tax
+
+MOST_MINOR = 1_000_000_000_000
+"""The largest amount a message can carry."""
+
+
+class Sums(NamedTuple):
+    """What an order's lines and charges add up to, as `schemas.channel.Totals` defines it."""
+
+    lines_minor: int
+    discounts_minor: int
+    charges_minor: int
+    taxes_minor: int
+    total_minor: int
+
+
+def sums_of(content: OrderContent) -> Sums:
+    """The sums the order should state, worked out from its lines and charges."""
+    parts: tuple[Line | Charge, ...] = (*content.lines, *content.charges)
+    lines = sum(line.quantity * line.unit_price_minor for line in content.lines)
+    discounts = sum(_amount(part.discounts) for part in parts)
+    charges = sum(charge.amount_minor for charge in content.charges)
+    taxes = sum(_amount(part.taxes) for part in parts)
+    return Sums(lines, discounts, charges, taxes, lines - discounts + charges + _added(taxes, content))
+
+
+def line_net_minor(content: OrderContent, line: Line) -> int:
+    """The whole line after discounts, tax included. Negative where the discounts exceed the price."""
+    price = line.quantity * line.unit_price_minor
+    return price - _amount(line.discounts) + _added(_amount(line.taxes), content)
+
+
+def charges_net_minor(content: OrderContent) -> int:
+    """All charges after discounts, tax included."""
+    return sum(charge.amount_minor - _amount(charge.discounts) + _added(_amount(charge.taxes), content) for charge in content.charges)
+
+
+def value_minor(net_minor: int, quantity: int, units: int) -> int:
+    """What `units` of a line of `quantity` are worth: rounded down cumulatively.
+
+    The value of units m+1..n is value(n) - value(m): whichever way the units are cut, the pieces add up to the line to the cent.
+    """
+    assert 0 <= units <= quantity
+    return net_minor * units // quantity
+
+
+def spread(amount_minor: int, rooms_minor: Sequence[int]) -> tuple[int, ...]:
+    """Take an amount from several rooms, the first ones first; what exceeds them all is left out."""
+    taken: list[int] = []
+    for room in rooms_minor:
+        taken.append(max(0, min(amount_minor - sum(taken), room)))
+    return tuple(taken)
+
+
+def _amount(parts: Iterable[Discount | Tax]) -> int:
+    return sum(part.amount_minor for part in parts)
+
+
+def _added(taxes_minor: int, content: OrderContent) -> int:
+    """Taxes that come on top of the prices."""
+    return 0 if content.taxes_included else taxes_minor

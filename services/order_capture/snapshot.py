@@ -1,0 +1,146 @@
+"""The order as the other services see it: enriched, apportioned, and what a change of it means for the goods."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from schemas.channel import Line as StatedLine
+from schemas.channel import OrderContent
+from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot
+from schemas.reference import Location
+from schemas.types import OpenData, unknown_fields
+from services.order_capture.projection import Catalogue
+from services.order_capture.review import COLLECTING_METHODS, item_of, receiver_of
+from services.order_capture.rules import charges_net_minor, line_net_minor, value_minor
+from services.order_capture.state import Effect, Line
+
+
+def lines_of(content: OrderContent) -> tuple[Line, ...]:
+    """The lines as the channel states them."""
+    return tuple(Line(line.channel_line_ref, line.kind, line.quantity, line_net_minor(content, line)) for line in content.lines)
+
+
+def without_unknown(content: OrderContent) -> OrderContent:
+    """The content without fields that no contract knows: they are answered, not kept."""
+    kept = _known(content) if unknown_fields(content) else content
+    assert isinstance(kept, OrderContent)
+    return kept
+
+
+def snapshot_of(
+    content: OrderContent,
+    view: Catalogue,
+    *,
+    channel: str,
+    placed_at: datetime,
+    revision: int,
+    left: dict[str, int],
+) -> OrderSnapshot:
+    """The order as it may be sourced: `left` units of each line; every line of goods has a known item."""
+    lines = tuple(
+        _line(content, line, channel, left[line.channel_line_ref], view) for line in content.lines if left[line.channel_line_ref] > 0
+    )
+    charges = charges_net_minor(content)
+    total = charges + sum(line.net_minor for line in lines)
+    delivery = content.delivery
+    return OrderSnapshot(
+        revision=revision,
+        channel=channel,
+        kind=content.kind,
+        policy=view.channel(channel).policy,
+        placed_at=placed_at,
+        currency=content.currency,
+        lines=lines,
+        charges_minor=charges,
+        total_minor=total,
+        payment_terms=content.payment_terms,
+        to_collect_minor=total if content.payment_terms == "pay_at_collection" else 0,
+        method=delivery.method,
+        collect_at=delivery.location if delivery.method in COLLECTING_METHODS else None,
+        earliest=delivery.earliest,
+        latest=delivery.latest,
+        completeness=content.completeness,
+        priority=content.priority,
+        ship_by=content.ship_by,
+        deliver_by=content.deliver_by,
+        cancel_after=content.cancel_after,
+        destination=_destination(content, view),
+        ship_to=_contact(content, view),
+    )
+
+
+def effect_of(old: OrderSnapshot, new: OrderSnapshot) -> Effect | None:
+    """What a change means for the goods; None where nothing changes. Both have the same channel, terms and currency."""
+    if _demand(old) != _demand(new):
+        return "demand"
+    if _instructions(old) != _instructions(new):
+        return "instructions"
+    same = new.model_copy(update={"revision": old.revision})
+    return None if same == old else "commercial"
+
+
+def _known(value: object) -> object:
+    if isinstance(value, OpenData):
+        fields = type(value).model_fields
+        return type(value).model_validate({name: _known(getattr(value, name)) for name in fields})
+    return tuple(map(_known, value)) if isinstance(value, tuple) else value
+
+
+def _line(content: OrderContent, line: StatedLine, channel: str, left: int, view: Catalogue) -> OrderLine:
+    item = item_of(line, channel, view)
+    kind = item.kind if item is not None and line.kind == "goods" else line.kind
+    return OrderLine(
+        line_id=line.channel_line_ref,
+        kind=kind,
+        sku=item.sku if item is not None else line.sku or line.channel_line_ref,
+        gtin=line.gtin or next(iter(item.gtins if item is not None else ()), None),
+        description=item.description if item is not None else "",
+        quantity=left,
+        weight_g=item.weight_g if item is not None else 0,
+        net_minor=value_minor(line_net_minor(content, line), line.quantity, left),
+        attributes=line.attributes,
+        gift_message=line.gift_message,
+        substitution_allowed=line.substitution_allowed,
+    )
+
+
+def _destination(content: OrderContent, view: Catalogue) -> Destination:
+    """Where the goods go, as coarse as planning needs it."""
+    place = _location(content, view) or receiver_of(content)
+    return Destination(country=place.country, postal_code=place.postal_code, latitude=place.latitude, longitude=place.longitude)
+
+
+def _location(content: OrderContent, view: Catalogue) -> Location | None:
+    """The location the goods go to: where the buyer collects, or which is itself the receiver (replenishment)."""
+    if content.delivery.location is None:
+        return None
+    goes_there = content.delivery.method in COLLECTING_METHODS or receiver_of(content).country is None
+    return view.get(Location, content.delivery.location) if goes_there else None
+
+
+def _contact(content: OrderContent, view: Catalogue) -> Contact:
+    """Who receives the goods; a location that receives them itself gives its own name and place."""
+    party, location = receiver_of(content), _location(content, view)
+    if location is not None and party.country is None:
+        return Contact(
+            name=party.name or location.name,
+            postal_code=location.postal_code,
+            city=location.city,
+            country=location.country,
+            email=party.email,
+            phone=party.phone,
+        )
+    return Contact.model_validate({name: getattr(party, name) for name in Contact.model_fields})
+
+
+def _demand(order: OrderSnapshot) -> tuple[object, ...]:
+    """What sourcing plans with: a difference means planning anew."""
+    goods = frozenset((line.line_id, line.sku, line.quantity) for line in order.lines if line.kind == "goods")
+    where = (order.method, order.collect_at, order.completeness)
+    return (goods, *where, order.earliest, order.latest, order.ship_by, order.deliver_by, order.priority)
+
+
+def _instructions(order: OrderSnapshot) -> tuple[object, ...]:
+    """What locations are told beside the goods."""
+    lines = {line.line_id: (line.attributes, line.gift_message, line.substitution_allowed) for line in order.lines if line.kind == "goods"}
+    return (lines, order.destination, order.ship_to, order.to_collect_minor)
