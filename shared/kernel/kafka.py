@@ -265,8 +265,8 @@ class KafkaTopics:
 
     async def ends(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         consumer = _free_consumer(self._connection)
-        await _retry(consumer.start)
         try:
+            await _retry(consumer.start)
             ends = await consumer.end_offsets([KafkaTopicPartition(*one) for one in at])
             return {TopicPartition(tp.topic, tp.partition): end for tp, end in ends.items()}
         except KafkaError as error:
@@ -279,8 +279,8 @@ class KafkaTopics:
         if not at:
             return {}
         consumer = _free_consumer(self._connection)
-        await _retry(consumer.start)
         try:
+            await _retry(consumer.start)
             return await _tails(consumer, at, records)
         except KafkaError as error:
             raise Transient(f"{error!r}") from error

@@ -47,8 +47,11 @@ class Pictures:
         self.ready = True
 
     async def run(self) -> None:
-        while self._follower is not None and not self.stopping:
-            await self._read(self._follower)
+        while not self.stopping:
+            if self._follower is not None:
+                await self._read(self._follower)
+            else:
+                await self._clock.sleep(0.5)
 
     async def stop(self) -> None:
         if self._follower is not None:
@@ -106,6 +109,7 @@ class ReadBacks:
 
     async def run(self) -> None:
         if self._follower is None:
+            await self._rest()
             return
         await self._follower.start()
         waiting: list[Record] = []
@@ -121,6 +125,11 @@ class ReadBacks:
     async def stop(self) -> None:
         if self._follower is not None:
             await self._follower.stop()
+
+    async def _rest(self) -> None:
+        """A service without state topics has nothing to read back."""
+        while not self.stopping:
+            await self._clock.sleep(0.5)
 
     async def _mark(self, records: Sequence[Record]) -> None:
         by_topic: dict[str, list[ReadBack]] = {}
