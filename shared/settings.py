@@ -64,6 +64,21 @@ class Settings(BaseSettings):
     partitions: int = Field(default=4, ge=1, le=1024)
     """Partitions of each topic when it is created: the most replicas of a service that can share its work."""
 
+    replication: int = Field(default=1, ge=1, le=15)
+    """Copies of each partition when its topic is created; 3 where the broker has three nodes or more."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What a service process writes to its log."""
+
+    health_host: str = "127.0.0.1"
+    """Address on which a service process answers /livez, /readyz and /metrics."""
+
+    health_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of the same; 0 takes a free one, which the log names."""
+
+    outbox_keep_s: int = Field(default=7 * 86_400, ge=0)
+    """How long sent messages can still be sent again by `nervure lanes republish`, in seconds."""
+
     @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
         login = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)

@@ -1,0 +1,1 @@
+"""The commands of `nervure`, one module each; deploy/cli.py lists them."""

@@ -1,0 +1,34 @@
+"""Where commands print: pages for people, one JSON document for machines, remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+page = Console(highlight=False, soft_wrap=False)
+remarks = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; instants and ids as text."""
+    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+
+
+def print_json_line(document: Any) -> None:
+    """One JSON document on a line of its own, at once."""
+    print(json.dumps(document, default=str, ensure_ascii=False), flush=True)
+
+
+def plain(text: str) -> None:
+    """Text from messages and logs, without any markup in it taking effect."""
+    page.print(text, markup=False)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
