@@ -199,9 +199,9 @@ class PostgresStore:
             after = rows[-1]["id"]
 
     async def history(self) -> AsyncIterator[tuple[Key, int, Any]]:
-        """Every folded event by row and version: what `rebuild` folds again. None marks a row created empty."""
+        """Every folded event by row, in commit order: what `rebuild` folds again. None marks a row created empty."""
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
-            async for row in connection.cursor('SELECT * FROM kernel.history ORDER BY kind, id COLLATE "C", version', prefetch=1000):
+            async for row in connection.cursor('SELECT * FROM kernel.history ORDER BY kind, id COLLATE "C", number', prefetch=1000):
                 codec = self._codecs[row["kind"]]
                 event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
                 yield Key(row["kind"], row["id"]), row["version"], event

@@ -95,8 +95,10 @@ CREATE TABLE IF NOT EXISTS kernel.timer (
 );
 CREATE INDEX IF NOT EXISTS timer_due ON kernel.timer (due, rank, kind, id);
 
--- Every folded event, for good: `nervure rebuild` folds them again and compares.
+-- Every folded event, for good: `nervure rebuild` folds them again and compares. A row that ended and came back counts its versions
+-- from 1 again; `number` tells its lives apart.
 CREATE TABLE IF NOT EXISTS kernel.history (
+    number bigint GENERATED ALWAYS AS IDENTITY,
     kind text NOT NULL,
     id text NOT NULL,
     version bigint NOT NULL,
