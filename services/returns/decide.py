@@ -70,7 +70,7 @@ def find(body: Body) -> tuple[Key, ...]:
 def keys(body: Body, found: Found) -> Need:
     match body:
         case GoodsReceived() | GoodsInspected():
-            return Need(_pointers(body) + _orders_of(body, found))
+            return Need(_orders_of(body, found) + _pointers(body))
         case RequestReturn() | CancelReturn():
             return Need((purchase_key(body.order_id), request_key(body.order_id, body.request_id)))
         case ParcelWasShipped():
@@ -143,6 +143,7 @@ def _pointers(report: Report) -> tuple[Key, ...]:
 
 def _orders_of(report: Report, found: Found) -> tuple[Key, ...]:
     """Every order a report may turn out to belong to."""
-    pointed = [row.order_id for row in found.values() if isinstance(row, Parcel | ReceiptOwner)]
+    rows = (found.get(key) for key in _pointers(report))
+    pointed = (row.order_id for row in rows if isinstance(row, Parcel | ReceiptOwner))
     orders = dict.fromkeys((order_named(report), *pointed, unknown_order(report.receipt_id)))
     return tuple(purchase_key(order_id) for order_id in orders if order_id is not None)

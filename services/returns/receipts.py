@@ -165,7 +165,7 @@ def _missing_news(world: World, report: Report, now: datetime) -> Keep | None:
 
 
 def _is_locked(world: World, order_id: str) -> bool:
-    """False where the row that leads to the order is as young as this batch: `find` could not see it yet."""
+    """False where the row that leads to the order is younger than what `find` read without lock."""
     try:
         world.get(purchase_key(order_id), Purchase())
     except KeyError:

@@ -9,6 +9,7 @@ import pytest
 
 from schemas.returns import ReturnAuthorised, ReturnExceptionOpened, ReturnReceived
 from services.returns.service import service
+from services.returns.state import Parcel, parcel_key
 from shared.kernel.model import Input, Keep
 from tests.support.returns import (
     ORDER,
@@ -199,8 +200,8 @@ def test_a_tracking_number_nobody_knows_yet_is_waited_for(delivered: Spec) -> No
     delivered.then(back(None, line_1=1).model_copy(update={"unexpected": units(line_1=1)}))
 
 
-def test_a_parcel_noted_in_the_same_batch_is_looked_up_again_at_once(delivered: Spec) -> None:
-    """`find` reads without lock what was committed before the batch: here nothing."""
+def test_a_parcel_noted_after_it_was_looked_up_is_looked_up_again_at_once(delivered: Spec) -> None:
+    """`find` reads without lock; by the time the rows are locked another replica may have noted the parcel."""
     delivered.given(shipped("T1", "line-1", 2))
     body = received((None, "mug", 1), tracking_number="T1")
     delivered.world.need = service.keys(body, {})
@@ -313,6 +314,14 @@ def test_a_parcel_presumed_delivered_that_came_back_counts_as_the_buyers(returns
     returns.given(accepted(line_1=1), shipped("T1", "line-1", 1), handed_over("line-1", 1), came_back("T1", "line-1", 1))
     returns.when(received((None, "mug", 1), tracking_number="T1"))
     assert returns.of(ReturnReceived)[0].unexpected == units(line_1=1)
+
+
+def test_a_receipt_locks_its_own_order_only() -> None:
+    """What was found for the other messages of its batch is none of its business."""
+    body = received((None, "mug", 1), tracking_number="T1")
+    found = {parcel_key("T1"): Parcel(ORDER), parcel_key("T2"): Parcel("web-fr:7")}
+    orders = [key.id for key in service.keys(body, found).keys if key.kind == "purchase"]
+    assert orders == [ORDER, "unknown:R1"]
 
 
 def test_an_inspected_receipt_that_names_nothing_waits_for_its_receipt(delivered: Spec) -> None:
