@@ -73,10 +73,8 @@ def _capture(case: Case, reason: str) -> Iterator[Yield]:
 
 
 def _refund(case: Case, reason: str) -> Iterator[Yield]:
-    order = case.order
-    money = order.money
-    may_keep = max(order.billed_minor, min(order.owed_minor, money.earlier_minor))
-    excess = max(0, money.refundable_minor - may_keep)
+    money = case.order.money
+    excess = max(0, money.refundable_minor - case.order.keepable_minor)
     payments = tuple(reversed(money.payments.values()))
     rooms = [money.refundable_of(payment) for payment in payments]
     yield from _request(case, "refund", payments, spread(excess, rooms), reason)

@@ -39,7 +39,7 @@ def place(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
 
 def change_held(case: Case, request: ChangeOrder, asked: Asked) -> Iterator[Yield]:
     """Nobody else has the order: its content is replaced, if the new one isn't refused."""
-    stated = tuple(_stated(case.order_id, request.order))
+    stated = tuple(_stated(case.order_id, request.order, asked))
     after = case.order
     for event in stated:
         after = evolve(after, event)
@@ -62,7 +62,7 @@ def claims_of(order_id: str, payments: Sequence[Payment]) -> Iterator[OrderEvent
 
 def _take_in(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
     yield OrderPlaced(case.order_id, asked, request.placed_at, request.channel)
-    yield from _stated(case.order_id, request.order)
+    yield from _stated(case.order_id, request.order, asked)
     findings = review(draft_of(case.order), case.view, case.now)
     if any(finding.check is None for finding in findings):
         yield from _reject(case, asked, findings)
@@ -72,9 +72,9 @@ def _take_in(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
         yield from _let_go_on(case, asked, findings)
 
 
-def _stated(order_id: str, content: OrderContent) -> Iterator[OrderEvent]:
+def _stated(order_id: str, content: OrderContent, asked: Asked) -> Iterator[OrderEvent]:
     charges = charges_net_minor(content)
-    kept = without_unknown(content)
+    kept = without_unknown(content) if asked.unknown_fields else content
     yield ContentStated(order_id, kept, lines_of(content), content.payment_terms, content.currency, charges)
     yield from claims_of(order_id, content.payments)
 

@@ -8,11 +8,14 @@ from schemas.channel import Line as StatedLine
 from schemas.channel import OrderContent
 from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot
 from schemas.reference import Location
-from schemas.types import OpenData, unknown_fields
+from schemas.types import OpenData
 from services.order_capture.projection import Catalogue
 from services.order_capture.review import COLLECTING_METHODS, item_of, receiver_of
 from services.order_capture.rules import charges_net_minor, line_net_minor, value_minor
 from services.order_capture.state import Effect, Line
+
+MOST_DESCRIPTION = 100
+"""Characters of an item's description that travel with every order."""
 
 
 def lines_of(content: OrderContent) -> tuple[Line, ...]:
@@ -22,7 +25,7 @@ def lines_of(content: OrderContent) -> tuple[Line, ...]:
 
 def without_unknown(content: OrderContent) -> OrderContent:
     """The content without fields that no contract knows: they are answered, not kept."""
-    kept = _known(content) if unknown_fields(content) else content
+    kept = _known(content)
     assert isinstance(kept, OrderContent)
     return kept
 
@@ -94,7 +97,7 @@ def _line(content: OrderContent, line: StatedLine, channel: str, left: int, view
         kind=kind,
         sku=item.sku if item is not None else line.sku or line.channel_line_ref,
         gtin=line.gtin or next(iter(item.gtins if item is not None else ()), None),
-        description=item.description if item is not None else "",
+        description=item.description[:MOST_DESCRIPTION] if item is not None else "",
         quantity=left,
         weight_g=item.weight_g if item is not None else 0,
         net_minor=value_minor(line_net_minor(content, line), line.quantity, left),

@@ -22,7 +22,7 @@ MoneyRequest = Literal["capture", "void", "refund"]
 
 MOST_CANCELS_IN_FLIGHT = 20
 MOST_OPEN_HOLDS = 20
-MOST_REMEMBERED_BYTES = 100_000
+MOST_REMEMBERED_BYTES = 60_000
 """Answers kept for repeated requests, as JSON; beyond it a repeat is decided again."""
 MOST_BOOKED_REPORTS = 500
 """Payment reports kept to recognise a repeat; the oldest go first, long after the kernel's own horizon would notice them."""
@@ -329,14 +329,27 @@ class Order:
     @property
     def owed_minor(self) -> int:
         """What the buyer owes in the end, as things stand; charges only while anything is to be had."""
-        charges = self.charges_minor if any(line.kept > 0 for line in self.lines.values()) else 0
-        return charges + sum(line.owed_minor() for line in self.lines.values())
+        return self._charges_minor + sum(line.owed_minor() for line in self.lines.values())
 
     @property
     def billed_minor(self) -> int:
         """What the buyer owes for what has left so far; the charges go with the first units."""
         charges = self.charges_minor if any(line.billable > 0 for line in self.lines.values()) else 0
         return charges + sum(line.billed_minor() for line in self.lines.values())
+
+    @property
+    def keepable_minor(self) -> int:
+        """What may stay captured: what is billed, and whatever was captured before and is owed in the end.
+
+        Charges stay even where the only parcel came back, as long as another one will bear them: an authorisation once
+        captured and refunded could not be captured again.
+        """
+        billed = self._charges_minor + sum(line.billed_minor() for line in self.lines.values())
+        return max(billed, min(self.owed_minor, self.money.earlier_minor))
+
+    @property
+    def _charges_minor(self) -> int:
+        return self.charges_minor if any(line.kept > 0 for line in self.lines.values()) else 0
 
     def left_of(self, line: Line) -> int:
         """Units that can still be asked to be cancelled: open, and not asked for by a cancel in flight."""
