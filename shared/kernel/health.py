@@ -79,4 +79,8 @@ class Health:
             f'nervure_inputs_by_outcome_total{{service="{self._service}",outcome="{what}"}} {count}'
             for what, count in sorted(counters.by_what.items())
         ]
+        lines += [
+            f'nervure_view_position{{service="{self._service}",topic="{at.topic}",partition="{at.partition}"}} {position}'
+            for at, position in sorted(self._pictures.positions().items())
+        ]
         return lines

@@ -36,6 +36,11 @@ class Pictures:
         self._versions: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._follower: Follower | None = None
 
+    def positions(self) -> dict[TopicPartition, int]:
+        """How far each topic of the view was read."""
+        follower = self._follower
+        return {at: follower.position(at) for at in self._at} if follower is not None else {}
+
     async def catch_up(self) -> None:
         """Reads everything there was when it began."""
         if self._at:
