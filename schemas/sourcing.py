@@ -159,6 +159,9 @@ class PassedLine(Data):
     part_id: PartId
     line_id: LineId
     quantity: Quantity
+    standing: Count | None = None
+    """Units of the line that sourcing took to stand in this part (planned, less what it knew to have ended), these among
+    them. By it tracking tells whether units the location lost are among those to cancel."""
 
 
 class CancellationPassedOn(Message):
