@@ -1,0 +1,391 @@
+"""From an order's wanted units and the network to a plan with its explanation: who may serve, who is worth a look, what it costs. Pure.
+
+The safe cut: among locations that can serve the same items at the same tariff the nearer one is never worse, so only the nearest few of
+each such group are looked at. Of these, each item keeps at most `policy.candidates_a_line`, those first whose cost, spread over all they
+can serve, is least; where that cap bites, the explanation says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from schemas.reference import Location, Policy
+from schemas.sourcing import Explanation
+from services.sourcing.projection import Network, Reach, Stop, distance_km, vector
+from services.sourcing.promise import COLLECTED, schedule
+from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
+from services.sourcing.state import Order, Terms, Units
+
+LATE_MINOR_A_DAY = 1_000
+"""What a day after the order's deadline costs a plan, in minor units."""
+LEVELS_A_LINE = 20
+"""Levels an explanation records for each item, on average: it stays near 1 kB a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Units to plan, and what limits them."""
+
+    order: Order
+    terms: Terms
+    units: Mapping[str, int]
+    """By line."""
+    now: datetime
+    ahead: Mapping[str, Mapping[str | None, int]] = field(default_factory=dict)
+    """sku to units that demand of better rank waits for, by the only location that can serve it."""
+    most: Mapping[str, int] = field(default_factory=dict)
+    """sku to the most units it may have."""
+
+
+class Share(NamedTuple):
+    """What one location is to be asked."""
+
+    location: str
+    km: int
+    lines: tuple[Units, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan nobody has been asked yet."""
+
+    shares: tuple[Share, ...]
+    explanation: Explanation | None
+    left: dict[str, int]
+    """Units by line that nobody can serve now."""
+    reason: str
+    """Why something is left."""
+
+
+class Offer(NamedTuple):
+    """One location worth a look; `mask` has a bit for each wanted item it can serve."""
+
+    location: str
+    stop: Stop
+    km: int | None
+    mask: int
+
+
+class Shortlist(NamedTuple):
+    offers: tuple[Offer, ...]
+    eliminated: dict[str, int]
+    capped: bool
+
+
+def draft(ask: Ask, view: Network) -> Draft:
+    """The cheapest plan for the units, as far as they can be served."""
+    policy = view.policy(ask.terms.policy)
+    reach = view.reach(policy, ask.terms.method, collecting_at(ask.terms))
+    stock = {sku: stock_of(sku, ask, view) for sku in ask.order.skus(dict(ask.units))}
+    wanted = wanted_of(ask, stock)
+    found = shortlist(ask, wanted, stock, reach, view)
+    plans = plans_from(found.offers, ask, wanted, stock, view)
+    if not plans:
+        return Draft((), None, dict(ask.units), reason(reach, wanted, ask))
+    kilometres = {offer.location: offer.km or 0 for offer in found.offers}
+    shares = tuple(Share(p.location, kilometres[p.location], ask.order.units(dict(p.lines))) for p in plans[0].parts)
+    left = left_of(ask, plans[0])
+    return Draft(shares, explained(ask, policy, wanted, found, stock, plans, view), left, reason(reach, wanted, ask))
+
+
+def plans_from(
+    offers: Sequence[Offer], ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], view: Network
+) -> tuple[Plan, ...]:
+    """The cheapest plans at these locations."""
+    sites = (site_of(offer, tuple(stock_at(offer, bit, want, stock) for bit, want in enumerate(wanted)), ask, view) for offer in offers)
+    policy = view.policy(ask.terms.policy)
+    limits = Limits(policy.max_parts, ask.terms.divisible, ask.terms.completeness == "single_location")
+    return choose(wanted, sites, limits)
+
+
+def collecting_at(terms: Terms) -> str | None:
+    """The only location that can serve the order; None where goods are sent."""
+    return (terms.collect_at or "") if terms.method in COLLECTED else None
+
+
+def reason(reach: Reach, wanted: Sequence[Wanted], ask: Ask) -> str:
+    if not reach.stops:
+        return "no_location"
+    asked = sum(ask.units.values())
+    return "no_stock" if sum(want.quantity for want in wanted) == asked else "waiting_in_line"
+
+
+def left_of(ask: Ask, plan: Plan) -> dict[str, int]:
+    left = dict(ask.units)
+    for part in plan.parts:
+        for line_id, units in part.lines:
+            left[line_id] -= units
+    return {line_id: units for line_id, units in left.items() if units > 0}
+
+
+# ---- what is wanted, and what there is of it ----
+
+
+def stock_of(sku: str, ask: Ask, view: Network) -> Mapping[str, int]:
+    """Units by location, without those kept for waiting demand that only this location can serve."""
+    kept = {name: units for name, units in ask.ahead.get(sku, {}).items() if name is not None}
+    free = view.free(sku)
+    if not kept:
+        return free
+    return {name: units - kept.get(name, 0) for name, units in free.items() if units > kept.get(name, 0)}
+
+
+def wanted_of(ask: Ask, stock: Mapping[str, Mapping[str, int]]) -> list[Wanted]:
+    """The units item by item, as far as nobody of better rank waits for them."""
+    order = ask.order
+    wanted: list[Wanted] = []
+    for sku, there in stock.items():
+        lines = [(line_id, units) for line_id, units in ask.units.items() if order.lines[line_id].sku == sku]
+        most = ask.most.get(sku)
+        ahead = ask.ahead.get(sku, {}).get(None, 0)
+        if ahead:
+            left = max(0, sum(there.values()) - ahead)
+            most = left if most is None else min(most, left)
+        if most is not None:
+            lines = allotted(lines, most, divisible=ask.terms.divisible)
+        if lines:
+            wanted.append(Wanted(sku, order.lines[lines[0][0]].weight_g, tuple(lines)))
+    return wanted
+
+
+def allotted(lines: Sequence[tuple[str, int]], most: int, *, divisible: bool) -> list[tuple[str, int]]:
+    """As many units as allowed, line by line; a line that can't be divided gets all or nothing."""
+    given: list[tuple[str, int]] = []
+    for line_id, units in lines:
+        fits = units if units <= most else most if divisible else 0
+        if fits:
+            given.append((line_id, fits))
+            most -= fits
+    return given
+
+
+def stock_at(offer: Offer, bit: int, want: Wanted, stock: Mapping[str, Mapping[str, int]]) -> int:
+    return stock[want.sku][offer.location] if offer.mask >> bit & 1 else 0
+
+
+# ---- candidates ----
+
+
+def shortlist(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], reach: Reach, view: Network) -> Shortlist:
+    """The locations worth a look, and the others counted by what ruled them out."""
+    cap = view.policy(ask.terms.policy).candidates_a_line
+    able = serving(ask, wanted, stock, reach, cap)
+    nearest = nearest_of(able, reach, aim_of(ask.terms, view))
+    kept = within_cap(nearest, wanted, cap)
+    counts = {
+        "no_stock": len(reach.stops) - len(able.masks) - able.rejected,
+        "rejected_before": able.rejected,
+        "costlier": len(able.masks) - len(nearest),
+        "beyond_cap": len(nearest) - len(kept),
+    }
+    eliminated = {**reach.eliminated, **{name: count for name, count in counts.items() if count}}
+    return Shortlist(tuple(sorted(kept)), eliminated, able.capped or len(kept) < len(nearest))
+
+
+class Serving(NamedTuple):
+    """Who can serve what."""
+
+    masks: dict[str, int]
+    """Location to the items it can serve."""
+    partly: int
+    """Items that no location has whole: those that have some serve some."""
+    rejected: int
+    """Locations that could serve only what they rejected before."""
+    capped: bool
+
+
+def serving(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], reach: Reach, cap: int) -> Serving:
+    """Of an item no location has whole, the `cap` locations with the most units count."""
+    masks: dict[str, int] = {}
+    rejected: set[str] = set()
+    partly, bitten, stops = 0, False, reach.stops
+    for bit, want in enumerate(wanted):
+        there, least, flag = stock[want.sku], want.quantity, 1 << bit
+        excluded = {name for line_id, _ in want.lines for name in ask.order.lines[line_id].excluded}
+        able = [name for name, units in there.items() if units >= least and name in stops and name not in excluded]
+        if not able:
+            some = [(-units, name) for name, units in there.items() if name in stops and name not in excluded]
+            able = [name for _, name in sorted(some)[:cap]]
+            partly, bitten = partly | flag, bitten or len(some) > cap
+        for name in able:
+            masks[name] = masks.get(name, 0) | flag
+        rejected.update(name for name in excluded if name in stops and name in there)
+    return Serving(masks, partly, len(rejected - masks.keys()), bitten)
+
+
+def nearest_of(able: Serving, reach: Reach, aim: tuple[float, float, float] | None) -> list[Offer]:
+    """The nearest of each group that serves the same items at the same tariff, as many as the explanation may show plans.
+
+    Who has only some of an item is in a group of its own: another has other quantities.
+    """
+    ax, ay, az = aim or (0.0, 0.0, 0.0)
+    groups: dict[tuple[int, int | str], list[tuple[float, str, Stop]]] = {}
+    stops, partly = reach.stops, able.partly
+    for name, mask in able.masks.items():
+        stop = stops[name]
+        _, x, y, z, tariff = stop
+        groups.setdefault((mask, name if mask & partly else tariff), []).append((-(ax * x + ay * y + az * z), name, stop))
+    offers: list[Offer] = []
+    for (mask, _), group in groups.items():
+        group.sort()
+        for closeness, name, stop in group[:MOST_KEPT]:
+            offers.append(Offer(name, stop, distance_km(-closeness) if aim else None, mask))
+    return offers
+
+
+def within_cap(offers: Sequence[Offer], wanted: Sequence[Wanted], cap: int) -> list[Offer]:
+    """Each item keeps its `cap` best locations, with all that they can serve; fewer where too many levels would have to be recorded."""
+    weight_g = sum(want.weight_g * want.quantity for want in wanted) // max(1, len(wanted))
+    ordered = sorted(offers, key=lambda offer: (spread_cost(offer, weight_g), offer.location))
+    kept = capped(ordered, len(wanted), cap)
+    while cap > 1 and sum(offer.mask.bit_count() for offer in kept) > LEVELS_A_LINE * len(wanted):
+        cap //= 2
+        kept = capped(ordered, len(wanted), cap)
+    return kept
+
+
+def capped(ordered: Sequence[Offer], items: int, cap: int) -> list[Offer]:
+    room = [cap] * items
+    wanting = (1 << items) - 1
+    kept: list[Offer] = []
+    for offer in ordered:
+        if offer.mask & wanting:
+            kept.append(offer)
+            for bit in range(items):
+                if offer.mask >> bit & 1:
+                    room[bit] -= 1
+                    if room[bit] == 0:
+                        wanting &= ~(1 << bit)
+    return kept
+
+
+def spread_cost(offer: Offer, weight_g: int) -> int:
+    """Thousandths of a minor unit for each item, were all it can serve taken from there; items of equal weight."""
+    costs, items = offer.stop.document.costs, offer.mask.bit_count()
+    once = costs.parcel_base_minor + costs.handling_minor + -(-costs.per_100_km_minor * (offer.km or 0) // 100)
+    return 1000 * once // items + 1000 * costs.line_labour_minor + costs.per_kg_minor * weight_g
+
+
+def aim_of(terms: Terms, view: Network) -> tuple[float, float, float] | None:
+    """Where the goods go; None where nobody knows, or the buyer comes."""
+    if terms.method in COLLECTED:
+        return None
+    counter = view.get(Location, terms.collect_at) if terms.collect_at else None
+    if counter is not None:
+        return vector(counter.latitude, counter.longitude)
+    to = terms.destination
+    return vector(to.latitude, to.longitude) if to.latitude is not None and to.longitude is not None else None
+
+
+def site_of(offer: Offer, stock: tuple[int, ...], ask: Ask, view: Network) -> Site:
+    """The location's costs for this order; who collects pays no transport."""
+    costs = offer.stop.document.costs
+    late = lateness(offer, ask, view)
+    if ask.terms.method in COLLECTED:
+        return Site(offer.location, 0, costs.handling_minor, 0, late, costs.line_labour_minor, 0, stock)
+    distance = -(-costs.per_100_km_minor * (offer.km or 0) // 100)
+    return Site(
+        offer.location,
+        costs.parcel_base_minor,
+        costs.handling_minor,
+        distance,
+        late,
+        costs.line_labour_minor,
+        costs.per_kg_minor,
+        stock,
+    )
+
+
+def lateness(offer: Offer, ask: Ask, view: Network) -> int:
+    """For each day that the location would be late."""
+    deadline = ask.terms.deliver_by
+    if deadline is None:
+        return 0
+    policy, place = view.policy(ask.terms.policy), offer.stop.document
+    zone = view.zone_in(ask.terms.destination.country, place.zone)
+    dates = schedule(place, ask.terms.method, view.carrier(policy), offer.km or 0, ask.now, zone)
+    return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
+
+
+# ---- the explanation ----
+
+
+def explained(
+    ask: Ask,
+    policy: Policy,
+    wanted: Sequence[Wanted],
+    found: Shortlist,
+    stock: Mapping[str, Mapping[str, int]],
+    plans: Sequence[Plan],
+    view: Network,
+) -> Explanation:
+    candidates = tuple(
+        {
+            "location": offer.location,
+            "distance_km": offer.km,
+            "levels": tuple(
+                {
+                    "sku": want.sku,
+                    "atp": stock[want.sku][offer.location],
+                    "version": view.version(want.sku, offer.location),
+                }
+                for bit, want in enumerate(wanted)
+                if offer.mask >> bit & 1
+            ),
+        }
+        for offer in found.offers
+    )
+    written = tuple(cost_document(plan) for plan in plans)
+    return Explanation.model_validate(
+        {
+            "policy": policy.policy,
+            "policy_version": policy.version,
+            "currency": policy.currency,
+            "attempt": 1 + max(ask.order.lines[line_id].attempts for line_id in ask.units),
+            "candidates": candidates,
+            "eliminated": dict(sorted(found.eliminated.items())),
+            "capped": found.capped,
+            "chosen": written[0],
+            "alternatives": written[1:],
+        }
+    )
+
+
+def cost_document(plan: Plan) -> dict[str, object]:
+    """The plan as PlanCost has it."""
+    parts = tuple(
+        {
+            "location": part.location,
+            "lines": tuple({"line_id": line_id, "quantity": units} for line_id, units in part.lines),
+        }
+        for part in plan.parts
+    )
+    return {"parts": parts, "cost": {**plan.cost._asdict(), "total": plan.cost.total}}
+
+
+def computed_again(ask: Ask, recorded: Explanation, view: Network) -> Explanation:
+    """The same decision from what its explanation recorded: the locations looked at with their distances and levels, and reference data."""
+    skus = {level.sku for candidate in recorded.candidates for level in candidate.levels}
+    stock = {
+        sku: {c.location: level.atp for c in recorded.candidates for level in c.levels if level.sku == sku}
+        for sku in ask.order.skus(dict(ask.units))
+        if sku in skus
+    }
+    wanted = wanted_of(ask, stock)
+    policy = view.policy(recorded.policy)
+    reach = view.reach(policy, ask.terms.method, collecting_at(ask.terms))
+    offers = tuple(
+        Offer(
+            c.location,
+            reach.stops[c.location],
+            c.distance_km,
+            sum(1 << bit for bit, want in enumerate(wanted) if any(level.sku == want.sku for level in c.levels)),
+        )
+        for c in recorded.candidates
+    )
+    plans = plans_from(offers, ask, wanted, stock, view)
+    written = tuple(cost_document(plan) for plan in plans)
+    return Explanation.model_validate({**dict(recorded), "chosen": written[0], "alternatives": written[1:]})

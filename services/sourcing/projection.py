@@ -1,0 +1,264 @@
+"""The network as sourcing sees it: reference data, stock that is free of each item, and its own plans in flight taken off.
+
+Stock comes from the availability topic and, sooner, from inventory's answers; of each level the highest version counts. Between a plan
+and its answer the planned units are taken off, so that no two plans count on the same unit. Between giving a reservation up and
+inventory's word on it they are added back: commands to one location keep their order, so the release precedes any later plan's command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from math import acos, cos, radians, sin
+from typing import Any, NamedTuple
+
+from schemas.inventory import Availability, Future, Level
+from schemas.reference import Carrier, Location, Method, Policy
+from schemas.topics import AVAILABILITY, Body, Topic
+from schemas.types import part_id_of
+from services.sourcing.events import (
+    PartDeclined,
+    PartReleased,
+    PartReserved,
+    PartWithdrawn,
+    PlanMade,
+    WithdrawnPartReserved,
+)
+from services.sourcing.state import Order, Units
+from shared.kernel.model import Event, Key
+from shared.kernel.views import Documents
+
+EARTH_KM = 6371.0
+Vector = tuple[float, float, float]
+Flight = dict[tuple[str, str], int]
+"""(sku, location) to units taken off, negative where added back."""
+
+
+class Stop(NamedTuple):
+    """A location that may serve, ready for the planner's loops."""
+
+    document: Location
+    x: float
+    y: float
+    z: float
+    tariff: int
+    """Locations with equal costs have equal tariffs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Locations that may serve a policy by a method, and the others counted by what rules them out."""
+
+    stops: dict[str, Stop]
+    eliminated: dict[str, int]
+
+
+def vector(latitude: float, longitude: float) -> Vector:
+    """The point on the unit sphere."""
+    north, east = radians(latitude), radians(longitude)
+    return cos(north) * cos(east), cos(north) * sin(east), sin(north)
+
+
+def distance_km(closeness: float) -> int:
+    """Great-circle distance of two points, from the scalar product of their vectors, in whole km."""
+    return round(EARTH_KM * acos(max(-1.0, min(1.0, closeness))))
+
+
+class Network(Documents):
+    """Read-only for decisions; changed by documents and by sourcing's own events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._levels: dict[str, dict[str, tuple[int, int]]] = {}
+        """sku to location to (version, available to promise)."""
+        self._free: dict[str, dict[str, int]] = {}
+        """sku to location to units free; only where there are any."""
+        self._future: dict[str, dict[str, tuple[Future, ...]]] = {}
+        self._flights: dict[str, Flight] = {}
+        """Part to what it takes off."""
+        self._off: dict[tuple[str, str], int] = {}
+        """The sum of the flights."""
+        self._undo: list[tuple[str, Flight]] = []
+        self._tariffs: dict[tuple[int, ...], int] = {}
+        self._reaches: dict[tuple[str, Method], Reach] = {}
+        self._zones: dict[str, str] | None = None
+
+    # ---- what decisions read ----
+
+    def free(self, sku: str) -> Mapping[str, int]:
+        """Units free by location; locations without any are missing."""
+        return self._free.get(sku, {})
+
+    def version(self, sku: str, location: str) -> int:
+        return self._levels.get(sku, {}).get(location, (0, 0))[0]
+
+    def announced(self, sku: str, stops: Mapping[str, Stop], by: datetime) -> int:
+        """Units announced to these locations until then."""
+        coming = self._future.get(sku, {})
+        return sum(f.quantity for name, future in coming.items() if name in stops for f in future if f.eta <= by)
+
+    def policy(self, name: str) -> Policy:
+        return self.get(Policy, name) or Policy(policy=name)
+
+    def carrier(self, policy: Policy) -> Carrier:
+        return self.get(Carrier, policy.carrier) or Carrier(carrier=policy.carrier)
+
+    def zone_in(self, country: str | None, otherwise: str) -> str:
+        """The time zone of buyers in a country: that of the locations there."""
+        if self._zones is None:
+            self._zones = {place.country: place.zone for place in sorted(self.all(Location), key=lambda p: p.location)}
+        return self._zones.get(country or "", otherwise)
+
+    def reach(self, policy: Policy, method: Method, collect_at: str | None) -> Reach:
+        """Whom an order may be asked of. Who collects at a location is served by that one only."""
+        if collect_at is not None:
+            return self._at_one(method, collect_at)
+        found = self._reaches.get((policy.policy, method))
+        if found is None:
+            found = self._reaches[policy.policy, method] = self._reach(policy, method)
+        return found
+
+    def _reach(self, policy: Policy, method: Method) -> Reach:
+        stops: dict[str, Stop] = {}
+        eliminated: dict[str, int] = {}
+        allowed = frozenset(policy.locations)
+        for place in self.all(Location):
+            reason = _ruled_out(place, method, allowed)
+            if reason is None:
+                stops[place.location] = self._stop(place)
+            else:
+                eliminated[reason] = eliminated.get(reason, 0) + 1
+        return Reach(stops, eliminated)
+
+    def _at_one(self, method: Method, collect_at: str) -> Reach:
+        place = self.get(Location, collect_at)
+        others = len(self.all(Location)) - (place is not None)
+        eliminated = {"not_collection_point": others} if others else {}
+        reason = _ruled_out(place, method, frozenset()) if place is not None else None
+        if place is None or reason is not None:
+            return Reach({}, eliminated | ({reason: 1} if reason else {}))
+        return Reach({collect_at: self._stop(place)}, eliminated)
+
+    # ---- documents ----
+
+    def apply(self, body: Body) -> None:
+        if isinstance(body, Availability):
+            self._see(body.sku, body.location, body.version, body.atp)
+            self._announce(body)
+            return
+        super().apply(body)
+        self._forget_derived()
+
+    def forget(self, topic: Topic, key: str) -> None:
+        if topic is AVAILABILITY:
+            sku, _, location = key.partition(":")
+            self._levels.get(sku, {}).pop(location, None)
+            self._future.get(sku, {}).pop(location, None)
+            self._count(sku, location)
+            return
+        super().forget(topic, key)
+        self._forget_derived()
+
+    def _forget_derived(self) -> None:
+        self._reaches.clear()
+        self._zones = None
+
+    def _announce(self, body: Availability) -> None:
+        if body.future:
+            self._future.setdefault(body.sku, {})[body.location] = body.future
+        else:
+            self._future.get(body.sku, {}).pop(body.location, None)
+
+    def _see(self, sku: str, location: str, version: int, atp: int) -> None:
+        """The level with the highest version counts."""
+        known = self._levels.setdefault(sku, {})
+        if version >= known.get(location, (-1, 0))[0]:
+            known[location] = (version, atp)
+            self._count(sku, location)
+
+    def _count(self, sku: str, location: str) -> None:
+        atp = self._levels.get(sku, {}).get(location, (0, 0))[1]
+        units = atp - self._off.get((sku, location), 0)
+        if units > 0:
+            self._free.setdefault(sku, {})[location] = units
+        else:
+            self._free.get(sku, {}).pop(location, None)
+
+    # ---- plans in flight ----
+
+    def fold(self, event: Event) -> None:
+        for level in getattr(event, "levels", ()):
+            self._learn(level)
+        match event:
+            case PlanMade():
+                for part in event.parts:
+                    self._fly(part_id_of(event.order_id, part.number), _flight(part.location, part.lines, 1))
+            case PartReserved() | PartDeclined() | PartReleased():
+                self._fly(part_id_of(event.order_id, event.number), {})
+            case WithdrawnPartReserved():
+                back = _flight(event.location, event.lines, -1)
+                self._fly(part_id_of(event.order_id, event.number), back)
+            case PartWithdrawn():
+                back = _flight(event.location, event.lines, -1) if event.reserved else {}
+                self._fly(part_id_of(event.order_id, event.number), back)
+            case _:
+                pass
+
+    def commit(self) -> None:
+        self._undo.clear()
+
+    def rollback(self) -> None:
+        """Levels learned stay: inventory's word is true whatever becomes of the batch."""
+        undo, self._undo = self._undo, []
+        for part_id, flight in reversed(undo):
+            self._fly(part_id, flight)
+        self._undo.clear()
+
+    def restore(self, key: Key, state: Any) -> None:
+        if isinstance(state, Order):
+            for part in state.parts.values():
+                sign = {"asked": 1, "releasing": -1}.get(part.state)
+                if sign is not None:
+                    self._fly(part_id_of(key.id, part.number), _flight(part.location, part.lines, sign))
+            self._undo.clear()
+
+    def _learn(self, level: Level) -> None:
+        self._see(level.sku, level.location, level.version, level.atp)
+
+    def _fly(self, part_id: str, flight: Flight) -> None:
+        before = self._flights.pop(part_id, {})
+        self._undo.append((part_id, before))
+        if flight:
+            self._flights[part_id] = flight
+        for at in {**before, **flight}:
+            off = self._off.pop(at, 0) + flight.get(at, 0) - before.get(at, 0)
+            if off:
+                self._off[at] = off
+            self._count(*at)
+
+    # ---- derived from reference data ----
+
+    def _stop(self, place: Location) -> Stop:
+        costs = place.costs
+        shipping = (costs.parcel_base_minor + costs.handling_minor, costs.per_100_km_minor)
+        tariff = (*shipping, costs.per_kg_minor, costs.line_labour_minor)
+        number = self._tariffs.setdefault(tariff, len(self._tariffs))
+        return Stop(place, *vector(place.latitude, place.longitude), number)
+
+
+def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:
+    flight: Flight = {}
+    for entry in lines:
+        at = (entry.sku, location)
+        flight[at] = flight.get(at, 0) + sign * entry.quantity
+    return flight
+
+
+def _ruled_out(place: Location, method: Method, allowed: frozenset[str]) -> str | None:
+    """The constraint that keeps a location from serving, or None."""
+    if not place.active:
+        return "inactive"
+    if allowed and place.location not in allowed:
+        return "not_in_policy"
+    return None if method in place.methods else "method"

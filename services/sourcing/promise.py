@@ -1,0 +1,111 @@
+"""When a location can start, ship, and when the buyer has the goods: local calendars in, UTC instants out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from schemas.reference import Carrier, Location, Method
+from schemas.sourcing import Promise
+
+MOST_DAYS = 60
+"""Days looked ahead for one on which a location works."""
+COLLECTED: frozenset[Method] = frozenset({"click_and_collect", "in_store_takeaway"})
+"""Methods by which the location that holds the goods hands them over itself."""
+END_OF_DAY = time(23, 59, 59)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The dates of one part."""
+
+    release_at: datetime
+    ship_by: datetime
+    carrier: str | None
+    """None where the buyer collects."""
+    promise: Promise
+
+
+def schedule(location: Location, method: Method, carrier: Carrier, km: int, release_at: datetime, buyers_zone: str) -> Schedule:
+    """What follows from handing the work to the location at `release_at`.
+
+    Work starts the same day up to the cut-off, else on the next working day; preparation follows; a parcel leaves with the carrier's next
+    collection and then travels `km`. Who collects may come once it is prepared, while the location is open.
+    """
+    ready = started(location, release_at) + timedelta(minutes=location.preparation_minutes)
+    if method in COLLECTED:
+        at = opened(location, ready)
+        return Schedule(release_at, at.astimezone(UTC), None, promise_of("collection", at.date(), location.zone))
+    leaves = collected(location, carrier, ready)
+    days = max(carrier.days_at_least, -(-km // carrier.km_a_day))
+    day = working_days_after(leaves.astimezone(zone_of(buyers_zone)).date(), days)
+    return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, promise_of("delivery", day, buyers_zone))
+
+
+def promise_of(kind: str, day: date, zone: str) -> Promise:
+    latest = datetime.combine(day, END_OF_DAY, zone_of(zone)).astimezone(UTC)
+    return Promise(kind="collection" if kind == "collection" else "delivery", day=day, zone=zone, latest=latest)
+
+
+def started(location: Location, at: datetime) -> datetime:
+    """The first instant, local, at which the location works on what it gets at `at`."""
+    local = at.astimezone(zone_of(location.zone))
+    for day, opens, closes in working_days(location, local.date()):
+        start = max(local, datetime.combine(day, opens, local.tzinfo))
+        if start.date() == day and start.time() <= min(location.order_cut_off, closes):
+            return start
+    return local
+
+
+def opened(location: Location, ready: datetime) -> datetime:
+    """The first instant at or after `ready` at which the location is open."""
+    for day, opens, closes in working_days(location, ready.date()):
+        at = max(ready, datetime.combine(day, opens, ready.tzinfo))
+        if at.date() == day and at.time() <= closes:
+            return at
+    return ready
+
+
+def collected(location: Location, carrier: Carrier, ready: datetime) -> datetime:
+    """The first collection of the carrier at or after `ready`."""
+    for day, _, _ in working_days(location, ready.date()):
+        leaves = datetime.combine(day, carrier.collection, ready.tzinfo)
+        if leaves >= ready:
+            return leaves
+    return ready
+
+
+def working_days(location: Location, start: date) -> Iterator[tuple[date, time, time]]:
+    """(day, opens, closes) of the days on which the location works, from `start` on, at most MOST_DAYS ahead."""
+    for ahead in range(MOST_DAYS):
+        day = start + timedelta(days=ahead)
+        hours = [entry for entry in location.hours if entry.weekday == day.weekday()]
+        if day in location.closed_on or (location.hours and not hours):
+            continue
+        yield (
+            day,
+            min((entry.opens for entry in hours), default=time(0)),
+            max((entry.closes for entry in hours), default=END_OF_DAY),
+        )
+
+
+def working_days_after(day: date, days: int) -> date:
+    """Carriers work from Monday to Friday."""
+    weeks, left = divmod(days, 5)
+    day += timedelta(weeks=weeks)
+    while left > 0 or day.weekday() > 4:
+        day += timedelta(days=1)
+        left -= day.weekday() < 5
+    return day
+
+
+@lru_cache(maxsize=1000)
+def zone_of(name: str) -> ZoneInfo:
+    """The zone; UTC where a location names one that doesn't exist."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")

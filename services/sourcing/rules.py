@@ -1,0 +1,435 @@
+"""The cheapest way to serve wanted goods from locations: pure integer arithmetic in minor units.
+
+A plan cuts the wanted goods into parts, one location each. A part costs
+
+    parcel + handling + distance + lateness          once, as its location has them
+    + labour x order lines                           picked there
+    + per_kg x weight, rounded up                    of all its goods
+
+Up to MOST_EXACT pieces the answer is exact: the cheapest site of every subset, then the cheapest partition into subsets. Beyond, the
+sites to use are searched: greedily opened, then opened, closed and swapped while that saves money, every piece going to its cheapest
+open site. Equal costs are decided by fewer parts, then by the locations' ids, so the same input always gives the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+MOST_EXACT = 5
+"""Pieces up to which the answer is exact."""
+MOST_KEPT = 4
+"""Plans kept: the best and three others."""
+MOST_ROUNDS = 60
+"""Improvements the search may make from one start."""
+MOST_STARTS = 4
+"""Sites the search tries to start from."""
+MOST_CLOSED = 12
+"""Sites the search opens at once, to close what is too much."""
+UNSERVED = 10**15
+"""What the search pays, in thousandths of a minor unit, for a piece left out: more than any plan costs."""
+
+
+class Wanted(NamedTuple):
+    """What one item of an order needs: all its lines together, in units."""
+
+    sku: str
+    weight_g: int
+    """Of one unit."""
+    lines: tuple[tuple[str, int], ...]
+    """(line, units)."""
+
+    @property
+    def quantity(self) -> int:
+        return sum(units for _, units in self.lines)
+
+
+class Site(NamedTuple):
+    """One location as the planner sees it; money in minor units."""
+
+    location: str
+    parcel: int
+    handling: int
+    distance: int
+    lateness: int
+    labour: int
+    """For each order line."""
+    per_kg: int
+    stock: tuple[int, ...]
+    """Units of each wanted item it may take; 0 where it may not serve it."""
+
+    @property
+    def fixed(self) -> int:
+        return self.parcel + self.handling + self.distance + self.lateness
+
+
+class Limits(NamedTuple):
+    """What a plan may do."""
+
+    max_parts: int
+    divisible: bool = True
+    """Whether an item no single site has may come from several."""
+    single: bool = False
+    """Whether everything must come from one site."""
+
+
+class Piece(NamedTuple):
+    """Goods that are not cut any further."""
+
+    sku: str
+    weight_g: int
+    """Of the whole piece."""
+    lines: tuple[tuple[str, int], ...]
+    holders: tuple[int, ...]
+    """Sites that can serve it, by index."""
+
+
+class Cost(NamedTuple):
+    """Terms of a plan's cost in minor units."""
+
+    parcels: int = 0
+    distance: int = 0
+    weight: int = 0
+    handling: int = 0
+    labour: int = 0
+    lateness: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+    def plus(self, other: Cost) -> Cost:
+        return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class PlanPart(NamedTuple):
+    """What one location serves."""
+
+    location: str
+    lines: tuple[tuple[str, int], ...]
+
+
+class Plan(NamedTuple):
+    parts: tuple[PlanPart, ...]
+    cost: Cost
+
+
+Blocks = tuple[tuple[int, int], ...]
+"""(site index, mask of pieces) of each part."""
+Ranked = tuple[int, int, Blocks]
+"""(cost, parts, blocks): compared in this order."""
+
+
+def choose(wanted: Sequence[Wanted], sites: Iterable[Site], limits: Limits) -> tuple[Plan, ...]:
+    """The cheapest plan and at most three others, cheapest first; empty where nothing can be served.
+
+    A plan serves as much as the sites and limits allow: what it leaves out nobody can serve.
+    """
+    ordered = sorted(sites, key=lambda site: site.location)
+    pieces = cut(wanted, ordered, limits)
+    if not pieces:
+        return ()
+    if limits.single:
+        ranked = one_site(pieces, ordered, complete=len(pieces) == len(wanted))
+    elif len(pieces) <= MOST_EXACT:
+        ranked = exact(pieces, ordered, limits.max_parts)
+    else:
+        ranked = searched(pieces, ordered, limits.max_parts)
+    return tuple(written(blocks, pieces, ordered) for _, _, blocks in ranked)
+
+
+# ---- pieces ----
+
+
+def cut(wanted: Sequence[Wanted], sites: Sequence[Site], limits: Limits) -> list[Piece]:
+    """One piece an item where some site has all of it; otherwise pieces at fixed sites, as the limits allow."""
+    pieces: list[Piece] = []
+    for index, want in enumerate(wanted):
+        quantity = want.quantity
+        holders = tuple(number for number, site in enumerate(sites) if site.stock[index] >= quantity)
+        if holders:
+            pieces.append(Piece(want.sku, want.weight_g * quantity, want.lines, holders))
+        elif not limits.single:
+            pieces.extend(divided(want, index, sites, limits))
+    return pieces
+
+
+def divided(want: Wanted, index: int, sites: Sequence[Site], limits: Limits) -> Iterator[Piece]:
+    """An item that no site has whole: unit by unit where it may be divided, else line by line."""
+    left = {number: site.stock[index] for number, site in enumerate(sites) if site.stock[index] > 0}
+    taken: dict[int, list[tuple[str, int]]] = {}
+    for line, units in sorted(want.lines, key=lambda entry: -entry[1]):
+        usable = left if len(taken) < limits.max_parts else {number: left[number] for number in taken}
+        for number, served in shares(units, want.weight_g, usable, sites, whole=not limits.divisible):
+            left[number] -= served
+            taken.setdefault(number, []).append((line, served))
+            if len(taken) == limits.max_parts:
+                break
+    for number, lines in sorted(taken.items()):
+        weight_g = want.weight_g * sum(units for _, units in lines)
+        yield Piece(want.sku, weight_g, tuple(lines), (number,))
+
+
+def shares(units: int, weight_g: int, left: dict[int, int], sites: Sequence[Site], *, whole: bool) -> Iterator[tuple[int, int]]:
+    """(site, units) that serve one line, cheapest for each unit first."""
+    while units > 0:
+        able = [number for number, there in left.items() if there >= (units if whole else 1)]
+        if not able:
+            return
+        number = min(able, key=lambda number: (price_of_a_unit(sites[number], min(units, left[number]), weight_g), number))
+        served = min(units, left[number])
+        units -= served
+        yield number, served
+
+
+def price_of_a_unit(site: Site, units: int, weight_g: int) -> int:
+    """Thousandths of a minor unit, were the site used for these units alone."""
+    return (1000 * (site.fixed + site.labour) + site.per_kg * weight_g * units) // units
+
+
+# ---- everything from one site ----
+
+
+def one_site(pieces: Sequence[Piece], sites: Sequence[Site], *, complete: bool) -> list[Ranked]:
+    """The cheapest sites that can serve every piece; none where a wanted item has no piece."""
+    able = reduce(lambda both, piece: both & set(piece.holders), pieces, set(range(len(sites)))) if complete else set()
+    everything = (1 << len(pieces)) - 1
+    plans: list[Ranked] = [(cost_of(sites[n], pieces, everything).total, 1, ((n, everything),)) for n in able]
+    return sorted(plans)[:MOST_KEPT]
+
+
+# ---- exact ----
+
+
+def exact(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
+    """The best partitions of the pieces, by memoised subsets; of fewer pieces where `max_parts` forbids all of them.
+
+    Two parts at one site never beat the merged one (rounding up is subadditive), so plans with a site twice are left out.
+    """
+    cheapest = cheapest_sites(pieces, sites)
+    known: dict[tuple[int, int], list[Ranked]] = {(0, 0): [(0, 0, ())]}
+    everything = len(cheapest) - 1
+    best = partitions(everything, max_parts, cheapest, known)
+    if best:
+        return best
+    for size in range(len(pieces) - 1, 0, -1):
+        fewer = [mask for mask in range(1, everything) if mask.bit_count() == size]
+        best = sorted(plan for mask in fewer for plan in partitions(mask, max_parts, cheapest, known))
+        if best:
+            return best[:MOST_KEPT]
+    return []
+
+
+def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[tuple[int, int]]]:
+    """For every subset of pieces the cheapest (cost, site) that serve it alone."""
+    size = 1 << len(pieces)
+    weight, labour, holds = [0] * size, [0] * size, [0] * len(sites)
+    for bit, piece in enumerate(pieces):
+        for mask in range(1 << bit, 2 << bit):
+            weight[mask] = weight[mask ^ (1 << bit)] + piece.weight_g
+            labour[mask] = labour[mask ^ (1 << bit)] + len(piece.lines)
+        for number in piece.holders:
+            holds[number] |= 1 << bit
+    cheapest: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+    for number, held in enumerate(holds):
+        _, parcel, handling, distance, lateness, each, per_kg, _ = sites[number]
+        fixed, mask = parcel + handling + distance + lateness, held
+        while mask:
+            cheapest[mask].append((fixed + each * labour[mask] - (-per_kg * weight[mask] // 1000), number))
+            mask = (mask - 1) & held
+    for row in cheapest:
+        row.sort()
+        del row[MOST_KEPT:]
+    return cheapest
+
+
+def partitions(mask: int, most: int, cheapest: list[list[tuple[int, int]]], known: dict[tuple[int, int], list[Ranked]]) -> list[Ranked]:
+    """The best ways to serve exactly these pieces with at most `most` parts."""
+    most = min(most, mask.bit_count())
+    found = known.get((mask, most))
+    if found is None:
+        found = [(cost, 1, ((number, mask),)) for cost, number in cheapest[mask]] if most else []
+        if most > 1:
+            split(mask, most, cheapest, known, found)
+        known[mask, most] = found
+    return found
+
+
+def split(
+    mask: int,
+    most: int,
+    cheapest: list[list[tuple[int, int]]],
+    known: dict[tuple[int, int], list[Ranked]],
+    found: list[Ranked],
+) -> None:
+    """Adds to `found` what two or more parts make better; the first part always holds the lowest piece."""
+    rest = mask & (mask - 1)
+    other = rest
+    while other:
+        block = mask ^ other
+        if cheapest[block]:
+            for more, parts, blocks in partitions(other, most - 1, cheapest, known):
+                for cost, number in cheapest[block]:
+                    total = cost + more
+                    if len(found) == MOST_KEPT and total > found[-1][0]:
+                        break
+                    if all(number != used for used, _ in blocks):
+                        found.append((total, parts + 1, ((number, block), *blocks)))
+                        found.sort()
+                        del found[MOST_KEPT:]
+        other = (other - 1) & rest
+
+
+# ---- search ----
+
+
+class Prices(NamedTuple):
+    """Prices in thousandths of a minor unit."""
+
+    fixed: list[int]
+    """By site."""
+    each: list[list[int]]
+    """By site and piece; UNSERVED where it can't."""
+
+
+def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
+    """A good plan for many pieces, and its cheapest neighbours: the best that several starts lead to."""
+    prices = prices_of(pieces, sites)
+    alone = sorted((spent((number,), prices), number) for number in range(len(sites)))
+    starts = {opened_greedily(prices, (number,), max_parts) for _, number in alone[:MOST_STARTS]}
+    starts |= {opened_greedily(prices, (), max_parts), closed_greedily(prices, max_parts)}
+    best = min(improved(start, prices, max_parts) for start in sorted(starts))
+    near = sorted(neighbours(best[1], prices, max_parts))[: 3 * MOST_KEPT]
+    plans = {ranked(opened, prices, pieces, sites) for _, opened in (best, *near)}
+    most = max(served(plan) for plan in plans)
+    return sorted(plan for plan in plans if served(plan) == most)[:MOST_KEPT]
+
+
+def served(plan: Ranked) -> int:
+    """How many pieces a plan serves."""
+    return sum(mask.bit_count() for _, mask in plan[2])
+
+
+def prices_of(pieces: Sequence[Piece], sites: Sequence[Site]) -> Prices:
+    each = [[UNSERVED] * len(pieces) for _ in sites]
+    for bit, piece in enumerate(pieces):
+        for number in piece.holders:
+            each[number][bit] = 1000 * sites[number].labour * len(piece.lines) + sites[number].per_kg * piece.weight_g
+    return Prices([1000 * site.fixed for site in sites], each)
+
+
+def opened_greedily(prices: Prices, first: tuple[int, ...], max_parts: int) -> tuple[int, ...]:
+    """Sites opened one by one after the first, each time the one that saves most."""
+    opened = first
+    while len(opened) < max_parts:
+        now = cheapest_each(opened, prices)
+        cost, best = min(more(opened, now, prices), default=(spent(opened, prices), opened))
+        if cost >= fixed_of(opened, prices) + sum(now):
+            break
+        opened = best
+    return opened
+
+
+def closed_greedily(prices: Prices, max_parts: int) -> tuple[int, ...]:
+    """The most useful sites all opened, then closed one by one, each time the one that saves most."""
+    by_use = sorted(range(len(prices.fixed)), key=lambda number: (spent((number,), prices), number))
+    opened = tuple(sorted(by_use[:MOST_CLOSED]))
+    for _ in range(MOST_CLOSED):
+        cost, best = min(fewer(opened, prices), default=(0, ()))
+        if not best or (cost >= spent(opened, prices) and len(opened) <= max_parts):
+            break
+        opened = best
+    return opened
+
+
+def improved(opened: tuple[int, ...], prices: Prices, max_parts: int) -> tuple[int, tuple[int, ...]]:
+    """(cost, open sites): takes the best neighbour as long as it is cheaper."""
+    now = spent(opened, prices)
+    for _ in range(MOST_ROUNDS):
+        cost, best = min(neighbours(opened, prices, max_parts), default=(now, opened))
+        if cost >= now:
+            break
+        now, opened = cost, best
+    return now, opened
+
+
+Priced = tuple[int, tuple[int, ...]]
+"""(cost, open sites)."""
+
+
+def neighbours(opened: tuple[int, ...], prices: Prices, max_parts: int) -> Iterator[Priced]:
+    """One site more, one less, or another instead of one."""
+    yield from fewer(opened, prices)
+    for gone in opened:
+        rest = tuple(number for number in opened if number != gone)
+        yield from more(rest, cheapest_each(rest, prices), prices, without=gone)
+    if len(opened) < max_parts:
+        yield from more(opened, cheapest_each(opened, prices), prices)
+
+
+def fewer(opened: tuple[int, ...], prices: Prices) -> Iterator[Priced]:
+    for gone in opened if len(opened) > 1 else ():
+        rest = tuple(number for number in opened if number != gone)
+        yield spent(rest, prices), rest
+
+
+def more(opened: tuple[int, ...], now: list[int], prices: Prices, without: int = -1) -> Iterator[Priced]:
+    """One site more; `now` is what each piece costs at the open ones."""
+    fixed = fixed_of(opened, prices)
+    for number, each in enumerate(prices.each):
+        if number != without and number not in opened:
+            yield fixed + prices.fixed[number] + sum(map(min, now, each)), tuple(sorted((*opened, number)))
+
+
+def spent(opened: tuple[int, ...], prices: Prices) -> int:
+    """Every piece at its cheapest open site."""
+    return fixed_of(opened, prices) + sum(cheapest_each(opened, prices))
+
+
+def fixed_of(opened: tuple[int, ...], prices: Prices) -> int:
+    return sum(prices.fixed[number] for number in opened)
+
+
+def cheapest_each(opened: tuple[int, ...], prices: Prices) -> list[int]:
+    if not opened:
+        return [UNSERVED] * len(prices.each[0])
+    rows = [prices.each[number] for number in opened]
+    return list(map(min, *rows)) if len(rows) > 1 else rows[0]
+
+
+def ranked(opened: tuple[int, ...], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> Ranked:
+    """The plan that an open set means; sites nobody uses fall away."""
+    masks: dict[int, int] = {}
+    for bit in range(len(pieces)):
+        price, number = min((prices.each[number][bit], number) for number in opened)
+        if price < UNSERVED:
+            masks[number] = masks.get(number, 0) | 1 << bit
+    blocks = tuple(sorted(masks.items(), key=lambda block: block[1] & -block[1]))
+    return sum(cost_of(sites[n], pieces, mask).total for n, mask in blocks), len(blocks), blocks
+
+
+# ---- the result ----
+
+
+def cost_of(site: Site, pieces: Sequence[Piece], mask: int) -> Cost:
+    """Of one part."""
+    held = [piece for bit, piece in enumerate(pieces) if mask >> bit & 1]
+    return Cost(
+        parcels=site.parcel,
+        distance=site.distance,
+        weight=-(-site.per_kg * sum(piece.weight_g for piece in held) // 1000),
+        handling=site.handling,
+        labour=site.labour * sum(len(piece.lines) for piece in held),
+        lateness=site.lateness,
+    )
+
+
+def written(blocks: Blocks, pieces: Sequence[Piece], sites: Sequence[Site]) -> Plan:
+    parts: list[PlanPart] = []
+    cost = Cost()
+    for number, mask in blocks:
+        lines = [line for bit, piece in enumerate(pieces) if mask >> bit & 1 for line in piece.lines]
+        parts.append(PlanPart(sites[number].location, tuple(sorted(lines))))
+        cost = cost.plus(cost_of(sites[number], pieces, mask))
+    return Plan(tuple(parts), cost)

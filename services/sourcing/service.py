@@ -1,0 +1,66 @@
+"""The wiring of sourcing."""
+
+from __future__ import annotations
+
+from schemas import topics
+from schemas.fulfilment import (
+    CancellationAnswered,
+    ChangeAnswered,
+    LinesHandedOver,
+    LinesNotCollected,
+    ParcelWasShipped,
+)
+from schemas.inventory import (
+    ReservationDeclined,
+    ReservationReleased,
+    ReservationShorted,
+    StockChanged,
+    StockReserved,
+)
+from schemas.orders import CancellationRequested, ChangeRequested, OrderAccepted, OrderChanged, OrderClosed
+from services.sourcing.decide import decide, keys
+from services.sourcing.events import (
+    AnyOrderEvent,
+    AnyQueueEvent,
+    AnyWaitingEvent,
+    evolve_order,
+    evolve_queue,
+    evolve_waiting,
+)
+from services.sourcing.projection import Network
+from services.sourcing.state import Order, Queue, Waiting
+from shared.kernel.model import Kind, Service
+
+service: Service[Network] = Service(
+    name="sourcing",
+    reads={
+        topics.ORDER_EVENTS: (OrderAccepted, OrderChanged, ChangeRequested, CancellationRequested, OrderClosed),
+        topics.RESERVATIONS: (StockReserved, ReservationDeclined, ReservationReleased, ReservationShorted),
+        topics.INVENTORY_EVENTS: (StockChanged,),
+        topics.FULFILMENT_EVENTS: (
+            ParcelWasShipped,
+            LinesHandedOver,
+            LinesNotCollected,
+            CancellationAnswered,
+            ChangeAnswered,
+        ),
+    },
+    views=(topics.AVAILABILITY, topics.LOCATIONS, topics.POLICIES, topics.CARRIERS),
+    kinds=(
+        Kind("order", Order, Order, evolve_order, AnyOrderEvent.__args__),
+        Kind("queue", Queue, Queue, evolve_queue, AnyQueueEvent.__args__),
+        Kind(
+            "waiting",
+            Waiting,
+            Waiting,
+            evolve_waiting,
+            AnyWaitingEvent.__args__,
+            owner=lambda waiting: waiting.sku or None,
+            rank=lambda waiting: waiting.place.rank if waiting.place else "",
+        ),
+    ),
+    keys=keys,
+    decide=decide,
+    view=Network,
+    overlay=("order",),
+)
