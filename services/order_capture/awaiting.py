@@ -81,11 +81,11 @@ def awaited_key(reference: str) -> Key:
 
 
 def waiter_key(order_id: str, reference: str) -> Key:
-    return Key("waiter", f"{order_id} {reference}")
+    return Key("waiter", f"{order_id}|{reference}")
 
 
 def new_waiter(row_id: str) -> Waiter:
-    order_id, _, reference = row_id.partition(" ")
+    order_id, _, reference = row_id.partition("|")
     return Waiter(reference, order_id)
 
 

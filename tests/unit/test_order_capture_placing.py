@@ -22,8 +22,10 @@ from schemas.orders import (
 )
 from schemas.payments import VoidPayment
 from schemas.reference import Channel, Item
+from services.order_capture.service import service
 from services.order_capture.state import Order
 from shared.kernel.model import Unreadable
+from shared.kernel.rows import RowCodec
 from tests.support.order_capture import (
     ADDRESS,
     ORDER,
@@ -294,6 +296,12 @@ def test_an_unreadable_request_is_answered() -> None:
     problem = Problem(code="unreadable", message="not JSON")
     spec = capture().when(Unreadable(ORDER, "no such type", None, (problem,)))
     spec.then(RequestAnswered(order_id=ORDER, request_id=None, request="unknown", outcome="declined", problems=(problem,)))
+
+
+def test_every_kind_and_event_can_be_stored() -> None:
+    for kind in service.kinds:
+        assert RowCodec(kind).kind is kind
+        assert all(TypeAdapter(event) for event in kind.events)
 
 
 def test_the_state_survives_being_stored() -> None:
