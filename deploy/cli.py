@@ -6,6 +6,7 @@ something), 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from deploy.commands import topics
 from deploy.commands.printing import remarks
+from deploy.commands.send import send
 from deploy.commands.up import ReplicasUnfit, up
 from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain
@@ -35,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(up)
+app.command()(send)
 app.add_typer(topics.app, name="topics")
 
 
@@ -49,6 +52,7 @@ def run(
 
 def main() -> None:
     """The entry point: what can be expected to go wrong is said with its remedy, without a traceback."""
+    logging.basicConfig(handlers=[logging.NullHandler()])
     try:
         app()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 page = Console(highlight=False, soft_wrap=False)
-remarks = Console(stderr=True, highlight=False)
+remarks = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -27,7 +27,7 @@ def print_json_line(document: Any) -> None:
 
 def plain(text: str) -> None:
     """Text from messages and logs, without any markup in it taking effect."""
-    page.print(text, markup=False)
+    page.print(text, markup=False, soft_wrap=True)
 
 
 def is_terminal() -> bool:
