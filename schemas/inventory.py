@@ -141,6 +141,7 @@ class StockChanged(Message):
         "unblocked",
         "inbound",
         "safety",
+        "released",
     ]
     reference: Reference | None = None
     levels: tuple[Level, ...]

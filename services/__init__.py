@@ -1,0 +1,1 @@
+"""The five services; each owns its decisions, its database and its topics, and imports no other."""

@@ -1,0 +1,461 @@
+"""What can happen to inventory's rows, and how each row folds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from services.inventory.state import (
+    DIGESTS_OF_A_COUNT,
+    FULL_COUNTS_KEPT,
+    LINES_OF_HISTORY,
+    NEVER,
+    SUPPLIES_OF_A_LEVEL,
+    Booked,
+    CountSeen,
+    Effect,
+    Figures,
+    FullCount,
+    Inbound,
+    Level,
+    Part,
+    PartLine,
+    Pick,
+    Reservation,
+    Site,
+    Supply,
+    booked_key,
+    count_key,
+    inbound_key,
+    level_key,
+    part_key,
+    reservation_key,
+    site_key,
+)
+from shared.kernel.model import Key
+
+# ---- levels ----
+
+
+@dataclass(frozen=True, slots=True)
+class OfLevel:
+    """What every event of a level carries."""
+
+    sku: str
+    location: str
+
+    @property
+    def key(self) -> Key:
+        return level_key(self.sku, self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMoved(OfLevel):
+    """Figures of a level changed."""
+
+    change: Figures
+    booked_at: datetime = NEVER
+    """Time of the movement, where it has a booked row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelCounted(OfLevel):
+    """A count replaced one status as of its time; movements after it stay on top."""
+
+    status: str
+    basis: str
+    as_of: datetime
+    change: Figures
+    moves: int
+    """Booked rows with movements after `as_of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelBlocked(OfLevel):
+    at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LevelUnblocked(OfLevel):
+    """The block ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyChanged(OfLevel):
+    """Reference data says how many units are kept back."""
+
+    safety: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyChanged(OfLevel):
+    """What is still to come under one announcement; 0: nothing more."""
+
+    reference: str
+    units: int
+    eta: datetime
+    confidence: int
+
+
+LevelEvent = LevelMoved | LevelCounted | LevelBlocked | LevelUnblocked | SafetyChanged | SupplyChanged
+
+
+def evolve_level(level: Level, event: LevelEvent) -> Level:
+    match event:
+        case LevelMoved():
+            return _moved(changed(level, event.change), event.booked_at)
+        case LevelCounted():
+            return _counted(changed(level, event.change), event)
+        case LevelBlocked():
+            return replace(level, blocked_at=event.at, blocked_until=event.until)
+        case LevelUnblocked():
+            return replace(level, blocked_until=NEVER)
+        case SafetyChanged():
+            return replace(level, safety=event.safety)
+        case SupplyChanged():
+            return replace(level, supply=_supply(level.supply, event))
+        case _:
+            assert_never(event)
+
+
+def changed(level: Level, change: Figures) -> Level:
+    return replace(
+        level,
+        sellable=level.sellable + change.get("sellable", 0),
+        reserved=level.reserved + change.get("reserved", 0),
+        owed=level.owed + change.get("owed", 0),
+        picked=level.picked + change.get("picked", 0),
+        in_transit=level.in_transit + change.get("in_transit", 0),
+        quality_hold=level.quality_hold + change.get("quality_hold", 0),
+        damaged=level.damaged + change.get("damaged", 0),
+        display=level.display + change.get("display", 0),
+        unsettled=level.unsettled + change.get("unsettled", 0),
+    )
+
+
+def _moved(level: Level, booked_at: datetime) -> Level:
+    if booked_at <= level.counted_as_of:
+        return level
+    return replace(level, moves=level.moves + 1, moved_at=max(level.moved_at, booked_at))
+
+
+def _counted(level: Level, event: LevelCounted) -> Level:
+    if event.status != "sellable":
+        return replace(level, counted=level.counted | {event.status: event.as_of})
+    found_again = event.as_of > level.blocked_at
+    return replace(
+        level,
+        counted_as_of=event.as_of,
+        basis=event.basis,
+        moves=event.moves,
+        blocked_until=NEVER if found_again else level.blocked_until,
+    )
+
+
+def _supply(supply: tuple[Supply, ...], event: SupplyChanged) -> tuple[Supply, ...]:
+    others = [entry for entry in supply if entry.reference != event.reference]
+    if event.units:
+        others.append(Supply(event.reference, event.units, event.eta, event.confidence))
+    return tuple(sorted(others, key=lambda entry: (entry.eta, entry.reference))[:SUPPLIES_OF_A_LEVEL])
+
+
+# ---- reservations ----
+
+
+@dataclass(frozen=True, slots=True)
+class OfReservation:
+    """What every event of a reservation carries."""
+
+    part_id: str
+    line_id: str
+
+    @property
+    def key(self) -> Key:
+        return reservation_key(self.part_id, self.line_id)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsReserved(OfReservation):
+    """A line got units of a level."""
+
+    order_id: str
+    sku: str
+    location: str
+    units: int
+    priority: int
+    promised_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsPicked(OfReservation):
+    """Units left the shelf for this line, reserved ones first."""
+
+    order_id: str
+    sku: str
+    location: str
+    units: int
+    from_open: int
+    lead: int
+    """Change of the feed's lead over fulfilment."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsIssued(OfReservation):
+    """Units of this line left the location."""
+
+    from_picked: int
+    from_open: int
+    ahead: int
+    """Change of what the feed reported before fulfilment did."""
+    lead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsGivenUp(OfReservation):
+    """Units were taken back from this line: released, ended at the location."""
+
+    open: int
+    picked: int
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsShorted(OfReservation):
+    """A fact left fewer units than were reserved."""
+
+    units: int
+
+
+ReservationEvent = UnitsReserved | UnitsPicked | UnitsIssued | UnitsGivenUp | UnitsShorted
+
+
+def evolve_reservation(row: Reservation, event: ReservationEvent) -> Reservation | None:
+    match event:
+        case UnitsReserved():
+            return _reserved(row, event)
+        case UnitsPicked():
+            return _picked(row, event)
+        case UnitsIssued(from_picked=picked, from_open=from_open):
+            left = replace(row, open=row.open - from_open, picks=without(row.picks, picked))
+            return _alive(replace(left, ahead=max(0, row.ahead + event.ahead), lead=row.lead + event.lead))
+        case UnitsGivenUp():
+            left = replace(row, open=row.open - event.open, picks=without(row.picks, event.picked))
+            return _alive(replace(left, ahead=row.ahead - event.ahead))
+        case UnitsShorted():
+            return _alive(replace(row, open=row.open - event.units))
+        case _:
+            assert_never(event)
+
+
+def _reserved(row: Reservation, event: UnitsReserved) -> Reservation:
+    return replace(
+        row,
+        order_id=event.order_id,
+        sku=event.sku,
+        location=event.location,
+        priority=event.priority,
+        promised_at=event.promised_at,
+        reserved_at=event.at,
+        open=row.open + event.units,
+    )
+
+
+def _picked(row: Reservation, event: UnitsPicked) -> Reservation:
+    """Units picked that nobody reserved make a row too, so that they can leave or come back."""
+    if not row.exists:
+        row = replace(row, order_id=event.order_id, sku=event.sku, location=event.location, reserved_at=event.at)
+    picks = (*row.picks, Pick(event.at, event.units)) if event.units else row.picks
+    return replace(row, open=row.open - event.from_open, picks=picks, lead=row.lead + event.lead)
+
+
+def _alive(row: Reservation) -> Reservation | None:
+    return row if row.open or row.picks or row.ahead else None
+
+
+def without(picks: tuple[Pick, ...], units: int) -> tuple[Pick, ...]:
+    """The picks that remain when the oldest units leave."""
+    remaining = []
+    for pick in picks:
+        gone = min(units, pick.units)
+        units -= gone
+        if pick.units > gone:
+            remaining.append(Pick(pick.at, pick.units - gone))
+    return tuple(remaining)
+
+
+# ---- parts ----
+
+
+@dataclass(frozen=True, slots=True)
+class PartAnswered:
+    """The one answer to the command of a part."""
+
+    part_id: str
+    lines: tuple[PartLine, ...]
+    """Lines that got units; none: declined."""
+
+    @property
+    def key(self) -> Key:
+        return part_key(self.part_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PartReleased:
+    """The part was given up, before or after its answer."""
+
+    part_id: str
+
+    @property
+    def key(self) -> Key:
+        return part_key(self.part_id)
+
+
+PartEvent = PartAnswered | PartReleased
+
+
+def evolve_part(part: Part, event: PartEvent) -> Part:
+    match event:
+        case PartAnswered():
+            return replace(part, answered=True, lines=event.lines)
+        case PartReleased():
+            return replace(part, released=True)
+        case _:
+            assert_never(event)
+
+
+# ---- movements ----
+
+
+@dataclass(frozen=True, slots=True)
+class MovementBooked:
+    """A fact was booked under its reference: the new totals, and what it does to the level at its time."""
+
+    sku: str
+    location: str
+    kind: str
+    reference: str
+    feed: int
+    feed_at: datetime
+    own: int
+    moved: int
+    unsettled: int
+    effects: tuple[Effect, ...]
+
+    @property
+    def key(self) -> Key:
+        return booked_key(level_key(self.sku, self.location), self.kind, self.reference)
+
+
+def evolve_booked(row: Booked, event: MovementBooked) -> Booked:
+    return replace(
+        row,
+        feed=event.feed,
+        feed_at=event.feed_at,
+        own=event.own,
+        moved=event.moved,
+        unsettled=event.unsettled,
+        effects=(*row.effects, *event.effects)[-LINES_OF_HISTORY:],
+    )
+
+
+# ---- announced supply ----
+
+
+@dataclass(frozen=True, slots=True)
+class OfInbound:
+    """What every event of an announced line carries."""
+
+    sku: str
+    location: str
+    reference: str
+
+    @property
+    def key(self) -> Key:
+        return inbound_key(level_key(self.sku, self.location), self.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyAnnounced(OfInbound):
+    """So many units are expected in all; replaces what was announced before."""
+
+    expected: int
+    eta: datetime
+    confidence: int
+    announced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyReceived(OfInbound):
+    """Units came; negative where a receipt was corrected."""
+
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyClosed(OfInbound):
+    """Nothing more comes."""
+
+    closed_at: datetime
+
+
+InboundEvent = SupplyAnnounced | SupplyReceived | SupplyClosed
+
+
+def evolve_inbound(row: Inbound, event: InboundEvent) -> Inbound:
+    match event:
+        case SupplyAnnounced():
+            return replace(
+                row,
+                expected=event.expected,
+                eta=event.eta,
+                confidence=event.confidence,
+                announced_at=event.announced_at,
+                closed=False,
+            )
+        case SupplyReceived():
+            return replace(row, received=row.received + event.units)
+        case SupplyClosed():
+            return replace(row, closed=True, announced_at=event.closed_at)
+        case _:
+            assert_never(event)
+
+
+# ---- counts ----
+
+
+@dataclass(frozen=True, slots=True)
+class CountNoted:
+    """A message of a count was read; a digest of its content tells a repeat."""
+
+    location: str
+    count_id: str
+    digest: str
+
+    @property
+    def key(self) -> Key:
+        return count_key(self.location, self.count_id)
+
+
+def evolve_count(row: CountSeen, event: CountNoted) -> CountSeen:
+    return CountSeen((*row.digests, event.digest)[-DIGESTS_OF_A_COUNT:])
+
+
+@dataclass(frozen=True, slots=True)
+class FullCountNoted:
+    """What this count didn't list is about to be brought to zero."""
+
+    location: str
+    count: FullCount
+
+    @property
+    def key(self) -> Key:
+        return site_key(self.location)
+
+
+def evolve_site(site: Site, event: FullCountNoted) -> Site:
+    others = tuple(count for count in site.counts if count.count_id != event.count.count_id)
+    return Site((*others, event.count)[-FULL_COUNTS_KEPT:])

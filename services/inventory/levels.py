@@ -1,0 +1,192 @@
+"""What every decision does with levels: move them beside their counts, keep their safety stock, tell what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from schemas.inventory import Availability, DiscrepancyFound, Future, StockChanged
+from schemas.inventory import Level as ShownLevel
+from schemas.reference import Item, Location, MovementKind, Policy
+from services.inventory import rules
+from services.inventory.events import LevelMoved, MovementBooked, SafetyChanged
+from services.inventory.state import (
+    NEVER,
+    Booked,
+    Effect,
+    Figures,
+    Level,
+    booked_key,
+    level_key,
+    new_booked,
+    new_level,
+)
+from shared.kernel.model import Input, Key, Wake, World, Yield
+from shared.kernel.views import Documents
+
+MOST_UNITS = 1_000_000_000
+"""Largest figure a message can carry."""
+LEVELS_A_MESSAGE = 500
+BEFORE_OTHERS = 10
+"""Rank of the timer that shorts: what is owed is settled before anything else is looked at."""
+DEFAULT_POLICY = Policy(policy="default")
+
+Cause = Literal["counted", "moved", "picked", "issued", "restocked", "blocked", "unblocked", "inbound", "released", "safety"]
+Discrepancy = Literal["count_difference", "below_zero", "unknown_reference", "changed_report", "late_fact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One input with all that may be looked at to decide it."""
+
+    world: World
+    given: Input[object]
+    view: Documents
+
+    @property
+    def now(self) -> datetime:
+        return self.given.now
+
+    def level(self, key: Key) -> Level:
+        return self.world.get(key, new_level(key.id))
+
+    def booked(self, level: Key, kind: str, reference: str) -> Booked:
+        key = booked_key(level, kind, reference)
+        return self.world.get(key, new_booked(key.id))
+
+    def declares(self, location: str, kind: MovementKind) -> bool:
+        """Whether the location's own feed reports this kind of movement, and so alone moves the level."""
+        found = self.view.get(Location, location)
+        return found is not None and kind in found.feed_reports
+
+    def safety(self, level: Level) -> int:
+        """Units kept back: the location's figure for the item, else the item's."""
+        location, item = self.view.get(Location, level.location), self.view.get(Item, level.sku)
+        general = item.safety_stock if item is not None else 0
+        return location.safety_stock.get(level.sku, general) if location is not None else general
+
+    def policy(self) -> Policy:
+        return self.view.get(Policy, DEFAULT_POLICY.policy) or DEFAULT_POLICY
+
+
+class Before(NamedTuple):
+    """A level before the input."""
+
+    version: int
+    atp: int
+
+
+Befores = dict[Key, Before]
+
+
+def look(case: Case, keys: Iterable[Key]) -> Befores:
+    return {key: Before(case.world.version(key), rules.atp(case.level(key))) for key in keys}
+
+
+def move(case: Case, key: Key, change: Figures, at: datetime, *, booked: bool = False, decided: bool = False) -> Iterator[Yield]:
+    """Change a level's figures by a fact of that time, beside its counts, or by what is decided now, on top of them.
+
+    `booked`: the change stands in a booked row too, where later counts find it.
+    """
+    level = case.level(key)
+    columns, rest = rules.taken(level, change if decided else rules.beside_counts(level, change, at))
+    booked_at = at if booked and at > level.counted_as_of else NEVER
+    if columns or booked_at > NEVER:
+        yield from keep_safety(case, level)
+        yield LevelMoved(level.sku, level.location, columns, booked_at)
+    if rest:
+        yield discrepancy(level, "below_zero", -rest, None, "stopped at zero; count this item here")
+
+
+def keep_safety(case: Case, level: Level) -> Iterator[Yield]:
+    """Reference data has no wake of its own: a level takes it over when it is touched."""
+    safety = case.safety(level)
+    if safety != level.safety:
+        yield SafetyChanged(level.sku, level.location, safety)
+
+
+def note(row: Booked, level: Level, booking: rules.Booking, effects: Iterable[Effect], **totals: int) -> MovementBooked:
+    """The booked row with its new totals (`feed`, `own`)."""
+    return MovementBooked(
+        sku=level.sku,
+        location=level.location,
+        kind=row.kind,
+        reference=row.reference,
+        feed=totals.get("feed", row.feed),
+        feed_at=row.feed_at,
+        own=totals.get("own", row.own),
+        moved=row.moved + booking.moved,
+        unsettled=row.unsettled + booking.unsettled,
+        effects=tuple(effects),
+    )
+
+
+def discrepancy(level: Level, kind: Discrepancy, units: int, reference: str | None, detail: str) -> DiscrepancyFound:
+    return DiscrepancyFound(
+        location=level.location,
+        sku=level.sku,
+        kind=kind,
+        quantity=max(-MOST_UNITS, min(MOST_UNITS, units)),
+        reference=reference,
+        detail=detail,
+    )
+
+
+def tell(case: Case, before: Befores, location: str, cause: Cause, reference: str | None = None, quiet: bool = False) -> Iterator[Yield]:
+    """Publish what became of the levels, and settle what is owed. `quiet`: only where waiting demand may be served."""
+    touched = [key for key, was in before.items() if case.world.version(key) != was.version]
+    for start in range(0, len(touched), LEVELS_A_MESSAGE):
+        some = touched[start : start + LEVELS_A_MESSAGE]
+        arrived = tuple(case.level(key).sku for key in some if rules.atp(case.level(key)) > before[key].atp)
+        if arrived or not quiet:
+            yield StockChanged(location=location, cause=cause, reference=reference, levels=shown(case, some), arrived=arrived)
+    for key in touched:
+        if case.level(key).owed:
+            yield Wake(key, "short", case.now, rank=BEFORE_OTHERS)
+
+
+def shown(case: Case, keys: Sequence[Key]) -> tuple[ShownLevel, ...]:
+    return tuple(show(case.level(key), case.world.version(key)) for key in keys)
+
+
+def show(level: Level, version: int) -> ShownLevel:
+    return ShownLevel(
+        sku=level.sku,
+        location=level.location,
+        version=version,
+        sellable=count(level.sellable),
+        reserved=count(level.reserved),
+        atp=count(rules.atp(level)),
+    )
+
+
+def count(units: int) -> int:
+    return min(units, MOST_UNITS)
+
+
+def keys_of(location: str, skus: Iterable[str]) -> list[Key]:
+    """The levels of some items at one location, each once, in the order named."""
+    return [level_key(sku, location) for sku in dict.fromkeys(skus)]
+
+
+def availability(_: str, version: int, level: Level) -> Availability:
+    """The published state of one level."""
+    return Availability(
+        sku=level.sku,
+        location=level.location,
+        version=version,
+        sellable=count(level.sellable),
+        picked=count(level.picked),
+        in_transit=count(level.in_transit),
+        quality_hold=count(level.quality_hold),
+        damaged=count(level.damaged),
+        display=count(level.display),
+        reserved=count(level.reserved),
+        unsettled=count(level.unsettled),
+        safety=count(level.safety),
+        atp=count(rules.atp(level)),
+        blocked_until=level.blocked_until if rules.blocked(level) else None,
+        future=tuple(Future(reference=s.reference, quantity=count(s.units), eta=s.eta, confidence=s.confidence) for s in level.supply),
+    )

@@ -1,0 +1,35 @@
+"""The wiring of inventory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas import topics
+from schemas.fulfilment import ReservationEnded, StockIssued, StockPicked
+from schemas.inventory import ReleaseStock, ReserveStock
+from schemas.returns import StockRestocked, StockWrittenOff
+from schemas.stock import InboundAnnounced, InboundClosed, StockCounted, StockMoved
+from services.inventory.decide import KINDS, decide, find, keys
+from services.inventory.levels import availability
+from shared.kernel.model import Service, State
+from shared.kernel.views import Documents
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+service: Service[Documents] = Service(
+    name="inventory",
+    reads={
+        topics.STOCK_REPORTS: (StockCounted, StockMoved, InboundAnnounced, InboundClosed),
+        topics.INVENTORY_COMMANDS: (ReserveStock, ReleaseStock),
+        topics.FULFILMENT_STOCK: (StockPicked, StockIssued, ReservationEnded),
+        topics.RETURN_STOCK: (StockRestocked, StockWrittenOff),
+    },
+    kinds=KINDS,
+    find=find,
+    keys=keys,
+    decide=decide,
+    view=Documents,
+    views=(topics.ITEMS, topics.LOCATIONS, topics.POLICIES),
+    states=(State(topics.AVAILABILITY, "level", availability),),
+    migrations=((MIGRATIONS / "001_levels.sql").read_text(),),
+)

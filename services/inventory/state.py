@@ -1,0 +1,259 @@
+"""What inventory remembers: levels, reservations, answered parts, booked movements, announced supply, counts.
+
+Quantities are units of the item's base unit. Instants that never came are `NEVER`, so that no comparison needs a second arm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from schemas.types import level_id_of, reservation_id_of
+from shared.kernel.model import Key
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+Figure = Literal["sellable", "picked", "in_transit", "quality_hold", "damaged", "display", "reserved", "owed", "unsettled"]
+Figures = dict[Figure, int]
+"""Signed changes of a level's figures."""
+
+LINES_OF_HISTORY = 500
+"""Effects one booked row keeps, newest last; older ones only serve counts that come very late."""
+DIGESTS_OF_A_COUNT = 1000
+"""Messages of one count whose content is remembered."""
+FULL_COUNTS_KEPT = 20
+"""Full counts a location remembers while what they didn't list is brought to zero."""
+SUPPLIES_OF_A_LEVEL = 100
+"""Announcements shown with a level, the earliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Announced units of one level that are still to come."""
+
+    reference: str
+    units: int
+    eta: datetime
+    confidence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One inventory level. Always 0 <= reserved <= sellable, and owed <= sellable."""
+
+    sku: str
+    location: str
+    sellable: int = 0
+    """On the shelf, the reserved ones and the owed ones among them."""
+    reserved: int = 0
+    """Promised to order lines and still on the shelf: the sum of its reservations' open units."""
+    owed: int = 0
+    """Reserved units a fact took away: their reservations are about to be shorted. Zero while anything is free."""
+    picked: int = 0
+    in_transit: int = 0
+    quality_hold: int = 0
+    damaged: int = 0
+    display: int = 0
+    unsettled: int = 0
+    """Units handed over or restocked whose movement the location's own feed has still to report."""
+    safety: int = 0
+    counted_as_of: datetime = NEVER
+    """Time of the count that stands behind `sellable`."""
+    basis: str = "physical"
+    """What that count's figure meant."""
+    counted: dict[str, datetime] = field(default_factory=dict)
+    """The same for other statuses, where they were counted."""
+    moved_at: datetime = NEVER
+    """The latest booked movement."""
+    moves: int = 0
+    """Booked rows with movements after `counted_as_of`; never fewer than there are."""
+    blocked_at: datetime = NEVER
+    blocked_until: datetime = NEVER
+    """Not for sale until then, or until counted; NEVER: not blocked."""
+    supply: tuple[Supply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Units that left the shelf together."""
+
+    at: datetime
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Units of one level for one order line; it ends, and its row with it, when nothing of it is left here."""
+
+    part_id: str
+    line_id: str
+    order_id: str = ""
+    sku: str = ""
+    """Empty: nothing was ever reserved or picked for this line here."""
+    location: str = ""
+    priority: int = 50
+    """The higher is shorted first."""
+    promised_at: datetime = NEVER
+    """Among equals the later is shorted first."""
+    reserved_at: datetime = NEVER
+    open: int = 0
+    """Reserved and still on the shelf."""
+    picks: tuple[Pick, ...] = ()
+    """Picked and still here, oldest first."""
+    lead: int = 0
+    """Units the location's feed reported as picked beyond what fulfilment did; negative the other way round."""
+    ahead: int = 0
+    """Units the location's feed reported as gone and fulfilment did not yet."""
+
+    @property
+    def picked(self) -> int:
+        return sum(pick.units for pick in self.picks)
+
+    @property
+    def exists(self) -> bool:
+        return self.sku != ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartLine:
+    line_id: str
+    sku: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The lines of one command, so that it is answered once and given up once."""
+
+    answered: bool = False
+    released: bool = False
+    lines: tuple[PartLine, ...] = ()
+    """Lines that got units; never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one fact does to a level at its time, as reported (a figure that stops at zero stops only in the level)."""
+
+    at: datetime
+    change: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """Everything booked under one (level, kind, reference): signed totals, so that repeats and disorder change nothing."""
+
+    level_id: str
+    kind: str
+    reference: str
+    feed: int = 0
+    """As the location's feed reports it."""
+    feed_at: datetime = NEVER
+    own: int = 0
+    """As fulfilment or returns report it."""
+    moved: int = 0
+    """What moved the level: one of the two, or the larger."""
+    unsettled: int = 0
+    effects: tuple[Effect, ...] = ()
+
+    @property
+    def latest(self) -> datetime:
+        return max((effect.at for effect in self.effects), default=NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One announced line of supply."""
+
+    expected: int = 0
+    received: int = 0
+    eta: datetime = NEVER
+    confidence: int = 100
+    announced_at: datetime = NEVER
+    closed: bool = False
+
+    @property
+    def left(self) -> int:
+        return 0 if self.closed else max(0, self.expected - self.received)
+
+
+@dataclass(frozen=True, slots=True)
+class CountSeen:
+    """Digests of the messages one count came in."""
+
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FullCount:
+    """A count that lists everything its location has."""
+
+    count_id: str
+    as_of: datetime
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A location as far as full counts need it: it owns its levels."""
+
+    counts: tuple[FullCount, ...] = ()
+
+
+def level_key(sku: str, location: str) -> Key:
+    return Key("level", level_id_of(sku, location))
+
+
+def reservation_key(part_id: str, line_id: str) -> Key:
+    return Key("reservation", reservation_id_of(part_id, line_id))
+
+
+def part_key(part_id: str) -> Key:
+    return Key("part", part_id)
+
+
+def booked_key(level: Key, kind: str, reference: str) -> Key:
+    return Key("booked", f"{level.id}:{kind}:{reference}")
+
+
+def inbound_key(level: Key, reference: str) -> Key:
+    return Key("inbound", f"{level.id}:{reference}")
+
+
+def count_key(location: str, count_id: str) -> Key:
+    return Key("count", f"{location}:{count_id}")
+
+
+def site_key(location: str) -> Key:
+    return Key("site", location)
+
+
+def new_level(id: str) -> Level:
+    sku, _, location = id.partition(":")
+    return Level(sku, location)
+
+
+def new_reservation(id: str) -> Reservation:
+    part_id, _, line_id = id.rpartition(":")
+    return Reservation(part_id, line_id)
+
+
+def new_booked(id: str) -> Booked:
+    sku, location, kind, reference = id.split(":", 3)
+    return Booked(level_id_of(sku, location), kind, reference)
+
+
+def owner_of_reservation(reservation: Reservation) -> str | None:
+    return level_id_of(reservation.sku, reservation.location) if reservation.exists else None
+
+
+def shorting_order(reservation: Reservation) -> str:
+    """First the open ones: highest priority number, latest promise, latest reserved."""
+    state = "0" if reservation.open > 0 else "1"
+    promised, reserved = latest_first(reservation.promised_at), latest_first(reservation.reserved_at)
+    return f"{state}{99 - reservation.priority:02d}{promised}{reserved}"
+
+
+def latest_first(instant: datetime) -> str:
+    """Sorts as text, the latest instant first."""
+    return f"{10**18 - round(instant.timestamp() * 1_000_000):019d}"
