@@ -190,7 +190,11 @@ def _body(number: int, kind: type[Body], data: Any) -> Body:
 def _causes(error: ValidationError) -> list[Any]:
     """Without the lists that are only too short because their entries are wrong."""
     entries: list[Any] = list(error.errors(include_url=False, include_input=False))
-    return [e for e in entries if e["type"] != "too_short" or not any(o is not e and o["loc"][: len(e["loc"])] == e["loc"] for o in entries)]
+    return [entry for entry in entries if entry["type"] != "too_short" or not _has_faults_within(entries, entry["loc"])]
+
+
+def _has_faults_within(entries: Sequence[Any], path: Sequence[Any]) -> bool:
+    return any(len(entry["loc"]) > len(path) and entry["loc"][: len(path)] == path for entry in entries)
 
 
 def _fault(number: int, entry: Any) -> Fault:

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-page = Console(highlight=False, soft_wrap=False)
+PIPE_WIDTH = 160
+"""Columns where the output is no terminal that could tell."""
+
+page = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 remarks = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
