@@ -1,0 +1,3 @@
+"""The servers of a test run."""
+
+pytest_plugins = ["tests.support.infra"]

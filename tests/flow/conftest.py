@@ -1,0 +1,42 @@
+"""One running system for all flow tests: real broker, real database, five service processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from deploy.fleet import kafka_connection
+from deploy.supervisor import System
+from shared.settings import Settings
+from tests.support.desk import Desk, Place
+
+
+@pytest.fixture(scope="session")
+def system(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    home = tmp_path_factory.mktemp("flow-home")
+    with System(settings.model_copy(update={"home": home})) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def desk(system: System) -> AsyncIterator[Desk]:
+    desk = Desk(system, kafka_connection(system.settings), system.settings.partitions)
+    await desk.start()
+    yield desk
+    await asyncio.shield(desk.stop())
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, desk: Desk) -> Callable[..., Awaitable[Place]]:
+    """Builds the scenario's own little world: `await place(items=("a",), locations=("paris",), ...)`."""
+
+    async def build(**arguments: Any) -> Place:
+        name = request.node.name.removeprefix("test_").replace("_", "-")[:24]
+        return await Place(desk, f"{name}-{uuid4().hex[:5]}").build(**arguments)
+
+    return build
