@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from deploy.commands import topics
 from deploy.commands.printing import remarks
 from deploy.commands.send import send
+from deploy.commands.status import status
 from deploy.commands.up import ReplicasUnfit, up
 from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(send)
+app.command()(status)
 app.add_typer(topics.app, name="topics")
 
 
