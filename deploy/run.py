@@ -80,6 +80,7 @@ async def _run(runner: Replica, until_stdin_closes: bool) -> None:
     loop = asyncio.get_running_loop()
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _drain_at_end_of_stdin, loop)
+    runner.stop_on_signals()
     await runner.run()
 
 

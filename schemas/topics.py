@@ -366,6 +366,11 @@ TOPIC_OF: dict[type[Body], Topic] = {kind: topic for topic in TOPICS for kind in
 _TYPE_BY_NAME: dict[tuple[str, str], type[Body]] = {(topic.name, kind.__name__): kind for topic in TOPICS for kind in topic.types}
 
 
+def owned_by(service: str) -> tuple[Topic, ...]:
+    """The topics a service writes."""
+    return tuple(topic for topic in BY_NAME.values() if topic.owner == service)
+
+
 def dead_letter_topic(source: str, service: str) -> str:
     """Where a service puts what it can't read of a topic; hyphens only in the service's name."""
     return f"{source}.dlq.{service.replace('_', '-')}"

@@ -318,6 +318,7 @@ class Engine:
                     break
                 stage.take(arrival, need)
                 consumed += 1
+            self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
             numbered = await self._write(transaction, stage, batch[:consumed])
         return _Outcome(consumed, stage, numbered)
 
@@ -381,6 +382,7 @@ class Engine:
             "batch",
             action="committed",
             inputs=outcome.consumed,
+            positions=_positions(stage),
             published=len(outcome.numbered),
             seconds=round(seconds, 4),
             **stage.counts,
@@ -427,6 +429,11 @@ class Engine:
             ids = sorted({key.id for a in batch if a.body is not None for key in self.service.keys(a.body, {}).keys if key.kind == kind})
             for id, row in (await self._store.rows(kind, ids)).items():
                 self._view.restore(Key(kind, id), row.state)
+
+
+def _positions(stage: Stage) -> dict[str, int]:
+    """Where reading goes on after this batch, as `topic/partition`."""
+    return {f"{at.topic}/{at.partition}": offset for at, offset in stage.next_offset.items()}
 
 
 def _apart(due: Sequence[StoredInput]) -> list[list[StoredInput]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from schemas.topics import BY_NAME, TOPICS, dead_letter_topic
+from schemas.topics import BY_NAME, dead_letter_topic, owned_by
 from shared.kernel.codec import lane_record, state_record
 from shared.kernel.model import Service
 from shared.kernel.partition import partition_of
@@ -114,7 +114,7 @@ class Publisher:
         self._signal.set()
 
     def _destinations(self) -> list[TopicPartition]:
-        owned = [topic for topic in TOPICS if topic.owner == self._service.name and topic.kind == "events"]
+        owned = [topic for topic in owned_by(self._service.name) if topic.kind == "events"]
         return [TopicPartition(topic.name, p) for topic in owned for p in range(self._partitions[topic.name])]
 
     async def _topic_tails(self, mine: Sequence[TopicPartition]) -> dict[TopicPartition, dict[int, int]]:
@@ -205,6 +205,7 @@ class Publisher:
                 self._acknowledged(at, rows[at][:count])
             else:
                 self._clean(at.topic, states[at][:count])
+        self._log.debug("published", action="acknowledged", lanes={f"{at.topic}/{at.partition}": rows[at][-1].seq for at in rows})
         await self._note_sent()
         return True
 

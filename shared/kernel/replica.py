@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, owned_by
 from shared.kernel.engine import Engine
 from shared.kernel.health import Health
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
@@ -53,11 +53,17 @@ class Replica:
         self._clock = RealClock()
         self._stop = asyncio.Event()
 
+    def stop(self) -> None:
+        """Finish the batch, publish what was committed, and end `run`."""
+        self._stop.set()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT drain the replica; called inside the running loop."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self.stop)
+
     async def run(self) -> None:
         """Start, work, drain. Raises what a person must mend: DatabaseBehind, MissingTopic, TooManyQuarantines, MigrationChanged."""
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, self._stop.set)
         topics = KafkaTopics(self.running.kafka)
         partitions = await self._partitions(topics)
         store = await self._open_store(partitions)
@@ -74,7 +80,7 @@ class Replica:
         return existing | {TIMERS: existing[anchor]}
 
     async def _open_store(self, partitions: Mapping[str, int]) -> PostgresStore:
-        owned = [(topic, partitions[topic.name]) for topic in TOPICS if topic.owner == self.service.name]
+        owned = [(topic, partitions[topic.name]) for topic in owned_by(self.service.name)]
         for attempt in range(START_ATTEMPTS):
             try:
                 store = await open_store(self.service, self.running.postgres, owned=owned)
