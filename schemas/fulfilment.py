@@ -141,7 +141,7 @@ class CancelAnswered(LocationReport):
 class AmendmentAnswered(LocationReport):
     """The location's word on a new revision."""
 
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[int, Field(ge=1, le=1_000_000)]
     accepted: bool
 
 
@@ -194,7 +194,7 @@ class Instruction(Message):
     fulfilment_order_id: PartId
     order_id: OrderId
     location: LocationId
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[int, Field(ge=1, le=1_000_000)]
     method: Method
     lines: tuple[InstructionLine, ...]
     ship_to: Contact
@@ -260,7 +260,7 @@ class FulfilmentScheduled(FulfilmentFact):
 class FulfilmentInstructed(FulfilmentFact):
     """The instruction went out."""
 
-    revision: int
+    revision: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class FulfilmentAccepted(FulfilmentFact):

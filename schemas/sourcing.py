@@ -102,7 +102,7 @@ class Explanation(Data):
     policy: Code
     policy_version: Version
     currency: Currency
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1, le=1_000_000)]
     candidates: tuple[Candidate, ...]
     eliminated: dict[Code, Count] = {}
     """Locations ruled out, counted by the constraint that ruled them out."""
@@ -117,7 +117,7 @@ class OrderSourced(Message):
     """Units are reserved for these parts; they may be instructed at their release."""
 
     order_id: OrderId
-    decision: Annotated[int, Field(ge=1)]
+    decision: Annotated[int, Field(ge=1, le=1_000_000)]
     """Counts this order's decisions from 1."""
     cause: Literal["new", "resourced", "backorder", "change"]
     parts: tuple[Part, ...]
