@@ -72,7 +72,7 @@ def packed(case: Case, report: ParcelPacked) -> Iterator[Yield]:
 
 
 def _imply_picks(case: Case, part_id: str, occurred_at: datetime) -> Iterator[Yield]:
-    """What is in parcels was picked."""
+    """What is in parcels was picked; those that left used up picks of others first."""
     part = case.part(part_id)
     packed_units = rules.ever_packed(case.order, part_id)
     totals = (Goods(line, part.lines[line].sku, n) for line, n in packed_units.items() if line in part.lines)
@@ -124,6 +124,8 @@ def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: d
         lines=goods_lines(more),
     )
     yield from issue(case, part, said.location, gone, occurred_at, f"{part.part_id}:{said.parcel_id}")
+    if said.location == part.location:
+        yield from _imply_picks(case, part.part_id, occurred_at)
     yield from finished(case, part.part_id)
     if parcel is None or parcel.shipped_at is None:
         yield Wake(case.key, f"{PRESUME}{part.number}:{said.parcel_id}", presume_at)

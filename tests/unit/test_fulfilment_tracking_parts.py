@@ -1,0 +1,191 @@
+"""Parts are scheduled, instructed at their release, paused by holds, cut down by shortages, and watched."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from schemas.fulfilment import (
+    CancelFulfilment,
+    FulfilmentExceptionOpened,
+    FulfilmentInstructed,
+    FulfilmentScheduled,
+    FulfilOrder,
+    HoldFulfilment,
+    InstructionLine,
+    ReservationEnded,
+    ResumeFulfilment,
+)
+from schemas.orders import Contact, LineQuantity
+from tests.support.fulfilment_tracking import (
+    ORDER,
+    PART,
+    PROMISE,
+    SHIP_BY,
+    STORE,
+    WAREHOUSE,
+    accepted,
+    at_work,
+    exceptions,
+    gives_up,
+    held,
+    line,
+    minutes,
+    names,
+    part,
+    published,
+    rejects,
+    resolved,
+    ships,
+    shorted,
+    sourced,
+    status,
+    takes_on,
+    tracking,
+    waits_for,
+    work,
+)
+from tests.support.spec import START
+
+
+def test_a_sourced_part_is_scheduled_and_instructed_when_due() -> None:
+    """The instruction says all the location needs."""
+    spec = tracking().given(accepted(shirt=2))
+    spec.when(sourced(part(shirt=2)))
+    assert spec.published == [
+        FulfilmentScheduled(order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START, release_at=START),
+        FulfilOrder(
+            fulfilment_order_id=PART,
+            order_id=ORDER,
+            location=STORE,
+            revision=1,
+            method="home",
+            lines=(InstructionLine(line_id="shirt", sku="shirt", description="A shirt", quantity=2),),
+            ship_to=Contact(name="Ada", city="Paris"),
+            carrier="post",
+            ship_by=SHIP_BY,
+            promise=PROMISE,
+            priority=5,
+            currency="EUR",
+            channel="web",
+        ),
+        FulfilmentInstructed(order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START, revision=1),
+    ]
+
+
+def test_a_part_waits_for_its_release() -> None:
+    spec = tracking().given(accepted(shirt=2)).when(sourced(part(release_at=minutes(30), shirt=2)))
+    assert names(spec) == ["FulfilmentScheduled"]
+    assert waits_for(spec) == [("release", minutes(30))]
+    spec.advance(timedelta(minutes=29))
+    assert spec.published == []
+    spec.advance(timedelta(minutes=1))
+    assert names(spec) == ["FulfilOrder", "FulfilmentInstructed"]
+
+
+def test_a_decision_waits_for_the_order_it_is_about() -> None:
+    """Topics have no order among each other."""
+    spec = tracking().when(sourced(part(shirt=2)))
+    assert spec.published == [] and len(spec.kept) == 1
+    spec.when(accepted(shirt=2))
+    assert names(spec) == ["FulfilmentScheduled", "FulfilOrder", "FulfilmentInstructed"]
+
+
+def test_a_decision_without_its_order_is_booked_with_an_exception_and_instructed_once_the_order_comes() -> None:
+    spec = tracking().when(sourced(part(shirt=2)), overdue=True)
+    assert names(spec) == ["FulfilmentExceptionOpened", "FulfilmentScheduled"]
+    assert published(spec, FulfilmentExceptionOpened).model_dump()["kind"] == "unknown_order"
+    spec.when(accepted(shirt=2))
+    assert names(spec) == ["FulfilOrder", "FulfilmentInstructed"]
+
+
+def test_a_held_order_is_not_instructed_until_its_last_hold_is_resolved() -> None:
+    spec = tracking().given(held("h1"), held("h2"), accepted(held=("h1", "h2"), shirt=2))
+    spec.when(sourced(part(shirt=2)))
+    assert names(spec) == ["FulfilmentScheduled"]
+    assert status(spec).status == "held" and waits_for(spec)[0] == ("hold", minutes(1_000))
+    spec.when(resolved("h1", open_holds=("h2",)))
+    assert spec.published == []
+    spec.when(resolved("h2"))
+    assert names(spec) == ["FulfilOrder", "FulfilmentInstructed"]
+
+
+def test_a_hold_after_the_instruction_pauses_the_location() -> None:
+    spec = at_work(shirt=2).when(held())
+    spec.then(HoldFulfilment(fulfilment_order_id=PART, order_id=ORDER, location=STORE))
+    assert status(spec).fulfilment_orders[0].status == "on_hold"
+    spec.when(held("h2"))
+    assert spec.published == []
+    spec.given(resolved("h1", open_holds=("h2",))).when(resolved("h2"))
+    spec.then(ResumeFulfilment(fulfilment_order_id=PART, order_id=ORDER, location=STORE))
+    assert status(spec).fulfilment_orders[0].status == "requested"
+
+
+def test_a_shortage_reduces_a_scheduled_part() -> None:
+    """Its reservation is gone already: nothing is released a second time."""
+    spec = tracking().given(accepted(shirt=3), sourced(part(release_at=minutes(30), shirt=3)))
+    spec.when(shorted(shirt=1))
+    assert spec.published == []
+    spec.advance(timedelta(minutes=30))
+    instruction = published(spec, FulfilOrder)
+    assert isinstance(instruction, FulfilOrder) and [entry.quantity for entry in instruction.lines] == [2]
+
+
+def test_a_shortage_of_an_instructed_part_asks_the_location_to_give_the_units_up() -> None:
+    """Whatever it answers, sourcing has them: no cancellation is answered, and nothing ends twice."""
+    spec = at_work(shirt=3).when(shorted(shirt=1))
+    spec.then(
+        CancelFulfilment(
+            fulfilment_order_id=PART,
+            order_id=ORDER,
+            location=STORE,
+            request_id=f"short:{PART}",
+            lines=(LineQuantity(line_id="shirt", quantity=1),),
+            answer_by=minutes(10),
+        )
+    )
+    spec.when(gives_up(f"short:{PART}", shirt=1)).then()
+    assert work(spec).left == 2
+    spec.when(shorted(shirt=1))
+    assert published(spec, CancelFulfilment).model_dump()["request_id"] == f"short:{PART}:2"
+
+
+def test_the_rejection_of_a_shorted_unit_is_no_news() -> None:
+    """The location looked for it, too."""
+    spec = at_work(shirt=3).given(shorted(shirt=1)).when(rejects(shirt=1))
+    spec.then()
+    assert work(spec).left == 2
+    spec.when(rejects(shirt=2))
+    assert names(spec) == ["LinesRejectedByLocation", "ReservationEnded"]
+    assert work(spec).left == 1
+
+
+def test_a_shorted_unit_that_is_shipped_all_the_same_is_booked_with_an_exception() -> None:
+    spec = at_work(shirt=2).given(shorted(shirt=1)).when(ships(shirt=2))
+    assert [(stock.unasked, stock.lines[0].quantity) for stock in spec.of(type(spec.published[1]))] == [(False, 1), (True, 1)]
+    assert exceptions(spec) == ["shipped_too_many"]
+
+
+def test_a_location_that_never_accepts_is_late_once() -> None:
+    spec = at_work(shirt=1)
+    assert waits_for(spec) == [("location", minutes(60))]
+    spec.advance(timedelta(hours=1))
+    assert names(spec) == ["FulfilmentExceptionOpened"]
+    assert waits_for(spec) == [("location", None)]
+    spec.given(takes_on())
+    assert waits_for(spec) == [("location", SHIP_BY)]
+    spec.advance(timedelta(hours=8))
+    assert exceptions(spec) == ["late", "late"]
+    assert waits_for(spec) == [("location", None)]
+
+
+def test_a_location_that_accepted_is_not_late() -> None:
+    spec = at_work(shirt=1).given(takes_on()).advance(timedelta(hours=1))
+    assert spec.published == []
+
+
+def test_parts_of_a_split_order_are_apart() -> None:
+    spec = tracking().given(accepted(shirt=2)).when(sourced(part(1, shirt=1), part(2, WAREHOUSE, shirt=1)))
+    assert [instruction.location for instruction in spec.of(FulfilOrder)] == [STORE, WAREHOUSE]
+    spec.when(rejects(shirt=1))
+    assert [ended.part_id for ended in spec.of(ReservationEnded)] == [PART]
+    assert line(spec).released == 1
