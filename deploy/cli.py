@@ -18,6 +18,7 @@ from deploy.commands import topics
 from deploy.commands.printing import remarks
 from deploy.commands.send import send
 from deploy.commands.status import status
+from deploy.commands.trace import trace
 from deploy.commands.up import ReplicasUnfit, up
 from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(send)
 app.command()(status)
+app.command()(trace)
 app.add_typer(topics.app, name="topics")
 
 
