@@ -190,7 +190,7 @@ class Engine:
         """Takes ownership of partitions and the shards that go with them, and reads on from the store's positions."""
         wanted = sorted(partitions)
         shards = tuple(sorted(at.partition for at in wanted if at.topic == self._anchor()))
-        ends = await self._topics.ends(wanted) if wanted else {}
+        bounds = await self._topics.bounds(wanted) if wanted else {}
         claims = await self._store.claim([*wanted, *(TopicPartition(TIMERS, shard) for shard in shards)]) if wanted else {}
         self.counters.claims += 1
         self._claims, self._offsets, self._marks = dict(claims), {}, {}
@@ -198,12 +198,19 @@ class Engine:
             self._offsets[at] = claim.offset
             self._marks |= {(at, lane): seq for lane, seq in claim.marks.items()}
         for at in wanted:
-            self.feed.claim(at, claims[at].offset, ends.get(at, 0))
-            self._reader.seek(at, claims[at].offset)
+            begin, end = bounds[at]
+            self._watch_expiry(at, claims[at].offset, begin)
+            self.feed.claim(at, claims[at].offset, end)
+            self._reader.seek(at, max(claims[at].offset, begin))
         self._shards = shards
         await self._publisher.own(shards)
         self._everything_kept = self._stored_due = True
         self._next_timer_at = self._next_poll_at = 0.0
+
+    def _watch_expiry(self, at: TopicPartition, offset: int, begin: int) -> None:
+        """Records that expired unread show as a gap in their lane (republish them); on external topics they are lost."""
+        if 0 < offset < begin:
+            self._log.error("records expired unread", action="alarm", at=f"{at.topic}/{at.partition}", wanted=offset, begins=begin)
 
     def _anchor(self) -> str:
         """The topic whose partitions the timer shards and destination partitions are owned with."""

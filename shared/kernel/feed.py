@@ -116,10 +116,7 @@ class Feed:
         """Records taken and not decided: they come first again."""
         for record in reversed(records):
             queue = self._queues.get(record.at)
-            if queue is not None and queue.next == record.offset + 1:
-                queue.records.appendleft(record)
-                queue.next = record.offset
-            elif queue is not None and queue.records and queue.records[0].offset > record.offset:
+            if (queue is not None and queue.next == record.offset + 1) or (queue is not None and queue.records and queue.records[0].offset > record.offset):
                 queue.records.appendleft(record)
                 queue.next = record.offset
 

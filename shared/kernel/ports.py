@@ -259,6 +259,10 @@ class Transient(Exception):
     """The store could not do it now (connection, deadlock, serialization, time-out): repeat with backoff."""
 
 
+class Expired(Transient):
+    """A position lies before the head of its partition: records expired before they were read."""
+
+
 class Transaction(Protocol):
     """READ COMMITTED; every statement sees what was committed when it began. All raise Transient, Collision or NotOwner."""
 
@@ -405,6 +409,10 @@ class Topics(Protocol):
     async def partitions(self, topic: str) -> int: ...
 
     async def ends(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    async def bounds(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """(offset of the oldest record kept, offset after the newest) of each partition."""
+        ...
 
     async def tails(self, at: Sequence[TopicPartition], records: int) -> dict[TopicPartition, list[Record]]:
         """The newest records of each partition, at most `records`, oldest first."""

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from schemas.topics import TOPICS, owned_by
+from schemas.topics import owned_by
 from shared.kernel.engine import Engine
 from shared.kernel.health import Health
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
@@ -74,7 +74,8 @@ class Replica:
 
     async def _partitions(self, topics: KafkaTopics) -> Mapping[str, int]:
         existing = await topics.existing()
-        if missing := [topic.name for topic in TOPICS if topic.name not in existing]:
+        touched = (*self.service.reads, *self.service.views, *owned_by(self.service.name))
+        if missing := [topic.name for topic in touched if topic.name not in existing]:
             raise MissingTopic(", ".join(missing[:5]))
         anchor = next(topic.name for topic in self.service.reads if not topic.one_partition)
         return existing | {TIMERS: existing[anchor]}

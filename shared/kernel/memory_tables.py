@@ -1,0 +1,302 @@
+"""Tables in memory, as weak as Postgres at READ COMMITTED: what two sessions may do to each other there, they may do here.
+
+    a statement sees what was committed when it began, and its own session's writes
+    a row lock is held until the end of the transaction; who waits for it is served in order of arrival
+    after the wait the newest committed version counts: gone, it is passed over; no longer fitting, it is left alone
+    a row that doesn't exist can't be locked; who inserts one makes others who insert the same wait for the outcome
+    a circle of sessions that wait for each other is broken: the one that closes it fails
+
+Values are immutable. A statement that doesn't wait runs without giving way, so what it reads is one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shared.kernel.ports import Clock, Signal, Transient
+
+LOCK_TIMEOUT_S = 10.0
+"""How long a session waits for one row before its statement fails."""
+
+
+class Cell(NamedTuple):
+    """One row's place, whether a row is there or not."""
+
+    table: str
+    key: Hashable
+
+
+@dataclass(slots=True)
+class _Waiter:
+    session: Session
+    signal: Signal
+    granted: bool = False
+
+
+@dataclass(slots=True)
+class _Lock:
+    owner: Session | None
+    waiting: deque[_Waiter] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Everything that was committed at one moment."""
+
+    tables: Mapping[str, Mapping[Hashable, Any]]
+    numbers: Mapping[str, int]
+
+
+class Database:
+    """The committed rows of one database, and who holds locks on them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.sessions: list[Session] = []
+        """The open ones, in order of their beginning."""
+        self._tables: dict[str, dict[Hashable, Any]] = {}
+        self._locks: dict[Cell, _Lock] = {}
+        self._numbers: dict[str, int] = {}
+
+    def table(self, name: str) -> dict[Hashable, Any]:
+        return self._tables.setdefault(name, {})
+
+    def number(self, name: str) -> int:
+        """The next number of an identity column; a roll-back doesn't give it back."""
+        self._numbers[name] = self._numbers.get(name, 0) + 1
+        return self._numbers[name]
+
+    def waiting(self) -> int:
+        """How many sessions wait for a lock."""
+        return sum(len(lock.waiting) for lock in self._locks.values())
+
+    def backup(self) -> Backup:
+        return Backup({name: dict(rows) for name, rows in self._tables.items()}, dict(self._numbers))
+
+    def restore(self, backup: Backup) -> None:
+        """Back to an older state; every open session is lost."""
+        for session in list(self.sessions):
+            session.lose("the database was restored")
+        self._tables = {name: dict(rows) for name, rows in backup.tables.items()}
+        self._numbers = dict(backup.numbers)
+
+    def lock_of(self, cell: Cell) -> _Lock | None:
+        return self._locks.get(cell)
+
+    def take(self, cell: Cell, session: Session) -> None:
+        self._locks.setdefault(cell, _Lock(None)).owner = session
+
+    def let_go(self, cell: Cell) -> None:
+        """The next one who waits gets the lock."""
+        lock = self._locks[cell]
+        if not lock.waiting:
+            del self._locks[cell]
+            return
+        waiter = lock.waiting.popleft()
+        lock.owner = waiter.session
+        waiter.session.held.add(cell)
+        waiter.granted = True
+        waiter.signal.set()
+
+
+class Session:
+    """One transaction. All its waiting methods raise Transient: on deadlock, on time-out, when its connection was lost."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.held: set[Cell] = set()
+        self._writes: dict[Cell, Any] = {}
+        """None: deleted."""
+        self._waits_for: Cell | None = None
+        self._lost = ""
+        self._over = False
+        database.sessions.append(self)
+
+    # ---- reading: what is committed now, and what this session wrote ----
+
+    def get(self, table: str, key: Hashable) -> Any:
+        """The row, or None."""
+        cell = Cell(table, key)
+        return self._writes[cell] if cell in self._writes else self.database.table(table).get(key)
+
+    def items(self, table: str) -> Iterator[tuple[Any, Any]]:
+        own = {cell.key: value for cell, value in self._writes.items() if cell.table == table}
+        for key, value in list(self.database.table(table).items()):
+            if key not in own:
+                yield key, value
+        yield from ((key, value) for key, value in own.items() if value is not None)
+
+    # ---- writing: for rows that this session holds ----
+
+    def put(self, table: str, key: Hashable, value: Any) -> None:
+        """Writes a row that is held, or that nobody else can know of."""
+        cell = Cell(table, key)
+        if cell not in self.held:
+            self.database.take(cell, self)
+            self.held.add(cell)
+        self._writes[cell] = value
+
+    async def lock(self, table: str, key: Hashable) -> Any:
+        """Waits for a row that was there when the statement began; its newest version, or None where it is gone by now."""
+        cell = Cell(table, key)
+        had = cell in self.held
+        await self._hold(cell)
+        newest = self.get(table, key)
+        if newest is None and not had:
+            self._let_go(cell)
+        return newest
+
+    async def insert(self, table: str, key: Hashable, value: Any) -> bool:
+        """Whether the row could be inserted; waits for whoever inserts, changes or deletes the same just now."""
+        cell = Cell(table, key)
+        if self.get(table, key) is not None and not self._in_doubt(cell):
+            return False
+        had = cell in self.held
+        await self._hold(cell)
+        if self.get(table, key) is None:
+            self.put(table, key, value)
+            return True
+        if not had:
+            self._let_go(cell)
+        return False
+
+    async def upsert(self, table: str, key: Hashable, value: Any, change: Callable[[Any], Any]) -> bool:
+        """Inserts `value`, or writes `change(newest)` unless that is None; whether anything was written."""
+        while not await self.insert(table, key, value):
+            newest = await self.lock(table, key)
+            if newest is not None:
+                changed = change(newest)
+                if changed is not None:
+                    self.put(table, key, changed)
+                return changed is not None
+        return True
+
+    async def update(
+        self, table: str, keys: Iterable[Hashable], fits: Callable[[Any, Any], bool], change: Callable[[Any, Any], Any]
+    ) -> int:
+        """Writes `change(key, row)` (None deletes) for the rows that fit when the statement begins, and still do once they are locked."""
+        found = [key for key in dict.fromkeys(keys) if (row := self.get(table, key)) is not None and fits(key, row)]
+        done = 0
+        for key in found:
+            newest = await self.lock(table, key)
+            if newest is not None and fits(key, newest):
+                self.put(table, key, change(key, newest))
+                done += 1
+        return done
+
+    # ---- the end ----
+
+    def check(self) -> None:
+        """Raises Transient where the connection is gone."""
+        if self._lost:
+            raise Transient(self._lost)
+        assert not self._over, "the transaction is over, or failed before: leave it"
+
+    def commit(self) -> None:
+        self.check()
+        for cell, value in self._writes.items():
+            if value is None:
+                self.database.table(cell.table).pop(cell.key, None)
+            else:
+                self.database.table(cell.table)[cell.key] = value
+        self._end()
+
+    def roll_back(self) -> None:
+        """Never fails; may come twice."""
+        self._end()
+
+    def lose(self, why: str) -> None:
+        """The connection breaks: rolled back at once, and whoever uses it hears so."""
+        if not self._over:
+            self._lost = why
+            self._end()
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._writes.clear()
+        self.database.sessions.remove(self)
+        self._stop_waiting()
+        for cell in sorted(self.held, key=repr):
+            self.database.let_go(cell)
+        self.held.clear()
+
+    # ---- locks ----
+
+    def _in_doubt(self, cell: Cell) -> bool:
+        """Whether somebody else has written the row and not committed yet."""
+        lock = self.database.lock_of(cell)
+        return lock is not None and lock.owner is not None and lock.owner is not self and cell in lock.owner._writes
+
+    async def _hold(self, cell: Cell) -> None:
+        if cell in self.held:
+            return
+        lock = self.database.lock_of(cell)
+        if lock is None:
+            self.database.take(cell, self)
+            self.held.add(cell)
+            return
+        if self._closes_circle(cell):
+            self._fail("deadlock detected")
+        waiter = _Waiter(self, self.database.clock.signal())
+        lock.waiting.append(waiter)
+        self._waits_for = cell
+        try:
+            await self._wait(waiter)
+        finally:
+            self._stop_waiting()
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        clock = self.database.clock
+        give_up = clock.now().timestamp() + LOCK_TIMEOUT_S
+        while not waiter.granted:
+            await waiter.signal.wait(max(0.0, give_up - clock.now().timestamp()))
+            self.check()
+            if not waiter.granted and clock.now().timestamp() >= give_up:
+                self._fail(f"no lock on {self._waits_for} within {LOCK_TIMEOUT_S} s")
+
+    def _stop_waiting(self) -> None:
+        cell, self._waits_for = self._waits_for, None
+        lock = self.database.lock_of(cell) if cell is not None else None
+        if lock is not None:
+            for waiter in [waiter for waiter in lock.waiting if waiter.session is self]:
+                lock.waiting.remove(waiter)
+                waiter.signal.set()
+
+    def _closes_circle(self, cell: Cell) -> bool:
+        """Whether someone this session would wait for waits for this session."""
+        seen: set[int] = set()
+        front = self._ahead(cell, None)
+        while front:
+            other = front.pop()
+            if other is self:
+                return True
+            if id(other) not in seen and other._waits_for is not None:
+                seen.add(id(other))
+                front += self._ahead(other._waits_for, other)
+        return False
+
+    def _ahead(self, cell: Cell, of: Session | None) -> list[Session]:
+        """Who gets the lock before `of` (before a newcomer, where that is None)."""
+        lock = self.database.lock_of(cell)
+        if lock is None:
+            return []
+        ahead = [lock.owner] if lock.owner is not None else []
+        for waiter in lock.waiting:
+            if waiter.session is of:
+                break
+            ahead.append(waiter.session)
+        return ahead
+
+    def _let_go(self, cell: Cell) -> None:
+        self.held.discard(cell)
+        self.database.let_go(cell)
+
+    def _fail(self, why: str) -> None:
+        """The statement fails, and the transaction with it."""
+        self._end()
+        raise Transient(why)

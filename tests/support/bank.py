@@ -1,0 +1,179 @@
+"""Runs the toy services as processes over the real broker and database, and looks at what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from aiokafka import TopicPartition as KafkaTopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from schemas.topics import dead_letter_topic
+from shared.kernel.codec import external_record
+from shared.kernel.kafka import Connection, KafkaTopics, KafkaWriter
+from shared.kernel.partition import partition_of
+from shared.kernel.ports import TopicPartition
+from shared.settings import Settings, database_dsn
+from tests.support.toy import TRAPS, Add, toy_topics
+
+PARTITIONS = 2
+WAIT_S = 45.0
+
+
+class Bank:
+    """One pair of toy services under a name of its own."""
+
+    def __init__(self, settings: Settings, connection: Connection, folder: Path) -> None:
+        self.name = f"toy{uuid4().hex[:6]}"
+        self.adds, self.added, self.balances = toy_topics(self.name)
+        self.traps = folder / "traps"
+        self._settings = settings
+        self._connection = connection
+        self._folder = folder
+        self._writer = KafkaWriter(connection)
+        self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self.sent: dict[str, int] = {}
+
+    async def open(self) -> None:
+        await self._writer.start()
+        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        await admin.start()
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        compacted = stamped | {"cleanup.policy": "compact"}
+        letters = [
+            NewTopic(dead_letter_topic(self.adds.name, f"{self.name}_teller"), 1, 1),
+            NewTopic(dead_letter_topic(self.added.name, f"{self.name}_ledger"), 1, 1),
+        ]
+        await admin.create_topics(
+            [
+                NewTopic(self.adds.name, PARTITIONS, 1, topic_configs=stamped),
+                NewTopic(self.added.name, PARTITIONS, 1, topic_configs=stamped),
+                NewTopic(self.balances.name, PARTITIONS, 1, topic_configs=compacted),
+                *letters,
+            ]
+        )
+        await admin.close()
+
+    async def close(self) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        await self._writer.stop()
+
+    # ---- processes ----
+
+    def start(self, service: str, replica: int = 0, postgres: str | None = None) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"NERVURE_TOY_NAME": self.name, TRAPS: str(self.traps)}
+        command = [sys.executable, "-m", "tests.support.toy", service, "--kafka", self._connection.bootstrap]
+        command += ["--postgres", postgres or self.dsn(service), "--replica", str(replica)]
+        with self.log_path(service, replica).open("ab") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._processes[service, replica] = process
+        return process
+
+    def stop(self, service: str, replica: int = 0) -> int:
+        """SIGTERM and wait; the exit code."""
+        process = self._processes[service, replica]
+        process.terminate()
+        return process.wait(30)
+
+    def dsn(self, service: str) -> str:
+        assert self._settings.postgres is not None
+        return database_dsn(self._settings.postgres, f"{self.name}_{service}")
+
+    def log_path(self, service: str, replica: int = 0) -> Path:
+        return self._folder / f"{service}-{replica}.log"
+
+    def log(self, service: str, replica: int = 0) -> list[dict[str, Any]]:
+        path = self.log_path(service, replica)
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def logged(self, service: str, replica: int = 0, **fields: Any) -> dict[str, Any]:
+        """Waits for a log entry with these fields."""
+
+        async def there() -> bool:
+            return any(fields.items() <= entry.items() for entry in self.log(service, replica))
+
+        await self.until(there, f"log entry {fields} of {service}-{replica}")
+        return next(entry for entry in self.log(service, replica) if fields.items() <= entry.items())
+
+    # ---- the business ----
+
+    async def add(self, account: str, amount: int = 1, times: int = 1) -> None:
+        """Sends amounts to book, each with an id of its own."""
+        records = [
+            external_record(self.adds, Add(account=account, amount=amount), source="/bank", id=uuid4().hex, now=datetime.now(UTC))
+            for _ in range(times)
+        ]
+        await self._writer.send({TopicPartition(self.adds.name, partition_of(account, PARTITIONS)): records})
+        self.sent[account] = self.sent.get(account, 0) + amount * times
+
+    async def totals(self, service: str) -> dict[str, int]:
+        rows = await self.query(service, "SELECT id, (doc->>'total')::int AS total FROM state.account WHERE doc IS NOT NULL")
+        return {row["id"]: row["total"] for row in rows}
+
+    async def query(self, service: str, sql: str, *arguments: Any) -> list[Any]:
+        try:
+            connection = await asyncpg.connect(self.dsn(service))
+        except asyncpg.InvalidCatalogNameError:
+            return []
+        try:
+            return list(await connection.fetch(sql, *arguments))
+        except asyncpg.UndefinedTableError:
+            return []
+        finally:
+            await connection.close()
+
+    async def settled(self) -> None:
+        """Waits until teller and ledger hold exactly what was sent."""
+
+        async def there() -> bool:
+            return await self.totals("teller") == self.sent and await self.totals("ledger") == self.sent
+
+        try:
+            await self.until(there, "both services hold what was sent")
+        except AssertionError:
+            raise AssertionError(f"sent {self.sent}, teller {await self.totals('teller')}, ledger {await self.totals('ledger')}") from None
+
+    async def holds(self, service: str, account: str, total: int) -> None:
+        async def there() -> bool:
+            return (await self.totals(service)).get(account) == total
+
+        await self.until(there, f"{account} of {service} is {total}")
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], what: str, within_s: float = WAIT_S) -> None:
+        deadline = time.monotonic() + within_s
+        while not await holds():
+            assert time.monotonic() < deadline, f"did not come within {within_s:.0f} s: {what}"
+            await asyncio.sleep(0.1)
+
+    async def expire(self, at: TopicPartition, before: int) -> None:
+        """Lets the broker drop the records before an offset, as its retention would."""
+        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        await admin.start()
+        await admin.delete_records({KafkaTopicPartition(*at): RecordsToDelete(before)})
+        await admin.close()
+
+    async def end(self, at: TopicPartition) -> int:
+        return (await KafkaTopics(self._connection).ends([at]))[at]
+
+    def lane(self, account: str) -> TopicPartition:
+        return TopicPartition(self.added.name, partition_of(account, PARTITIONS))
+
+    @property
+    def writer(self) -> KafkaWriter:
+        return self._writer
