@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -431,20 +431,25 @@ async def _commit(connection: Any, transaction: Any) -> None:
     try:
         await transaction.commit()
     except LOST as error:
-        connection.terminate()
+        _terminate(connection)
         raise CommitUnknown(f"{error!r}") from error
     except asyncio.CancelledError:
-        connection.terminate()
+        _terminate(connection)
         raise
     except TRANSIENT as error:
         raise Transient(f"{error!r}") from error
+
+
+def _terminate(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):  # a lost connection has left the pool already
+        connection.terminate()
 
 
 async def _roll_back(connection: Any, transaction: Any) -> None:
     try:
         await transaction.rollback()
     except (*LOST, asyncpg.PostgresError):
-        connection.terminate()
+        _terminate(connection)
 
 
 def _columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
