@@ -14,7 +14,7 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from deploy.commands import topics
+from deploy.commands import lanes, topics
 from deploy.commands.printing import remarks
 from deploy.commands.send import send
 from deploy.commands.status import status
@@ -25,11 +25,11 @@ from deploy.errors import Explained, explain
 from deploy.run import MISCONFIGURATIONS, serve
 from deploy.supervisor import NotUp
 from shared.kernel.kafka import MissingTopic
-from shared.kernel.ports import Transient
+from shared.kernel.ports import ProduceFailed, Transient
 
 FAILED, ASKED_WRONGLY, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130
 WRONGLY = (*MISCONFIGURATIONS, ReplicasUnfit, ValidationError)
-EXPECTED = (Explained, EmbeddedError, MissingTopic, Transient, KafkaError, OSError)
+EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, Transient, KafkaError, OSError)
 
 app = typer.Typer(
     name="nervure",
@@ -42,6 +42,7 @@ app.command()(up)
 app.command()(send)
 app.command()(status)
 app.command()(trace)
+app.add_typer(lanes.app, name="lanes")
 app.add_typer(topics.app, name="topics")
 
 
