@@ -1,7 +1,8 @@
 """CloudEvents 1.0 on Kafka: binary mode both ways by an own codec (the hot path), structured mode on input.
 
-Binary mode: attributes are headers `ce_<name>`, the value is the JSON of the message. Beside the standard attributes travel `ce_lane` (`<service>/<incarnation>`)
-and `ce_seq` on internal topics, `ce_subject` and `ce_subjectversion` for readers outside. On external topics lane headers mean nothing.
+Binary mode: attributes are headers `ce_<name>`, the value is the JSON of the message. Beside the standard attributes travel `ce_lane`
+(`<service>/<incarnation>`) and `ce_seq` on internal topics, `ce_subject` and `ce_subjectversion` for readers outside. On external topics
+lane headers mean nothing.
 """
 
 from __future__ import annotations

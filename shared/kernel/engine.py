@@ -1,7 +1,7 @@
 """The batch loop of one replica: take what has arrived, decide, commit once, hand over to the publisher.
 
-The order inside one transaction is the protocol (see README.md): rows are loaded locked in one global order, then decided, written by compare-and-set, then
-positions, then the destination lanes. Whatever fails rolls everything back.
+The order inside one transaction is the protocol (see README.md): rows are loaded locked in one global order, then decided, written by
+compare-and-set, then positions, then the destination lanes. Whatever fails rolls everything back.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ class Engine:
             self._view.rollback()
             await self._restore_overlay(batch)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a rule raises: the batch is halved, the one input isolated
             self._view.rollback()
             return await self._isolate(batch, error)
         self._committed(outcome, self._now_s() - started)
@@ -424,7 +424,7 @@ class Engine:
     async def _lock_for_refusal(self, transaction: Transaction, stage: Stage, arrival: Arrival) -> Need:
         try:
             need = self.service.keys(arrival.body, {}) if arrival.body is not None else Need(())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the input that failed may fail here too
             self._log.info("keys failed too", action="quarantine_message_key", error=str(error)[:200])
             return Need(())
         stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})

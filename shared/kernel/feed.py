@@ -1,7 +1,7 @@
 """Merges the heads of all assigned partitions by append time, so that nothing is judged on old state.
 
-Within a partition offset order rules. An external record of time T waits while an internal partition is behind T: while it has older records queued, or
-records at the broker that were not fetched yet. When nothing is behind, nothing waits.
+Within a partition offset order rules. An external record of time T waits while an internal partition is behind T: while it has older
+records queued, or records at the broker that were not fetched yet. When nothing is behind, nothing waits.
 """
 
 from __future__ import annotations
@@ -109,14 +109,16 @@ class Feed:
             elif queue.behind and not queue.external:
                 break
         if taken:
-            self.newest_ms = max(self.newest_ms, max(record.appended_ms for record in taken))
+            self.newest_ms = max(self.newest_ms, *(record.appended_ms for record in taken))
         return taken, late
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Records taken and not decided: they come first again."""
         for record in reversed(records):
             queue = self._queues.get(record.at)
-            if (queue is not None and queue.next == record.offset + 1) or (queue is not None and queue.records and queue.records[0].offset > record.offset):
+            if (queue is not None and queue.next == record.offset + 1) or (
+                queue is not None and queue.records and queue.records[0].offset > record.offset
+            ):
                 queue.records.appendleft(record)
                 queue.next = record.offset
 

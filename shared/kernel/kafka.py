@@ -202,11 +202,11 @@ class KafkaWriter:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        sender = producer._sender
+        sender = producer._sender  # noqa: SLF001 - aiokafka has no way to drop a producer without flushing it
         if sender is not None and sender.sender_task is not None:
             sender.sender_task.cancel()
             await asyncio.gather(sender.sender_task, return_exceptions=True)
-        producer._closed = True
+        producer._closed = True  # noqa: SLF001
         await _bounded(producer.client.close())
 
     async def stop(self) -> None:

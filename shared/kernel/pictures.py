@@ -1,6 +1,7 @@
 """Keeps a service's view fed from whole state and reference topics, and reads its own state topics back.
 
-A view is ready only when it has read every partition to the end it had at the start. A state document counts only if its (incarnation, version) is higher than the one known.
+A view is ready only when it has read every partition to the end it had at the start. A state document counts only if its
+(incarnation, version) is higher than the one known.
 """
 
 from __future__ import annotations

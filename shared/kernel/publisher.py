@@ -1,7 +1,8 @@
 """Publishes what was committed: lanes in order from the acknowledged tail, state documents from their rows, dead letters.
 
-Rounds: each round sends at most one batch to each destination partition and waits for all acknowledgements, so that at most one batch of a partition is in flight. Rows of this
-process come from memory, what memory misses from the table. Duplicates are harmless (readers know the sequence); gaps and disorder can't happen.
+Rounds: each round sends at most one batch to each destination partition and waits for all acknowledgements, so that at most one batch
+of a partition is in flight. Rows of this process come from memory, what memory misses from the table. Duplicates are harmless (readers
+know the sequence); gaps and disorder can't happen.
 """
 
 from __future__ import annotations

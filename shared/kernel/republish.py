@@ -13,7 +13,7 @@ class RowsExpired(Exception):
 
 
 async def republish(store: Store, writer: Writer, service: str, at: TopicPartition, first: int, last: int) -> int:
-    """Appends the rows `first` to `last` (both included) again, in order; returns how many. Raises RowsExpired, Transient, ProduceFailed."""
+    """Appends the rows `first` to `last` (both included) again, in order; returns how many. Raises RowsExpired, ProduceFailed."""
     sent, after = 0, first - 1
     while after < last:
         rows = [row for row in await store.outbox(at, after, BATCH_ROWS) if row.seq <= last]

@@ -89,7 +89,7 @@ def arrive(
     topic, now = BY_NAME[record.topic], instant(record.appended_ms)
     nameless = uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
     if topic.kind == "reference":
-        return _reference(service, record, topic, now, nameless)
+        return _reference(record, topic, now, nameless)
     try:
         envelope = open_envelope(record, topic)
     except Undecodable as error:
@@ -104,7 +104,7 @@ def arrive(
         return _broken(arrival, error)
 
 
-def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
+def _reference(record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
     arrival = Arrival(now, cause, record, topic)
     if record.value is None:
         return arrival

@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from deploy.health import ask
+from deploy.health import ask, metrics
 from deploy.supervisor import System
 from schemas import channel as ch
 from schemas import reference, stock
 from schemas.fulfilment import FulfilOrder, LineTotal, OrderStatus
+from schemas.inventory import Availability
 from schemas.topics import BY_NAME, TOPIC_OF, TOPICS, Body, partitions_of
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body, state_version
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
@@ -29,8 +30,8 @@ from shared.kernel.stage import read_document
 B = TypeVar("B", bound=Body)
 WAIT_S = 40.0
 """How long a scenario waits for what must come; the machine may be busy."""
-QUIET_S = 1.5
-"""How long nothing may come where nothing must."""
+QUIET_S = 0.4
+"""How long nothing may move until the system counts as at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ class Desk:
         self._writer = KafkaWriter(connection)
         self._seen: dict[type, list[Seen]] = {}
         self._statuses: dict[str, tuple[tuple[int, int], OrderStatus]] = {}
+        self._levels: dict[tuple[str, str], tuple[tuple[int, int], Availability]] = {}
         self.dead_letters: list[Record] = []
+        self._read = 0
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._sent: dict[TopicPartition, int] = {}
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -75,8 +77,10 @@ class Desk:
 
     async def _observe(self) -> None:
         while True:
-            for record in await self._follower.fetch(0.2):
+            records = await self._follower.fetch(0.2)
+            for record in records:
                 self._note(record)
+            self._read += len(records)
             self._news.set()
 
     def _note(self, record: Record) -> None:
@@ -89,10 +93,11 @@ class Desk:
         except Undecodable:
             return
         self._seen.setdefault(type(body), []).append(Seen(body, record))
-        if isinstance(body, OrderStatus):
-            version = state_version(record)
-            if version > self._statuses.get(body.order_id, ((0, 0), body))[0]:
-                self._statuses[body.order_id] = (version, body)
+        version = state_version(record) if topic.compacted else (0, 0)
+        if isinstance(body, OrderStatus) and version > self._statuses.get(body.order_id, ((0, 0), body))[0]:
+            self._statuses[body.order_id] = (version, body)
+        if isinstance(body, Availability) and version > self._levels.get((body.sku, body.location), ((0, 0), body))[0]:
+            self._levels[body.sku, body.location] = (version, body)
 
     # ---- publishing ----
 
@@ -158,10 +163,34 @@ class Desk:
         return (await self.sees(kind, 1, where, **fields))[-1]
 
     async def sees_no(self, kind: type[B], where: Callable[[B], bool] = lambda _: True, **fields: Any) -> None:
-        """Nothing like it comes within a short while."""
-        await asyncio.sleep(QUIET_S)
+        """Nothing like it was published once everything sent so far has had its effect."""
+        await self.rest()
         found = self.all(kind, where, **fields)
         assert found == [], f"must not be published: {found}"
+
+    async def rest(self) -> None:
+        """Returns when every service has read all its inputs, published all its outputs, and nothing moved for a short while.
+
+        Inputs that are kept and timers that aren't due may remain.
+        """
+        deadline, moved, still_s = time.monotonic() + WAIT_S, "", time.monotonic()
+        while time.monotonic() - still_s < QUIET_S:
+            assert time.monotonic() < deadline, f"the system does not come to rest: {moved}"
+            before = await self._movement()
+            await asyncio.sleep(0.1)
+            moved = await self._movement()
+            if moved != before or "busy" in moved:
+                still_s = time.monotonic()
+
+    async def _movement(self) -> str:
+        """A text that changes while anything moves; it names the busy services."""
+        replicas = self.system.replicas()
+        figures = await asyncio.gather(*(asyncio.to_thread(metrics, replica.health_port) for replica in replicas))
+        words = [f"{self._read} read"]
+        for replica, known in zip(replicas, figures, strict=True):
+            busy = not known or known["lag_records"] or known["outbox_unsent"] or known["stored_outbox"]
+            words.append(f"{replica.name} {'busy' if busy else known['inputs_total']}")
+        return ", ".join(words)
 
     def status(self, order_id: str) -> OrderStatus | None:
         found = self._statuses.get(order_id)
@@ -190,14 +219,20 @@ class Desk:
             except TimeoutError:
                 continue
 
-    def level(self, sku: str, location: str) -> Any:
+    def statuses(self, channel: str) -> list[OrderStatus]:
+        """The newest documents of all orders of a channel."""
+        return [status for _, status in self._statuses.values() if status.channel == channel]
+
+    def level(self, sku: str, location: str) -> Availability | None:
         """The newest availability document of a level."""
-        from schemas.inventory import Availability
+        found = self._levels.get((sku, location))
+        return found[1] if found else None
 
-        found = [one for one in self._seen.get(Availability, ()) if one.body.sku == sku and one.body.location == location]
-        return max(found, key=lambda one: state_version(one.record)).body if found else None
+    def levels(self, location: str) -> list[Availability]:
+        """The newest documents of all levels of a location."""
+        return [level for (_, at), (_, level) in self._levels.items() if at == location]
 
-    async def level_is(self, sku: str, location: str, **fields: int) -> Any:
+    async def level_is(self, sku: str, location: str, **fields: int) -> Availability:
         """Waits until the level's document has these quantities."""
 
         def there() -> bool:
@@ -205,7 +240,9 @@ class Desk:
             return level is not None and all(getattr(level, name) == value for name, value in fields.items())
 
         await self.until(there, lambda: f"level {sku}:{location} with {fields}; it is {self.level(sku, location)}")
-        return self.level(sku, location)
+        found = self.level(sku, location)
+        assert found is not None
+        return found
 
 
 _POSITION = re.compile(r'nervure_view_position\{service="[^"]+",topic="([^"]+)",partition="(\d+)"\} (\d+)')

@@ -94,7 +94,7 @@ def snapshot(revision: int = 1, *, city: str = "Paris", method: Method = "home",
 
 
 def accepted(method: Method = "home", held: tuple[str, ...] = (), **units: int) -> OrderAccepted:
-    return OrderAccepted(order_id=ORDER, order=snapshot(method=method, **units), held=held)
+    return OrderAccepted(order_id=ORDER, order=snapshot(1, city="Paris", method=method, **units), held=held)
 
 
 def part(number: int = 1, location: str = STORE, method: Method = "home", release_at: datetime = START, **units: int) -> Part:

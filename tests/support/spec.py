@@ -1,7 +1,7 @@
 """Given, when, then for one service's decisions, without any infrastructure.
 
-`given` folds domain events or decides earlier messages, `when` decides one input, `then` compares what was published, whole values. External
-messages are sent a second time under another transport id: nothing but answers marked `repeated` may come of it.
+`given` folds domain events or decides earlier messages, `when` decides one input, `then` compares what was published, whole
+values. External messages are sent a second time under another transport id: nothing but answers marked `repeated` may come of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Two tiny services on topics of their own, to provoke the kernel: a teller books amounts, a ledger adds up what the teller tells.
 
 Whatever happens, in the end: sum of the amounts sent = the teller's balance = the ledger's = the newest balance document.
-NERVURE_TOY_NAME sets topics and services of several toys apart. A file named by NERVURE_TOY_TRAPS holds lines `poison <account>` (the rule raises) and `stall <account> <seconds>` (the rule blocks once).
+NERVURE_TOY_NAME sets topics and services of several toys apart. A file named by NERVURE_TOY_TRAPS holds lines `poison <account>` (the
+rule raises) and `stall <account> <seconds>` (the rule blocks once).
 """
 
 from __future__ import annotations
@@ -177,6 +178,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from tests.support import toy
-
-    toy.main()
+    main()
