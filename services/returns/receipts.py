@@ -33,6 +33,7 @@ from services.returns.state import (
     Parcel,
     Purchase,
     ReceiptOwner,
+    in_order,
     is_line,
     is_unknown,
     order_of_return,
@@ -249,12 +250,12 @@ def _announced_at(purchase: Purchase, return_id: str | None) -> str | None:
 
 def _still_expected(purchase: Purchase, return_id: str | None) -> dict[str, int]:
     expected = purchase.returns.get(return_id) if return_id else None
-    return {name: quantity for name, quantity in expected.lines.items() if quantity} if expected else {}
+    return {name: quantity for name, quantity in in_order(expected.lines) if quantity} if expected else {}
 
 
 def _end_received(order_id: str, purchase: Purchase) -> Iterator[Yield]:
     """A return ends when nothing more is expected of it; a shortfall stays open until its deadline."""
-    for return_id, expected in purchase.returns.items():
+    for return_id, expected in in_order(purchase.returns):
         if not any(expected.lines.values()):
             yield ReturnEnded(order_id, return_id, "received")
             yield Wake(purchase_key(order_id), expiry_of(return_id), None)

@@ -25,6 +25,7 @@ from services.returns.state import (
     Answer,
     Answered,
     Purchase,
+    in_order,
     purchase_key,
     request_key,
     return_id_of,
@@ -82,7 +83,7 @@ def expire_return(world: World, woken: Woken) -> Iterator[Yield]:
     if expected is None or expected.expires_at > woken.due:
         return
     yield ReturnEnded(order_id, return_id, "expired")
-    lines = tuple(LineQuantity(line_id=name, quantity=n) for name, n in expected.lines.items() if n)
+    lines = tuple(LineQuantity(line_id=name, quantity=n) for name, n in in_order(expected.lines) if n)
     yield ReturnExpired(order_id=order_id, return_id=return_id, lines=lines)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from schemas.returns import InspectedUnits, ReceivedLine
 from services.returns.events import Units, UnitsInspected, UnitsReceived, evolve_purchase
-from services.returns.state import Purchase, Receipt, is_line, slot_of_item
+from services.returns.state import Purchase, Receipt, in_order, is_line, slot_of_item
 
 MAX_RETURNS = 100
 """Most returns one order may have, ever."""
@@ -49,7 +49,7 @@ def is_full(purchase: Purchase, lines: int) -> bool:
 
 
 def credit_due(purchase: Purchase) -> tuple[Units, ...]:
-    due = ((line_id, line.credit_due) for line_id, line in purchase.lines.items())
+    due = ((line_id, line.credit_due) for line_id, line in in_order(purchase.lines))
     return tuple(Units(line_id, quantity) for line_id, quantity in due if quantity)
 
 
@@ -144,13 +144,13 @@ def _inspected_more(purchase: Purchase, delivery: Delivery, entry: InspectedUnit
     slots = purchase.receipts.get(delivery.receipt, Receipt()).slots
     booked = sum(slot.inspected.get(kind, 0) for slot in slots.values() if slot.sku == entry.sku)
     more = entry.total + named - booked
-    received = take(more, ((name, slot.uninspected) for name, slot in slots.items() if slot.sku == entry.sku))
+    received = take(more, ((name, slot.uninspected) for name, slot in in_order(slots) if slot.sku == entry.sku))
     return received + _spread(purchase, delivery, entry.sku, more - total_of(received))
 
 
 def _spread(purchase: Purchase, delivery: Delivery, sku: str, quantity: int) -> tuple[Units, ...]:
     """Units of an item: to its lines that can explain them, those of the named return first; the rest to the first line."""
-    lines = [line_id for line_id, line in purchase.lines.items() if sku in line.skus]
+    lines = [line_id for line_id, line in in_order(purchase.lines) if sku in line.skus]
     if not lines:
         return take(quantity, ((slot_of_item(sku), quantity),))
     lines.sort(key=lambda line_id: -_eagerness(purchase, delivery, line_id))
@@ -177,13 +177,13 @@ def _explicable(purchase: Purchase, line_id: str) -> int:
 
 def _undelivered(purchase: Purchase, line_id: str, parcel: str | None) -> tuple[list[Offer], list[Offer]]:
     """Units of the line that carriers returned: in this parcel, and in the others."""
-    offers = [(name, lines.get(line_id, 0)) for name, lines in purchase.came_back.items()]
+    offers = [(name, lines.get(line_id, 0)) for name, lines in in_order(purchase.came_back)]
     return [offer for offer in offers if offer[0] == parcel], [offer for offer in offers if offer[0] != parcel]
 
 
 def _expected(purchase: Purchase, line_id: str, return_id: str | None) -> list[Offer]:
     """Units of the line in open returns: the named one first, then the oldest."""
-    offers = [(name, expected.lines.get(line_id, 0)) for name, expected in purchase.returns.items()]
+    offers = [(name, expected.lines.get(line_id, 0)) for name, expected in in_order(purchase.returns)]
     return sorted(offers, key=lambda offer: offer[0] != return_id)
 
 

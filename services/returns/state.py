@@ -1,14 +1,15 @@
 """What returns remembers: of every order, of the order behind each tracking number and receipt, and of each answered request.
 
-Quantities are units of the item's base unit.
+Quantities are units of the item's base unit. The database keeps no order of a document's names: where order matters, `in_order` makes it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from schemas.returns import Disposition, ReturnAuthorised, ReturnCancelled, ReturnDeclined
 from schemas.types import ORDER
@@ -16,6 +17,7 @@ from shared.kernel.model import Key
 
 Ending = Literal["received", "cancelled", "expired"]
 Answer = ReturnAuthorised | ReturnDeclined | ReturnCancelled
+V = TypeVar("V")
 UNKNOWN = "unknown"
 """The channel of goods whose order nobody knows."""
 
@@ -107,7 +109,7 @@ class Purchase:
     """None until the order's acceptance was read."""
     lines: dict[str, Line] = field(default_factory=dict)
     returns: dict[str, Return] = field(default_factory=dict)
-    """Those still expected, the oldest first."""
+    """Those still expected."""
     ended: dict[str, Ending] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     """By `<location>:<receipt>`."""
@@ -204,6 +206,11 @@ def order_of_return(return_id: str | None) -> str | None:
     """The order of a return id of ours; None for anybody else's."""
     found = _RETURN_ID.fullmatch(return_id or "")
     return found["order"] if found else None
+
+
+def in_order(named: Mapping[str, V]) -> list[tuple[str, V]]:
+    """Entries by name, the shorter first: so `/r2` comes before `/r10`, and the oldest return is the first."""
+    return sorted(named.items(), key=lambda entry: (len(entry[0]), entry[0]))
 
 
 def slot_of_item(sku: str) -> str:
