@@ -250,7 +250,7 @@ class RequestAnswered(Message):
     """The one answer to a request of a channel."""
 
     order_id: OrderId
-    request_id: RequestId | None
+    request_id: RequestId | None = None
     """Missing where the request could not be read that far."""
     request: Code
     """The request's type, such as PlaceOrder; `unknown` where it could not be read."""

@@ -478,7 +478,7 @@ class Waiting(Data):
     """What the order waits for, and until when: every order that hasn't ended says so."""
 
     reason: Code
-    until: Instant | None
+    until: Instant | None = None
     """None only where a person must act (an open exception says which)."""
 
 

@@ -182,7 +182,7 @@ class LinesCancelled(Message):
     """Units of lines are cancelled for good (final, whoever held them)."""
 
     order_id: OrderId
-    request_id: RequestId | None
+    request_id: RequestId | None = None
     lines: tuple[LineQuantity, ...]
     reason: Text = ""
 

@@ -120,7 +120,7 @@ class ReturnDeclined(Message):
     """Not authorised. `lines` say how many units may still come back."""
 
     order_id: OrderId
-    request_id: RequestId | None
+    request_id: RequestId | None = None
     reason: Literal[
         "exceeds_returnable",
         "unknown_order",
@@ -156,7 +156,7 @@ class ReturnReceived(Message):
     """Units are back at a location."""
 
     order_id: OrderId
-    return_id: Reference | None
+    return_id: Reference | None = None
     """None: nobody announced it."""
     receipt_id: Code
     location: LocationId
@@ -177,7 +177,7 @@ class InspectedLine(Data):
 
 class ReturnInspected(Message):
     order_id: OrderId
-    return_id: Reference | None
+    return_id: Reference | None = None
     receipt_id: Code
     location: LocationId
     lines: tuple[InspectedLine, ...]
@@ -188,7 +188,7 @@ class CreditDue(Message):
 
     order_id: OrderId
     credit_id: Reference
-    return_id: Reference | None
+    return_id: Reference | None = None
     lines: tuple[LineQuantity, ...]
 
 

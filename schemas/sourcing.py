@@ -82,7 +82,7 @@ class SeenLevel(Data):
 
 class Candidate(Data):
     location: LocationId
-    distance_km: Count | None
+    distance_km: Count | None = None
     levels: tuple[SeenLevel, ...]
 
 
