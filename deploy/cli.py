@@ -14,7 +14,7 @@ import typer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from deploy.commands import lanes, topics
+from deploy.commands import dlq, lanes, topics
 from deploy.commands.printing import remarks
 from deploy.commands.send import send
 from deploy.commands.status import status
@@ -43,6 +43,7 @@ app.command()(send)
 app.command()(status)
 app.command()(trace)
 app.add_typer(lanes.app, name="lanes")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(topics.app, name="topics")
 
 
