@@ -102,8 +102,9 @@ def _refuse(case: Case, change: Change, detail: str) -> Iterator[Yield]:
     content = case.order.content
     assert content is not None, "a change is opened for accepted orders only"
     yield from _drop(case, change)
-    for part_id in change.amended:
-        yield from amend(case, case.part(part_id), content)
+    for part in map(case.part, change.amended):
+        if part.left > 0:
+            yield from amend(case, part, content)
     yield Wake(case.key, f"{CHANGE}{change.request_id}", None)
     yield _answer(case, change.request_id, accepted=False, detail=detail)
 

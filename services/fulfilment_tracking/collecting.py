@@ -13,7 +13,7 @@ from schemas.fulfilment import (
     NotCollected,
     ReadyForCollection,
 )
-from services.fulfilment_tracking import rules
+from services.fulfilment_tracking import loads, rules
 from services.fulfilment_tracking.cancels import end_units
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, goods_lines
 from services.fulfilment_tracking.events import BuyerStayedAway, UnitsCollected, UnitsReady
@@ -62,7 +62,7 @@ def collected(case: Case, report: LinesCollected) -> Iterator[Yield]:
     more = _newly_collected(part, totals)
     if not more:
         return
-    gone = rules.departure(part, more)
+    gone = loads.departure(part, more)
     said = rules.total(Units(g.line_id, g.quantity) for g in totals)
     yield UnitsCollected(part.part_id, case.now, report.occurred_at, report.location, said, gone.served, gone.over)
     if lines := goods_lines(more):

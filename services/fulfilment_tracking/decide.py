@@ -56,7 +56,7 @@ from schemas.sourcing import (
 )
 from schemas.topics import TOPIC_OF
 from schemas.types import order_of_part
-from services.fulfilment_tracking import cancels, changes, collecting, orders, parcels, parts, reports, rules
+from services.fulfilment_tracking import cancels, changes, collecting, orders, parcels, parts, reports, sightings
 from services.fulfilment_tracking.case import Case, open_exception
 from services.fulfilment_tracking.events import LabelUnclaimed
 from services.fulfilment_tracking.reports import Report
@@ -294,7 +294,7 @@ def _carrier(world: World, given: Input[Body], report: ParcelTracked, view: Docu
         yield from _sighted(world, given, label, sighting, view)
     elif not given.overdue:
         yield Keep(key, given.now + KEEP)
-    elif rules.further(label.unclaimed, sighting):
+    elif sightings.further(label.unclaimed, sighting):
         yield LabelUnclaimed(report.carrier_tracking, report.status, report.raw_code, report.occurred_at)
 
 

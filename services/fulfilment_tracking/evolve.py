@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import assert_never
 
 from services.fulfilment_tracking import events as e
-from services.fulfilment_tracking import rules, timeline
+from services.fulfilment_tracking import loads, rules, timeline
 from services.fulfilment_tracking.state import (
     AskedUnits,
     Cancel,
@@ -265,7 +265,7 @@ def _collected(part: Part, event: e.UnitsCollected) -> Part:
 def _served(part: Part, event: e.ParcelLeft | e.UnitsCollected) -> Part:
     lines = dict(part.lines)
     for goods in event.served:
-        here = rules.as_planned(part, event.location, goods)
+        here = loads.as_planned(part, event.location, goods)
         lines[goods.line_id] = rules.serve(lines[goods.line_id], goods.quantity, here=here)
     for goods in event.over:
         work = lines.get(goods.line_id, Work(goods.sku))
@@ -302,7 +302,7 @@ def _moved(parcel: Parcel, event: e.ParcelEvent) -> Parcel:
         case e.ParcelReturned():
             return replace(parcel, came_back=True, presume_at=None)
         case e.ParcelReceived():
-            return replace(parcel, received=rules.sum_of(parcel.received, event.lines))
+            return replace(parcel, received=loads.sum_of(parcel.received, event.lines))
         case _:
             assert_never(event)
 
@@ -313,7 +313,7 @@ def _filled(parcel: Parcel, event: e.ParcelFilled) -> Parcel:
         location=event.location,
         carrier=parcel.carrier or event.carrier,
         tracking_number=parcel.tracking_number or event.tracking_number,
-        packed=rules.most_of(parcel.packed, event.contents),
+        packed=loads.most_of(parcel.packed, event.contents),
     )
 
 
@@ -323,7 +323,7 @@ def _left(parcel: Parcel, event: e.ParcelLeft) -> Parcel:
         location=event.location,
         carrier=event.carrier,
         tracking_number=event.tracking_number,
-        shipped=rules.sum_of(parcel.shipped, (*event.served, *event.over)),
+        shipped=loads.sum_of(parcel.shipped, (*event.served, *event.over)),
         shipped_at=parcel.shipped_at or event.occurred_at,
         presume_at=parcel.presume_at or event.presume_at,
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from schemas.fulfilment import ReservationEnded, StockIssued
-from services.fulfilment_tracking import rules
+from services.fulfilment_tracking import loads, rules
 from services.fulfilment_tracking.case import Case, fact_lines, goods_lines, open_exception
-from services.fulfilment_tracking.rules import Departure
+from services.fulfilment_tracking.loads import Departure
 from services.fulfilment_tracking.state import Goods, Part, Units
 from services.fulfilment_tracking.timeline import listed
 from shared.kernel.model import Yield
@@ -23,10 +23,10 @@ OVER_ACTION: dict[rules.OverKind, str] = {
 
 def issue(case: Case, part: Part, location: str, gone: Departure, occurred_at: datetime, about: str) -> Iterator[Yield]:
     """`about` names the parcel or counter, for exceptions."""
-    asked = tuple(goods for goods in gone.served if rules.as_planned(part, location, goods))
-    instead = tuple(goods for goods in gone.served if not rules.as_planned(part, location, goods))
+    asked = tuple(goods for goods in gone.served if loads.as_planned(part, location, goods))
+    instead = tuple(goods for goods in gone.served if not loads.as_planned(part, location, goods))
     yield from _book(case, part, location, asked, occurred_at, unasked=False)
-    yield from _book(case, part, location, rules.sum_of(instead, gone.over), occurred_at, unasked=True)
+    yield from _book(case, part, location, loads.sum_of(instead, gone.over), occurred_at, unasked=True)
     if instead:
         yield _release_planned(case, part, instead, occurred_at)
     yield from _explain_instead(case, part, location, instead, about)

@@ -15,7 +15,7 @@ from schemas.fulfilment import (
     ParcelWasShipped,
     ReceivedAtDestination,
 )
-from services.fulfilment_tracking import rules
+from services.fulfilment_tracking import loads, rules, sightings
 from services.fulfilment_tracking.case import Case, goods_lines, open_exception
 from services.fulfilment_tracking.events import (
     LabelClaimed,
@@ -44,7 +44,7 @@ def packed(case: Case, report: ParcelPacked) -> Iterator[Yield]:
     part = case.part(report.fulfilment_order_id)
     contents = goods_of(case, part, report.lines)
     parcel = _parcel(case, part.part_id, report.parcel_id)
-    more = rules.added(rules.most_of(parcel.packed, parcel.shipped) if parcel else (), contents)
+    more = loads.added(loads.most_of(parcel.packed, parcel.shipped) if parcel else (), contents)
     if parcel is None or more:
         yield ParcelFilled(
             part.part_id,
@@ -74,7 +74,7 @@ def packed(case: Case, report: ParcelPacked) -> Iterator[Yield]:
 def _imply_picks(case: Case, part_id: str, occurred_at: datetime) -> Iterator[Yield]:
     """What is in parcels was picked; those that left used up picks of others first."""
     part = case.part(part_id)
-    packed_units = rules.ever_packed(case.order, part_id)
+    packed_units = loads.ever_packed(case.order, part_id)
     totals = (Goods(line, part.lines[line].sku, n) for line, n in packed_units.items() if line in part.lines)
     yield from pick(case, part, tuple(totals), occurred_at)
 
@@ -94,11 +94,11 @@ def shipped(case: Case, report: ParcelShipped) -> Iterator[Yield]:
 def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: datetime) -> Iterator[Yield]:
     """A parcel is on its way with these contents; only what is new has an effect."""
     parcel = _parcel(case, said.part_id, said.parcel_id)
-    more = rules.added(parcel.shipped if parcel else (), contents)
+    more = loads.added(parcel.shipped if parcel else (), contents)
     if not more:
         return
     assert said.carrier and said.tracking_number, "only labelled parcels leave"
-    gone = rules.departure(case.part(said.part_id), more)
+    gone = loads.departure(case.part(said.part_id), more)
     presume_at = rules.after_s(case.now, case.policy.presume_delivered_s)
     yield ParcelLeft(
         said.part_id,
@@ -137,7 +137,7 @@ def received(case: Case, report: ReceivedAtDestination) -> Iterator[Yield]:
     part = case.part(report.fulfilment_order_id)
     parcel = _parcel(case, part.part_id, report.parcel_id)
     contents = goods_of(case, part, (*report.lines, *report.damaged))
-    more = rules.added(parcel.received if parcel else (), contents)
+    more = loads.added(parcel.received if parcel else (), contents)
     if more:
         yield ParcelReceived(part.part_id, case.now, report.parcel_id, report.location, report.occurred_at, more)
 
@@ -168,7 +168,7 @@ def _claim(case: Case, part_id: str, parcel_id: str, carrier_tracking: str) -> I
 
 def sighted(case: Case, part_id: str, parcel_id: str, sighting: Sighting) -> Iterator[Yield]:
     parcel = _parcel(case, part_id, parcel_id)
-    if parcel is None or not rules.is_newer(parcel, sighting):
+    if parcel is None or not sightings.is_newer(parcel, sighting):
         return
     yield ParcelSighted(part_id, case.now, parcel_id, sighting.status, sighting.raw_code, sighting.occurred_at)
     if sighting.status != parcel.status:
@@ -181,7 +181,7 @@ def sighted(case: Case, part_id: str, parcel_id: str, sighting: Sighting) -> Ite
             status=sighting.status,
             raw_code=sighting.raw_code,
         )
-    if not parcel.shipped and sighting.status in rules.UNDER_WAY:
+    if not parcel.shipped and sighting.status in sightings.UNDER_WAY:
         yield from _imply_departure(case, parcel, sighting)
     else:
         yield from _conclude(case, part_id, parcel_id, ())
@@ -217,10 +217,10 @@ def _delivered(case: Case, parcel: Parcel) -> Iterator[Yield]:
             "Ask the carrier who has the parcel.",
         )
     elif not parcel.handed_over:
-        yield from hand_over(case, parcel, occurred_at)
+        yield from _hand_over(case, parcel, occurred_at)
 
 
-def hand_over(case: Case, parcel: Parcel, occurred_at: datetime) -> Iterator[Yield]:
+def _hand_over(case: Case, parcel: Parcel, occurred_at: datetime) -> Iterator[Yield]:
     yield ParcelHandedOver(parcel.part_id, case.now, parcel.parcel_id, "delivered", occurred_at)
     yield _handed_over(case, parcel, parcel.shipped, "delivered", occurred_at)
     yield _stop_presuming(case, parcel)
@@ -244,7 +244,7 @@ def _came_back(case: Case, parcel: Parcel) -> Iterator[Yield]:
         "parcel_returned",
         parcel_name(parcel.part_id, parcel.parcel_id),
         f"The carrier brought parcel {parcel.parcel_id} of {parcel.part_id} back to {parcel.location}.",
-        "Receive it as a return, then ship it again or pay the buyer back.",
+        "Receive it there as a return. What the buyer had not got is cancelled and paid back.",
     )
 
 
@@ -272,7 +272,7 @@ def presume(case: Case, part_id: str, parcel_id: str) -> Iterator[Yield]:
     parcel = _parcel(case, part_id, parcel_id)
     if parcel is None or parcel.handed_over or parcel.came_back or not parcel.shipped:
         return
-    if parcel.status in rules.ASTRAY:
+    if parcel.status in sightings.ASTRAY:
         yield from open_exception(
             case,
             "late",

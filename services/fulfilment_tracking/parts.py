@@ -242,12 +242,12 @@ def watch(case: Case, part: Part) -> Iterator[Yield]:
     if part.paused or part.left == 0:
         return
     if not part.accepted:
-        about, detail = f"{part.part_id}:accept", f"{part.location} has not accepted {part.part_id}."
+        about, detail = f"{part.part_id}#accept", f"{part.location} has not accepted {part.part_id}."
         yield from open_exception(case, "late", about, detail, "Call the location, or cancel there and source again.")
     if part.ship_by > case.now:
         yield Wake(case.key, f"{LATE}{part.number}", part.ship_by)
     elif part.left > rules.awaiting_buyer(part):
-        about, detail = f"{part.part_id}:ship", f"{part.location} has not finished {part.part_id} in time."
+        about, detail = f"{part.part_id}#ship", f"{part.location} has not finished {part.part_id} in time."
         yield from open_exception(case, "late", about, detail, "Ask the location when it will be done; tell the buyer.")
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from schemas.fulfilment import RejectionReason, TrackingStatus
+from schemas.fulfilment import RejectionReason
 from schemas.sourcing import PartLine
+from services.fulfilment_tracking.loads import in_parcels, shipped_in
 from services.fulfilment_tracking.state import (
     AskedUnits,
     Cancel,
     Content,
     EndedCause,
-    Goods,
     LineCounts,
     Order,
-    Parcel,
     Part,
     Reason,
-    Sighting,
     Units,
     Work,
 )
@@ -49,37 +47,6 @@ LOST: tuple[EndedCause, ...] = ("rejected", "short", "dropped")
 
 KIND_RANK = {"consumer": 0, "business": 10, "replenishment": 20}
 """Order kinds by priority; the order's own priority, 0 to 9, counts within its kind."""
-ENDS: frozenset[TrackingStatus] = frozenset(("delivered", "returned"))
-"""Tracking statuses after which a parcel moves no more."""
-UNDER_WAY: frozenset[TrackingStatus] = frozenset(
-    (
-        "in_transit",
-        "out_for_delivery",
-        "ready_for_pickup",
-        "attempt_failed",
-        "delivered",
-        "returning",
-        "returned",
-    )
-)
-"""Tracking statuses that prove that the parcel left its location."""
-ASTRAY: frozenset[TrackingStatus] = frozenset(("returning", "exception", "cancelled", "expired"))
-"""Tracking statuses after which silence is no sign of delivery."""
-PROGRESS: tuple[TrackingStatus, ...] = (
-    "unknown",
-    "label_created",
-    "in_transit",
-    "out_for_delivery",
-    "ready_for_pickup",
-    "attempt_failed",
-    "exception",
-    "cancelled",
-    "expired",
-    "returning",
-    "returned",
-    "delivered",
-)
-"""Tracking statuses of one instant: the later in this list wins."""
 
 
 def after_s(at: datetime, seconds: int) -> datetime:
@@ -133,103 +100,6 @@ def over_kind(work: Work) -> OverKind:
     return "shipped_too_many"
 
 
-# ---- goods in parcels ----
-
-
-def as_planned(part: Part, location: str, goods: Goods) -> bool:
-    """Whether goods come from the level that was reserved for them."""
-    work = part.lines.get(goods.line_id)
-    return location == part.location and work is not None and work.sku == goods.sku
-
-
-def _by_item(goods: Iterable[Goods]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
-    for entry in goods:
-        found[entry.line_id, entry.sku] = found.get((entry.line_id, entry.sku), 0) + entry.quantity
-    return found
-
-
-def _goods(by_item: Mapping[tuple[str, str], int]) -> tuple[Goods, ...]:
-    return tuple(Goods(line, sku, quantity) for (line, sku), quantity in by_item.items() if quantity > 0)
-
-
-def sum_of(known: Iterable[Goods], more: Iterable[Goods]) -> tuple[Goods, ...]:
-    return _goods(_by_item((*known, *more)))
-
-
-def most_of(known: Iterable[Goods], other: Iterable[Goods]) -> tuple[Goods, ...]:
-    """Of each item the higher total."""
-    ours, theirs = _by_item(known), _by_item(other)
-    return _goods({item: max(ours.get(item, 0), theirs.get(item, 0)) for item in (*ours, *theirs)})
-
-
-def added(known: Iterable[Goods], contents: Iterable[Goods]) -> tuple[Goods, ...]:
-    """What whole contents add to what is known; a lower total adds nothing."""
-    ours = _by_item(known)
-    return _goods({item: total - ours.get(item, 0) for item, total in _by_item(contents).items()})
-
-
-class Departure(NamedTuple):
-    """Goods that left, told apart by whether they were still in the part's plan."""
-
-    served: tuple[Goods, ...]
-    over: tuple[Goods, ...]
-
-
-def departure(part: Part, goods: Iterable[Goods]) -> Departure:
-    left = {line: work.left for line, work in part.lines.items()}
-    served: list[Goods] = []
-    over: list[Goods] = []
-    for entry in goods:
-        planned = min(entry.quantity, left.get(entry.line_id, 0))
-        left[entry.line_id] = left.get(entry.line_id, 0) - planned
-        served.append(replace(entry, quantity=planned))
-        over.append(replace(entry, quantity=entry.quantity - planned))
-    return Departure(_there(served), _there(over))
-
-
-def _there(goods: Iterable[Goods]) -> tuple[Goods, ...]:
-    return tuple(entry for entry in goods if entry.quantity > 0)
-
-
-def in_parcels(order: Order, part_id: str, line_id: str) -> int:
-    """Units of a line that are or were in parcels of a part."""
-    return sum(
-        goods.quantity
-        for parcel in order.parcels.values()
-        if parcel.part_id == part_id
-        for goods in parcel.contents
-        if goods.line_id == line_id
-    )
-
-
-def ever_packed(order: Order, part_id: str) -> dict[str, int]:
-    """Units by line that went into parcels of a part, be it that some were taken out again before they left."""
-    totals: dict[str, int] = {}
-    for parcel in order.parcels.values():
-        if parcel.part_id == part_id:
-            for goods in most_of(parcel.packed, parcel.shipped):
-                totals[goods.line_id] = totals.get(goods.line_id, 0) + goods.quantity
-    return totals
-
-
-def is_newer(parcel: Parcel, sighting: Sighting) -> bool:
-    """Whether a sighting is further than what is known: an end beats all else, then the later instant."""
-    if parcel.status_at is None:
-        return True
-    known = Sighting(parcel.status, parcel.raw_code, parcel.status_at)
-    return _distance(sighting) > _distance(known)
-
-
-def further(known: Sighting | None, sighting: Sighting) -> bool:
-    return known is None or _distance(sighting) > _distance(known)
-
-
-def _distance(sighting: Sighting) -> tuple[bool, datetime, int, str]:
-    rank = PROGRESS.index(sighting.status)
-    return sighting.status in ENDS, sighting.occurred_at, rank, sighting.raw_code
-
-
 # ---- cancels ----
 
 
@@ -269,7 +139,74 @@ def total(units: Iterable[Units]) -> tuple[Units, ...]:
     return tuple(Units(line, quantity) for line, quantity in sums.items() if quantity > 0)
 
 
+def lost_unseen(work: Work, asked: int, believed: int | None, counted_already: int) -> int:
+    """Of the units asked for, those the location lost before sourcing could know.
+
+    `believed`: units sourcing took to stand in the part; where it doesn't say, what is asked beyond the standing ones.
+    `counted_already`: lost units that other cancellations have counted as theirs."""
+    lost = sum(work.ended.get(cause, 0) for cause in LOST) - counted_already
+    unseen = (asked if believed is None else believed) - work.left - work.served - counted_already
+    return max(0, min(asked, lost, unseen))
+
+
+def lost_to_cancels(order: Order, part_id: str, line_id: str) -> int:
+    """Lost units of a line that cancellations have counted as theirs."""
+    return sum(
+        asked.lost for cancel in order.cancels.values() for asked in cancel.asked if asked.part_id == part_id and asked.line_id == line_id
+    )
+
+
+def less(units: Iterable[Units], taken: Iterable[Units]) -> tuple[Units, ...]:
+    """Units by line, without those taken."""
+    return total((*units, *(Units(entry.line_id, -entry.quantity) for entry in taken)))
+
+
+def rejection(reason: Reason) -> RejectionReason:
+    return "other" if reason == "none" else reason
+
+
+# ---- a part as a whole ----
+
+
+def within_left(part: Part, lines: Iterable[PartLine]) -> tuple[Units, ...]:
+    """As many of these units as the part still has to do."""
+    left = {line: work.left for line, work in part.lines.items()}
+    return total(Units(line.line_id, min(line.quantity, left.get(line.line_id, 0))) for line in lines)
+
+
+def awaiting_buyer(part: Part) -> int:
+    return sum(work.awaiting_buyer for work in part.lines.values())
+
+
+def is_touched(part: Part, demand_changed: bool) -> bool:
+    """Whether it is too late to change a part: for its demand once instructed, for its instruction once picked."""
+    begun = any(work.picked for work in part.lines.values())
+    return begun or (demand_changed and part.revision > 0)
+
+
+def asked_changes(order: Order) -> bool:
+    """Whether locations are being asked about a change: until they answered, nobody else is instructed."""
+    return any(change.answer_by is not None for change in order.changes.values())
+
+
 # ---- one line of the order ----
+
+UNNAMED = "unknown"
+"""Stands for the item of a line that nobody named."""
+
+
+def is_goods(order: Order, line_id: str) -> bool:
+    """Only goods are fulfilled; a line the order doesn't have can only be goods."""
+    item = order.content.item(line_id) if order.content else None
+    return item is None or item.kind == "goods"
+
+
+def sku_of(order: Order, line_id: str) -> str:
+    item = order.content.item(line_id) if order.content else None
+    if item:
+        return item.sku
+    works = (part.lines[line_id] for part in order.parts.values() if line_id in part.lines)
+    return next((work.sku for work in works if work.sku), UNNAMED)
 
 
 def counted(counts: LineCounts, what: str, quantity: int) -> LineCounts:
@@ -307,11 +244,14 @@ def unaccounted(order: Order, line_id: str) -> int:
 
 def handed_over(order: Order, line_id: str) -> int:
     """Units of a line the buyer has, by parcel or at the counter."""
-    by_parcel = sum(
-        goods.quantity for parcel in order.parcels.values() if parcel.handed_over for goods in parcel.shipped if goods.line_id == line_id
-    )
     works = (part.lines.get(line_id) for part in order.parts.values())
-    return by_parcel + sum(work.collected for work in works if work)
+    delivered = (parcel for parcel in order.parcels.values() if parcel.handed_over)
+    return shipped_in(delivered, line_id) + sum(work.collected for work in works if work)
+
+
+def came_back(order: Order, line_id: str) -> int:
+    """Units of a line the carrier brought back before the buyer had them."""
+    return shipped_in((p for p in order.parcels.values() if p.came_back and not p.handed_over), line_id)
 
 
 def _given(order: Order, line_id: str) -> int:
@@ -334,6 +274,7 @@ class LineQuantities(NamedTuple):
     shipped: int
     ready: int
     collected: int
+    came_back: int
     handed_over: int
     return_requested: int
     received_back: int
@@ -348,6 +289,11 @@ class LineQuantities(NamedTuple):
     def gone(self) -> int:
         """Units that left for the buyer."""
         return self.shipped + self.collected
+
+    @property
+    def away(self) -> int:
+        """Units that left and did not come back by the carrier."""
+        return self.gone - self.came_back
 
 
 def quantities(order: Order, line_id: str) -> LineQuantities:
@@ -366,6 +312,7 @@ def quantities(order: Order, line_id: str) -> LineQuantities:
         shipped=sum(work.shipped for _, work in parts),
         ready=sum(work.awaiting_buyer + work.collected for _, work in parts),
         collected=sum(work.collected for _, work in parts),
+        came_back=came_back(order, line_id),
         handed_over=handed_over(order, line_id) if is_goods(order, line_id) else _given(order, line_id),
         return_requested=counts.return_requested,
         received_back=counts.received_back,
@@ -375,7 +322,7 @@ def quantities(order: Order, line_id: str) -> LineQuantities:
 
 def line_status(line: LineQuantities) -> str:
     """The furthest stage that all wanted units of a line have reached."""
-    if line.open == 0 and line.gone == 0:
+    if line.open == 0 and line.away == 0:
         return "unfillable" if line.unfillable and not line.cancelled else "cancelled"
     if line.received_back >= line.handed_over > 0:
         return "returned"
@@ -430,7 +377,7 @@ def _status_by_quantity(lines: tuple[LineQuantities, ...]) -> OrderStatusName:
     gone, handed = sum(line.gone for line in lines), sum(line.handed_over for line in lines)
     waiting = sum(line.ready - line.collected for line in lines)
     if gone >= wanted:
-        return _status_of_gone(lines, wanted, gone, handed)
+        return _status_of_gone(lines, wanted, handed)
     if waiting and gone + waiting >= wanted:
         return "ready_for_collection"
     if gone:
@@ -442,11 +389,11 @@ def _status_by_quantity(lines: tuple[LineQuantities, ...]) -> OrderStatusName:
     return "accepted"
 
 
-def _status_of_gone(lines: tuple[LineQuantities, ...], wanted: int, gone: int, handed: int) -> OrderStatusName:
+def _status_of_gone(lines: tuple[LineQuantities, ...], wanted: int, handed: int) -> OrderStatusName:
     """Everything that is wanted has left."""
-    if wanted == 0 and gone == 0:
+    if wanted == 0 and not any(line.away for line in lines):
         return "cancelled" if lines else "accepted"
-    if handed < gone:
+    if handed < max(wanted, 1):
         return "shipped"
     return "partly_completed" if any(line.cancelled or line.unfillable for line in lines) else "completed"
 
@@ -481,70 +428,3 @@ def _share(content: Content, line_id: str, quantity: int) -> int:
 
 def priority(content: Content) -> int:
     return KIND_RANK[content.kind] + content.priority
-
-
-def asked_changes(order: Order) -> bool:
-    """Whether locations are being asked about a change: until they answered, nobody else is instructed."""
-    return any(change.answer_by is not None for change in order.changes.values())
-
-
-def awaiting_buyer(part: Part) -> int:
-    return sum(work.awaiting_buyer for work in part.lines.values())
-
-
-def within_left(part: Part, lines: Iterable[PartLine]) -> tuple[Units, ...]:
-    """As many of these units as the part still has to do."""
-    left = {line: work.left for line, work in part.lines.items()}
-    return total(Units(line.line_id, min(line.quantity, left.get(line.line_id, 0))) for line in lines)
-
-
-def lost_unseen(work: Work, asked: int, believed: int | None, counted_already: int) -> int:
-    """Of the units asked for, those the location lost before sourcing could know.
-
-    `believed`: units sourcing took to stand in the part; where it doesn't say, what is asked beyond the standing ones.
-    `counted_already`: lost units that other cancellations have counted as theirs."""
-    lost = sum(work.ended.get(cause, 0) for cause in LOST) - counted_already
-    unseen = (asked if believed is None else believed) - work.left - work.served - counted_already
-    return max(0, min(asked, lost, unseen))
-
-
-def lost_to_cancels(order: Order, part_id: str, line_id: str) -> int:
-    """Lost units of a line that cancellations have counted as theirs."""
-    return sum(
-        asked.lost for cancel in order.cancels.values() for asked in cancel.asked if asked.part_id == part_id and asked.line_id == line_id
-    )
-
-
-def less(units: Iterable[Units], taken: Iterable[Units]) -> tuple[Units, ...]:
-    """Units by line, without those taken."""
-    return total((*units, *(Units(entry.line_id, -entry.quantity) for entry in taken)))
-
-
-def rejection(reason: Reason) -> RejectionReason:
-    return "other" if reason == "none" else reason
-
-
-def is_touched(part: Part, demand_changed: bool) -> bool:
-    """Whether it is too late to change a part: for its demand once instructed, for its instruction once picked."""
-    begun = any(work.picked for work in part.lines.values())
-    return begun or (demand_changed and part.revision > 0)
-
-
-# ---- which item a line is ----
-
-UNNAMED = "unknown"
-"""Stands for the item of a line that nobody named."""
-
-
-def is_goods(order: Order, line_id: str) -> bool:
-    """Only goods are fulfilled; a line the order doesn't have can only be goods."""
-    item = order.content.item(line_id) if order.content else None
-    return item is None or item.kind == "goods"
-
-
-def sku_of(order: Order, line_id: str) -> str:
-    item = order.content.item(line_id) if order.content else None
-    if item:
-        return item.sku
-    works = (part.lines[line_id] for part in order.parts.values() if line_id in part.lines)
-    return next((work.sku for work in works if work.sku), UNNAMED)

@@ -174,11 +174,11 @@ def _waiting_for_part(order: Order, part: Part) -> Iterator[Waiting]:
 
 def _work_until(order: Order, part: Part) -> datetime | None:
     """The part's next deadline; None once it has passed and a person was told."""
-    if order.has_trouble("late", f"{part.part_id}:ship"):
+    if order.has_trouble("late", f"{part.part_id}#ship"):
         return None
     if part.accepted:
         return part.ship_by
-    return None if order.has_trouble("late", f"{part.part_id}:accept") else part.accept_by
+    return None if order.has_trouble("late", f"{part.part_id}#accept") else part.accept_by
 
 
 def _waiting_for_parcel(order: Order, parcel: Parcel) -> Iterator[Waiting]:

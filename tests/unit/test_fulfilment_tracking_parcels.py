@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from schemas.fulfilment import LinesHandedOver, ParcelCameBack, ParcelMoved
+from schemas.orders import LineQuantity, LinesCancelled
 from services.fulfilment_tracking.decide import KEEP, SOON
 from services.fulfilment_tracking.service import service
 from services.fulfilment_tracking.state import parcel_key
@@ -20,7 +21,6 @@ from tests.support.fulfilment_tracking import (
     minutes,
     moves,
     names,
-    order,
     packs,
     part,
     ships,
@@ -89,7 +89,10 @@ def test_a_parcel_that_comes_back_was_not_handed_over() -> None:
     assert spec.of(ParcelCameBack)[0].lines[0].quantity == 1
     spec.then_repeat_is_silent()
     assert waits_for(spec) == [("parcel_returned", None)]
-    assert line(spec).handed_over == 0
+    assert (line(spec).handed_over, status(spec).status) == (0, "shipped")
+    lines = (LineQuantity(line_id="shirt", quantity=1),)
+    spec.given(LinesCancelled(order_id=ORDER, request_id=None, lines=lines, reason="parcel_returned"))
+    assert (line(spec).status, status(spec).status) == ("cancelled", "cancelled")
 
 
 def test_a_parcel_that_comes_back_after_it_counted_as_delivered() -> None:
@@ -147,8 +150,6 @@ def test_contents_that_become_known_after_the_delivery_are_handed_over_too() -> 
     assert line(spec).handed_over == 2
 
 
-def test_the_parcel_of_an_order_lies_in_its_row() -> None:
-    spec = on_the_way(shirt=1)
-    assert list(order(spec).parcels) == [f"{PART}:p1"]
-    assert spec.state("parcel", "post:T-p1").part_id == PART
-    assert ORDER in PART
+def test_a_tracking_number_leads_to_its_parcel() -> None:
+    label = on_the_way(shirt=1).state("parcel", "post:T-p1")
+    assert (label.part_id, label.parcel_id) == (PART, "p1")

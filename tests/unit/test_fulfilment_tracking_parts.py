@@ -189,3 +189,11 @@ def test_parts_of_a_split_order_are_apart() -> None:
     spec.when(rejects(shirt=1))
     assert [ended.part_id for ended in spec.of(ReservationEnded)] == [PART]
     assert line(spec).released == 1
+
+
+def test_what_a_buyer_pays_at_the_counter_is_split_to_the_cent() -> None:
+    """By value of what each location hands over; the last one collects the rest."""
+    placed = accepted(shirt=2, mug=1)
+    placed = placed.model_copy(update={"order": placed.order.model_copy(update={"to_collect_minor": 3_499})})
+    spec = tracking().given(placed).when(sourced(part(1, shirt=1), part(2, WAREHOUSE, shirt=1, mug=1)))
+    assert [told.to_collect_minor for told in spec.of(FulfilOrder)] == [1_166, 2_333]
