@@ -11,7 +11,7 @@ from schemas.inventory import DiscrepancyFound
 from schemas.stock import StockCounted, StockStatus
 from services.inventory import rules
 from services.inventory.events import CountNoted, FullCountNoted, LevelCounted
-from services.inventory.levels import Case, Discrepancy, discrepancy, keep_safety, keys_of, look, tell
+from services.inventory.levels import Case, Discrepancy, discrepancy, keep_safety, keys_of, look, plausible, tell
 from services.inventory.state import (
     NEVER,
     Booked,
@@ -92,7 +92,7 @@ def counted(case: Case, report: StockCounted) -> Iterator[Yield]:
     if digest in case.world.get(key, CountSeen()).digests:
         return
     yield CountNoted(report.location, report.count_id, digest)
-    count = FullCount(report.count_id, report.as_of, report.basis)
+    count = FullCount(report.count_id, plausible(report.as_of, case.now), report.basis)
     before = look(case, keys_of(report.location, (line.sku for line in report.lines)))
     for (sku, status), units in _totals(report).items():
         level = level_key(sku, report.location)

@@ -33,7 +33,7 @@ from services.inventory.events import (
     evolve_reservation,
     evolve_site,
 )
-from services.inventory.levels import Case
+from services.inventory.levels import Case, plausible
 from services.inventory.state import (
     Booked,
     CountSeen,
@@ -162,6 +162,9 @@ def decide(world: World, given: Input[Any], view: Documents) -> Iterator[Yield]:
 
 def _message(given: Input[Any]) -> Message:
     message: Message = given.body
+    if isinstance(message, StockMoved | StockPicked | StockIssued | ReservationEnded | StockRestocked):
+        happened = plausible(message.occurred_at, given.now)
+        return message if happened == message.occurred_at else message.model_copy(update={"occurred_at": happened})
     return message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from services.inventory.state import (
     DIGESTS_OF_A_COUNT,
@@ -105,9 +105,9 @@ LevelEvent = LevelMoved | LevelCounted | LevelBlocked | LevelUnblocked | SafetyC
 def evolve_level(level: Level, event: LevelEvent) -> Level:
     match event:
         case LevelMoved():
-            return _moved(changed(level, event.change), event.booked_at)
+            return _moved(level, event)
         case LevelCounted():
-            return _counted(changed(level, event.change), event)
+            return _counted(level, event)
         case LevelBlocked():
             return replace(level, blocked_at=event.at, blocked_until=event.until)
         case LevelUnblocked():
@@ -120,33 +120,26 @@ def evolve_level(level: Level, event: LevelEvent) -> Level:
             assert_never(event)
 
 
-def changed(level: Level, change: Figures) -> Level:
-    return replace(
-        level,
-        sellable=level.sellable + change.get("sellable", 0),
-        reserved=level.reserved + change.get("reserved", 0),
-        owed=level.owed + change.get("owed", 0),
-        picked=level.picked + change.get("picked", 0),
-        in_transit=level.in_transit + change.get("in_transit", 0),
-        quality_hold=level.quality_hold + change.get("quality_hold", 0),
-        damaged=level.damaged + change.get("damaged", 0),
-        display=level.display + change.get("display", 0),
-        unsettled=level.unsettled + change.get("unsettled", 0),
-    )
+def _moved(level: Level, event: LevelMoved) -> Level:
+    after = _figures(level, event.change)
+    if event.booked_at <= level.counted_as_of:
+        return replace(level, **after)
+    return replace(level, **after, moves=level.moves + 1, moved_at=max(level.moved_at, event.booked_at))
 
 
-def _moved(level: Level, booked_at: datetime) -> Level:
-    if booked_at <= level.counted_as_of:
-        return level
-    return replace(level, moves=level.moves + 1, moved_at=max(level.moved_at, booked_at))
+def _figures(level: Level, change: Figures) -> Any:
+    """The changed figures after the change, by name."""
+    return {figure: getattr(level, figure) + by for figure, by in change.items()}
 
 
 def _counted(level: Level, event: LevelCounted) -> Level:
+    after = _figures(level, event.change)
     if event.status != "sellable":
-        return replace(level, counted=level.counted | {event.status: event.as_of})
+        return replace(level, **after, counted=level.counted | {event.status: event.as_of})
     found_again = event.as_of > level.blocked_at
     return replace(
         level,
+        **after,
         counted_as_of=event.as_of,
         basis=event.basis,
         moves=event.moves,

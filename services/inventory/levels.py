@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from schemas.inventory import Availability, DiscrepancyFound, Future, StockChanged
@@ -18,10 +18,12 @@ from services.inventory.state import (
     Effect,
     Figures,
     Level,
+    Reservation,
     booked_key,
     level_key,
     new_booked,
     new_level,
+    reservation_key,
 )
 from shared.kernel.model import Input, Key, Wake, World, Yield
 from shared.kernel.views import Documents
@@ -29,6 +31,8 @@ from shared.kernel.views import Documents
 MOST_UNITS = 1_000_000_000
 """Largest figure a message can carry."""
 LEVELS_A_MESSAGE = 500
+CLOCKS_DIFFER = timedelta(minutes=15)
+"""How far a location's clock may be ahead."""
 BEFORE_OTHERS = 10
 """Rank of the timer that shorts: what is owed is settled before anything else is looked at."""
 DEFAULT_POLICY = Policy(policy="default")
@@ -50,11 +54,17 @@ class Case:
         return self.given.now
 
     def level(self, key: Key) -> Level:
-        return self.world.get(key, new_level(key.id))
+        found: Level | None = self.world.get(key, None)
+        return found if found is not None else new_level(key.id)
 
     def booked(self, level: Key, kind: str, reference: str) -> Booked:
         key = booked_key(level, kind, reference)
-        return self.world.get(key, new_booked(key.id))
+        found: Booked | None = self.world.get(key, None)
+        return found if found is not None else new_booked(key.id)
+
+    def reservation(self, part_id: str, line_id: str) -> Reservation:
+        found: Reservation | None = self.world.get(reservation_key(part_id, line_id), None)
+        return found if found is not None else Reservation(part_id, line_id)
 
     def declares(self, location: str, kind: MovementKind) -> bool:
         """Whether the location's own feed reports this kind of movement, and so alone moves the level."""
@@ -71,6 +81,14 @@ class Case:
         return self.view.get(Policy, DEFAULT_POLICY.policy) or DEFAULT_POLICY
 
 
+def plausible(reported: datetime, now: datetime) -> datetime:
+    """Nothing was counted or moved in the future: beyond what clocks may differ, a fact is of the time it was read.
+
+    Else one count dated too late would hide every movement until then.
+    """
+    return reported if reported <= now + CLOCKS_DIFFER else now
+
+
 class Before(NamedTuple):
     """A level before the input."""
 
@@ -85,7 +103,16 @@ def look(case: Case, keys: Iterable[Key]) -> Befores:
     return {key: Before(case.world.version(key), rules.atp(case.level(key))) for key in keys}
 
 
-def move(case: Case, key: Key, change: Figures, at: datetime, *, booked: bool = False, decided: bool = False) -> Iterator[Yield]:
+def move(
+    case: Case,
+    key: Key,
+    change: Figures,
+    at: datetime,
+    reference: str | None = None,
+    *,
+    booked: bool = False,
+    decided: bool = False,
+) -> Iterator[Yield]:
     """Change a level's figures by a fact of that time, beside its counts, or by what is decided now, on top of them.
 
     `booked`: the change stands in a booked row too, where later counts find it.
@@ -97,7 +124,7 @@ def move(case: Case, key: Key, change: Figures, at: datetime, *, booked: bool = 
         yield from keep_safety(case, level)
         yield LevelMoved(level.sku, level.location, columns, booked_at)
     if rest:
-        yield discrepancy(level, "below_zero", -rest, None, "stopped at zero; count this item here")
+        yield discrepancy(level, "below_zero", -rest, reference, "stopped at zero; count this item here")
 
 
 def keep_safety(case: Case, level: Level) -> Iterator[Yield]:

@@ -39,7 +39,6 @@ from services.inventory.state import (
     booked_key,
     inbound_key,
     level_key,
-    new_reservation,
     reservation_key,
 )
 from shared.kernel.model import Key, Yield
@@ -109,7 +108,7 @@ def _report(case: Case, key: Key, report: StockMoved, booking: rules.Booking) ->
 
 def _plain(case: Case, key: Key, report: StockMoved, units: int) -> Generator[Yield, None, Effects]:
     change = rules.movement(report, units, case.level(key))
-    yield from move(case, key, change, report.occurred_at, booked=True)
+    yield from move(case, key, change, report.occurred_at, report.reference, booked=True)
     return (Effect(report.occurred_at, change),)
 
 
@@ -171,8 +170,7 @@ def _row_for(case: Case, part_id: str, line: FactLine, location: str) -> Reserva
 
     Such units (a substitute) are not followed as picked: they stay on the shelf until they are issued.
     """
-    key = reservation_key(part_id, line.line_id)
-    row = case.world.get(key, new_reservation(key.id))
+    row = case.reservation(part_id, line.line_id)
     return row if not row.exists or (row.sku, row.location) == (line.sku, location) else None
 
 
@@ -180,7 +178,7 @@ def _pick(case: Case, key: Key, row: Reservation, units: int, lead: int, order_i
     """Reserved units of the row first, then what lies on the shelf."""
     level = case.level(key)
     from_open = min(units, row.open)
-    there = max(0, rules.shelf(level) - from_open)
+    there, reference = max(0, rules.shelf(level) - from_open), f"{row.part_id}:{row.line_id}"
     units_there = from_open + min(units - from_open, there)
     if units_there or row.exists:
         yield UnitsPicked(
@@ -194,7 +192,7 @@ def _pick(case: Case, key: Key, row: Reservation, units: int, lead: int, order_i
             lead=lead,
             at=at,
         )
-    yield from move(case, key, {"sellable": -units, "reserved": -from_open, "picked": units_there}, at)
+    yield from move(case, key, {"sellable": -units, "reserved": -from_open, "picked": units_there}, at, reference)
 
 
 def issued(case: Case, fact: StockIssued) -> Iterator[Yield]:
@@ -254,7 +252,8 @@ def _issue(case: Case, key: Key, row: Reservation, units: int, at: datetime, ahe
     if not units:
         return ()
     change = rules.issue(parts)
-    yield from move(case, key, change, at, booked=True)
+    reference = f"{row.part_id}:{row.line_id}"
+    yield from move(case, key, change, at, reference, booked=True)
     return (*rules.history(row, parts.open, parts.picked), Effect(at, change))
 
 
@@ -270,7 +269,7 @@ def restocked(case: Case, fact: StockRestocked) -> Iterator[Yield]:
     change: Figures = {fact.status: booking.moved}
     effects = (Effect(fact.occurred_at, change),) if booking.moved else ()
     yield note(row, case.level(key), booking, effects, own=own)
-    yield from move(case, key, change, fact.occurred_at, booked=bool(booking.moved))
+    yield from move(case, key, change, fact.occurred_at, fact.reference, booked=bool(booking.moved))
     yield from move(case, key, {"unsettled": booking.unsettled}, case.now, decided=True)
     yield from tell(case, before, fact.location, "restocked", fact.reference)
 

@@ -41,7 +41,6 @@ from services.inventory.state import (
     booked_key,
     level_key,
     new_booked,
-    new_reservation,
     part_key,
     reservation_key,
     shorting_order,
@@ -158,6 +157,7 @@ def end(case: Case, fact: ReservationEnded) -> Iterator[Yield]:
     for line in fact.lines:
         row = standing(case, fact.part_id, line.line_id, line.sku, fact.location)
         ended.append((yield from _give_up(case, row, line.line_id, line.sku, line.quantity, fact, damaged)))
+    # Where the feed books damage, its report is still to come: until then, or a count, the item is not for sale.
     blocking = not_found or (fact.reason == "damaged" and booked_by_feed)
     if blocking:
         yield from _block(case, before, fact)
@@ -168,8 +168,7 @@ def end(case: Case, fact: ReservationEnded) -> Iterator[Yield]:
 
 def standing(case: Case, part_id: str, line_id: str, sku: str, location: str) -> Reservation | None:
     """The line's reservation of this very level; None where there is none."""
-    key = reservation_key(part_id, line_id)
-    row = case.world.get(key, new_reservation(key.id))
+    row = case.reservation(part_id, line_id)
     return row if (row.sku, row.location) == (sku, location) else None
 
 
@@ -197,10 +196,11 @@ def _give_up(
         change |= {"sellable": -from_open, "damaged": back}
     yield UnitsGivenUp(row.part_id, line_id, from_open, from_picked, gone)
     if back:
-        booked = case.booked(key, "ended", f"{row.part_id}:{line_id}")
+        reference = f"{row.part_id}:{line_id}"
+        booked = case.booked(key, "ended", reference)
         effects = (*rules.history(row, from_open, from_picked), Effect(at, change))
         yield note(booked, case.level(key), NOT_MOVED, effects)
-        yield from move(case, key, change, at, booked=True, decided=fact is None)
+        yield from move(case, key, change, at, reference, booked=True, decided=fact is None)
     return EndedLine(line_id=line_id, sku=sku, quantity=back + gone)
 
 

@@ -82,6 +82,7 @@ def test_arrival_order_does_not_matter(inventory: Spec, order: tuple[int, ...]) 
         sold(2, "till-2", at(15)),
         moved("receipt", 6, "in-1", at(20)),
     ]
+    inventory.now = at(20)
     inventory.given(counted(10, at(-60), "c0"), *(facts[index] for index in order))
     assert figures(inventory) == {"sellable": 14}
 
@@ -92,6 +93,11 @@ def test_a_movement_the_count_already_contains_is_told(inventory: Spec) -> None:
     assert found(inventory) == [("late_fact", -2)]
     assert inventory.of(StockChanged) == []
     inventory.then_repeat_is_silent()
+
+
+def test_a_count_dated_in_the_future_hides_no_movement(inventory: Spec) -> None:
+    inventory.given(counted(7, at(100_000)), sold(2, when=at(1)))
+    assert figures(inventory) == {"sellable": 5}
 
 
 def test_an_older_count_changes_nothing_but_its_difference_is_recorded(inventory: Spec) -> None:
@@ -167,6 +173,7 @@ def test_picks_and_issues_around_a_count_are_neither_lost_nor_doubled(inventory:
         issued(A, fact(2), when=at(6)),
         picked(B, fact(1), when=at(15)),
     )
+    inventory.now = at(20)
     inventory.given(*((count, *around) if late else (*around, count)))
     assert figures(inventory) == {"sellable": 7, "picked": 1}
 
@@ -207,6 +214,7 @@ def test_an_item_on_two_shelves_is_added_up(inventory: Spec) -> None:
 
 
 def test_a_full_count_brings_what_it_does_not_list_to_zero(inventory: Spec) -> None:
+    inventory.now = at(20)
     inventory.given(counted(5), counted(4, count_id="c2", sku="jam"), moved("receipt", 2, "in-1", at(20), sku="jam"))
     inventory.when(counted(5, at(10), "c3", scope="full"))
     assert level_of(inventory, "jam").sellable == 2
@@ -221,6 +229,7 @@ def test_a_full_count_shorts_what_was_reserved_of_an_unlisted_item(inventory: Sp
 
 
 def test_a_full_count_leaves_what_was_counted_later(inventory: Spec) -> None:
+    inventory.now = at(20)
     inventory.given(counted(5), counted(4, at(20), count_id="c2", sku="jam"))
     inventory.given(counted(5, at(10), "c3", scope="full"))
     assert level_of(inventory, "jam").sellable == 4

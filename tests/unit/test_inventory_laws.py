@@ -149,6 +149,7 @@ def test_units_are_what_was_reported_and_what_was_said_to_differ(steps: list[tup
         body = _at_its_turn(message(renumbered(step, made, number), number), number)
         if step[0] == "reserve":
             made.append(body.part_id)
+        inventory.now = at(100 + number)
         inventory.when(body)
         expected += _reported(body)
         expected += sum(_said(found, step[0]) for found in inventory.of(DiscrepancyFound))
@@ -219,6 +220,7 @@ def _happened(body: Any) -> Any:
 def after(bodies: Sequence[Any]) -> tuple[dict[str, int], list[tuple[str, int, int]]]:
     inventory = Spec(service).documents(location())
     inventory.given(counted(1000, at(-10)), *(reserve(part, line(4)) for part in PARTS))
+    inventory.now = at(300)
     inventory.given(*bodies)
     is_sound(inventory)
     rows = sorted((row.part_id, row.open, row.picked) for row in reservations_of(inventory))
@@ -272,7 +274,7 @@ def test_every_row_and_event_survives_storage() -> None:
     inventory = Spec(service).documents(location(feed_reports=("issue",), safety_stock={SKU: 1}))
     inventory.given(counted(8), reserve(PARTS[0], line(3)), picked(PARTS[0], fact(1)), issued(PARTS[0], fact(1)))
     inventory.given(moved("receipt", 4, "gr-1", inbound_reference="po-1"), reserve(PARTS[1], line(4)), release(PARTS[1]))
-    inventory.given(counted(2, at(30), "c-2", scope="full"), sold(6), ended(PARTS[0], "short", fact(1)))
+    inventory.given(counted(2, at(10), "c-2", scope="full"), sold(6), ended(PARTS[0], "short", fact(1)))
     assert {key.kind for key in inventory.world.states} == {kind.name for kind in service.kinds}
     for key, state in inventory.world.states.items():
         adapter: TypeAdapter[Any] = TypeAdapter(service.kind(key.kind).state)

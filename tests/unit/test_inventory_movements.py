@@ -88,7 +88,14 @@ def test_scenario_14_a_sale_of_more_than_there_is_stops_at_zero(inventory: Spec)
     inventory.given(counted(3))
     inventory.when(sold(5))
     inventory.then(
-        DiscrepancyFound(location=PARIS, sku=SKU, kind="below_zero", quantity=-2, detail="stopped at zero; count this item here"),
+        DiscrepancyFound(
+            location=PARIS,
+            sku=SKU,
+            kind="below_zero",
+            quantity=-2,
+            reference="till-1",
+            detail="stopped at zero; count this item here",
+        ),
         StockChanged(
             location=PARIS,
             cause="moved",
@@ -96,6 +103,13 @@ def test_scenario_14_a_sale_of_more_than_there_is_stops_at_zero(inventory: Spec)
             levels=(Level(sku=SKU, location=PARIS, version=2, sellable=0, reserved=0, atp=0),),
         ),
     )
+
+
+def test_a_movement_dated_in_the_future_is_of_the_time_it_was_read(inventory: Spec) -> None:
+    inventory.given(counted(9), sold(1, when=at(100_000)), sold(2, "till-2", at(2)))
+    inventory.now = at(30)
+    inventory.given(counted(6, at(25), "c2"))
+    assert figures(inventory) == {"sellable": 6}
 
 
 def test_a_change_of_status_moves_units_between_statuses(inventory: Spec) -> None:
