@@ -405,7 +405,7 @@ def to_collect_minor(order: Order, content: Content, part: Part) -> int:
     """What the location collects from the buyer, in minor units: by value of its units, the last part the rest."""
     others = [other for other in order.parts.values() if other.revision > 0 and other.part_id != part.part_id]
     rest = max(0, content.to_collect_minor - sum(other.to_collect_minor for other in others))
-    values = {item.line_id: _value_minor(order, item.line_id) for item in content.items if item.kind == "goods"}
+    values = {line: _value_minor(order, line) for line, item in content.items.items() if item.kind == "goods"}
     here = sum(_share(content, line, work.left) for line, work in part.lines.items())
     elsewhere = sum(_share(content, line, work.standing) for other in others for line, work in other.lines.items())
     whole = sum(values.values())

@@ -91,7 +91,8 @@ class Content:
     priority: int
     to_collect_minor: int
     ship_to: Contact
-    items: tuple[Item, ...]
+    items: dict[str, Item]
+    """By line."""
 
     @classmethod
     def of(cls, order: OrderSnapshot) -> Content:
@@ -106,8 +107,8 @@ class Content:
             priority=order.priority,
             to_collect_minor=order.to_collect_minor,
             ship_to=order.ship_to,
-            items=tuple(
-                Item(
+            items={
+                line.line_id: Item(
                     line_id=line.line_id,
                     kind=line.kind,
                     sku=line.sku,
@@ -121,11 +122,11 @@ class Content:
                     substitution_allowed=line.substitution_allowed,
                 )
                 for line in order.lines
-            ),
+            },
         )
 
     def item(self, line_id: str) -> Item | None:
-        return next((item for item in self.items if item.line_id == line_id), None)
+        return self.items.get(line_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
 
 def _line_ids(order: Order) -> tuple[str, ...]:
     """The order's lines, then those that only fulfilment has seen."""
-    ordered = [item.line_id for item in order.content.items] if order.content else []
+    ordered = tuple(order.content.items) if order.content else ()
     seen = [line for part in order.parts.values() for line in part.lines]
     return tuple(dict.fromkeys((*ordered, *seen)))
 
