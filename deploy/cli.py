@@ -16,19 +16,20 @@ from pydantic import ValidationError
 
 from deploy.commands import dlq, lanes, topics
 from deploy.commands.printing import remarks
+from deploy.commands.rebuild import rebuild_service
 from deploy.commands.send import send
 from deploy.commands.status import status
 from deploy.commands.trace import trace
 from deploy.commands.up import ReplicasUnfit, up
 from deploy.embedded import EmbeddedError, NotRunning
-from deploy.errors import Explained, explain
+from deploy.errors import Explained, explain, is_about_settings
 from deploy.run import MISCONFIGURATIONS, serve
 from deploy.supervisor import NotUp
 from shared.kernel.kafka import MissingTopic
 from shared.kernel.ports import ProduceFailed, Transient
 
 FAILED, ASKED_WRONGLY, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130
-WRONGLY = (*MISCONFIGURATIONS, ReplicasUnfit, ValidationError)
+WRONGLY = (*MISCONFIGURATIONS, ReplicasUnfit)
 EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, Transient, KafkaError, OSError)
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command()(up)
 app.command()(send)
 app.command()(status)
 app.command()(trace)
+app.command(name="rebuild")(rebuild_service)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(topics.app, name="topics")
@@ -69,6 +71,10 @@ def main() -> None:
         _say_and_exit(error, NOTHING_RUNS)
     except EXPECTED as error:
         _say_and_exit(error, FAILED)
+    except ValidationError as error:
+        if not is_about_settings(error):
+            raise
+        _say_and_exit(error, ASKED_WRONGLY)
 
 
 def _say_and_exit(error: Exception, code: int) -> None:

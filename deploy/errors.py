@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from typing import TypeGuard
 
 from pydantic import ValidationError
+
+from shared.settings import Settings
 
 
 class Explained(Exception):
@@ -18,13 +21,18 @@ class Explained(Exception):
 def explain(error: BaseException) -> str:
     """What an error says to a person: message and remedy, then the particulars."""
     said, particulars = _docstring(error), str(error)
-    if isinstance(error, ValidationError):
+    if is_about_settings(error):
         return settings_problems(error)
     if type(error).__module__ == "builtins" or not said:
         return f"{type(error).__name__}: {particulars}"
     if hasattr(error, "facts"):
         return particulars
     return f"{said} ({particulars})" if particulars and particulars != said else said
+
+
+def is_about_settings(error: BaseException) -> TypeGuard[ValidationError]:
+    """Whether what is wrong was set by the operator; any other value that doesn't validate is our own affair."""
+    return isinstance(error, ValidationError) and error.title == Settings.__name__
 
 
 def settings_problems(error: ValidationError) -> str:

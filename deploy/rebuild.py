@@ -1,0 +1,184 @@
+"""Folding a service's own events again, and comparing what comes out with the rows it kept.
+
+Works beside the running service: what differs at first sight is looked at again, rows and events in one snapshot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from deploy.errors import Explained
+from deploy.fleet import load_service
+from deploy.reading import database
+from shared.kernel.model import Key, Kind
+from shared.kernel.postgres import PostgresStore
+from shared.kernel.rows import RowCodec
+from shared.kernel.sql import queries
+from shared.settings import Settings
+
+Q = queries(Path(__file__).with_name("queries.sql"))
+MOST_DIFFERENCES = 100
+ROWS_AT_ONCE = 500
+FIELD_COLUMNS = 200
+
+
+class RowsForeign(Explained):
+    """The rows or events of {service} were written by other code than this: {cause}. Run the version that wrote them, or, if this home's
+    data may go, delete it and start anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that isn't what its events make of it."""
+
+    kind: str
+    id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found; at most MOST_DIFFERENCES differences are listed."""
+
+    service: str
+    rows: int
+    events: int
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row: None as state where nothing has happened to it yet."""
+
+    version: int
+    state: Any
+
+
+async def rebuild(settings: Settings, service: str) -> Rebuilt:
+    """Fold every event of the service again. Raises NoDatabase."""
+    async with database(settings, service) as store:
+        return await rebuild_store(store, service)
+
+
+async def rebuild_store(store: PostgresStore, service: str) -> Rebuilt:
+    """The same over an open database. Raises RowsForeign."""
+    try:
+        return await _rebuild(store, service)
+    except ValidationError as error:
+        raise RowsForeign(service=service, cause=_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    entry = error.errors(include_url=False, include_input=False)[0]
+    return f"{error.title}: {'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+
+
+async def _rebuild(store: PostgresStore, service: str) -> Rebuilt:
+    kinds = {kind.name: kind for kind in load_service(service).kinds}
+    folded, events = await _fold_all(store, kinds)
+    rows, suspects = 0, defaultdict(list)
+    for name, kind in kinds.items():
+        left, codec = folded[name], RowCodec(kind)
+        async for id, row in store.scan(name):
+            rows += 1
+            if left.pop(id, None) != _digest(codec, _Row(row.version, row.state)):
+                suspects[name].append(id)
+        suspects[name] += left
+    differences = [each for name, ids in suspects.items() for each in await _look_again(store, kinds[name], ids)]
+    return Rebuilt(service, rows, events, tuple(differences[:MOST_DIFFERENCES]))
+
+
+async def _fold_all(store: PostgresStore, kinds: Mapping[str, Kind[Any]]) -> tuple[dict[str, dict[str, bytes]], int]:
+    """(digest of each row by kind and id, number of events); rows that ended are left out."""
+    folded: dict[str, dict[str, bytes]] = {name: {} for name in kinds}
+    codecs = {name: RowCodec(kind) for name, kind in kinds.items()}
+    current, row, events = None, None, 0
+    async for key, version, event in store.history():
+        if key != current:
+            _note(folded, codecs, current, row)
+            current, row = key, None
+        row = _fold(kinds[key.kind], key.id, row, version, event)
+        events += 1
+    _note(folded, codecs, current, row)
+    return folded, events
+
+
+def _note(folded: dict[str, dict[str, bytes]], codecs: Mapping[str, RowCodec], key: Key | None, row: _Row | None) -> None:
+    if key is not None and row is not None:
+        folded[key.kind][key.id] = _digest(codecs[key.kind], row)
+
+
+def _fold(kind: Kind[Any], id: str, row: _Row | None, version: int, event: Any) -> _Row | None:
+    """The row after one more event: None where it ended. Without an event the row was made empty, for a message kept for it."""
+    if event is None:
+        return row or _Row(version, None)
+    before = row.state if row is not None and row.state is not None else kind.initial(id)
+    after = kind.evolve(before, event)
+    return _Row(version, after) if after is not None else None
+
+
+def _digest(codec: RowCodec, row: _Row) -> bytes:
+    text = codec.dump(row.state) if row.state is not None else ""
+    return hashlib.blake2b(f"{row.version}\n{text}".encode(), digest_size=12).digest()
+
+
+async def _look_again(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) -> list[Difference]:
+    """Digests may differ where values are equal (sets have no order), and rows may have changed meanwhile."""
+    found: list[Difference] = []
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        if len(found) < MOST_DIFFERENCES:
+            found += await _compare(store, kind, ids[start : start + ROWS_AT_ONCE])
+    return found
+
+
+async def _compare(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) -> list[Difference]:
+    codec = RowCodec(kind)
+    async with store.begin() as transaction:
+        connection = transaction.connection
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        kept = {row["id"]: _Row(row["version"], codec.parse(row)) for row in await connection.fetch(codec.find_sql, list(ids))}
+        events = await connection.fetch(Q["history_of"], kind.name, list(ids))
+    folded = {id: _fold_rows(kind, codec, id, rows) for id, rows in groupby(events, key=lambda row: str(row["id"]))}
+    return [Difference(kind.name, id, detail) for id in ids if (detail := _difference(kept.get(id), folded.get(id)))]
+
+
+def _fold_rows(kind: Kind[Any], codec: RowCodec, id: str, rows: Iterable[Any]) -> _Row | None:
+    folded: _Row | None = None
+    for row in rows:
+        event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
+        folded = _fold(kind, id, folded, row["version"], event)
+    return folded
+
+
+def _difference(kept: _Row | None, folded: _Row | None) -> str:
+    """What differs in words; empty where nothing does."""
+    if kept == folded:
+        return ""
+    if kept is None:
+        return "the events make this row, but it isn't there"
+    if folded is None:
+        return "the row is there, but its events don't make it"
+    if kept.version != folded.version:
+        return f"the row has version {kept.version}, its events make {folded.version}"
+    return "; ".join(_fields(kept.state, folded.state)) or "the row's content differs"
+
+
+def _fields(kept: Any, folded: Any) -> list[str]:
+    if not dataclasses.is_dataclass(kept) or type(kept) is not type(folded):
+        return [f"the row has {kept!r}"[:FIELD_COLUMNS]]
+    pairs = [(each.name, getattr(kept, each.name), getattr(folded, each.name)) for each in dataclasses.fields(kept)]
+    return [f"{name}: the row has {_short(mine)}, its events make {_short(theirs)}" for name, mine, theirs in pairs if mine != theirs]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= FIELD_COLUMNS else f"{text[:FIELD_COLUMNS]}..."
