@@ -188,7 +188,7 @@ class Desk:
         figures = await asyncio.gather(*(asyncio.to_thread(metrics, replica.health_port) for replica in replicas))
         words = [f"{self._read} read"]
         for replica, known in zip(replicas, figures, strict=True):
-            busy = not known or known["lag_records"] or known["outbox_unsent"] or known["stored_outbox"]
+            busy = not known or known["lag_records"] or known["outbox_unsent"]
             words.append(f"{replica.name} {'busy' if busy else known['inputs_total']}")
         return ", ".join(words)
 
@@ -271,6 +271,10 @@ class Place:
     def channel(self) -> str:
         return self.name
 
+    @property
+    def carrier(self) -> str:
+        return f"{self.name}-post"
+
     def sku(self, name: str) -> str:
         return f"{self.name}-{name}"
 
@@ -296,12 +300,10 @@ class Place:
         bodies: list[Body] = [reference.Item(sku=self.sku(name), weight_g=500) for name in items]
         bodies += [self.location_document(name, index, **(location or {})) for index, name in enumerate(locations)]
         bodies.append(
-            reference.Policy(
-                policy=self.name, carrier=f"{self.name}-post", locations=tuple(self.locations), **(quick | self.policy | policy)
-            )
+            reference.Policy(policy=self.name, carrier=self.carrier, locations=tuple(self.locations), **(quick | self.policy | policy))
         )
         bodies.append(reference.Channel(channel=self.channel, policy=self.name, **({"unpaid": "accept"} | (channel or {}))))
-        bodies.append(reference.Carrier(carrier=f"{self.name}-post"))
+        bodies.append(reference.Carrier(carrier=self.carrier))
         await self.desk.say_all(bodies)
         await self.desk.views_caught_up()
         return self
@@ -330,6 +332,10 @@ class Place:
         )
         for name, count in quantities.items():
             await self.desk.level_is(self.sku(name), self.at(location), sellable=count)
+
+    async def holds(self, location: str, item: str, **figures: int) -> Availability:
+        """Waits until the level has these figures."""
+        return await self.desk.level_is(self.sku(item), self.at(location), **figures)
 
     def order(self, lines: dict[str, int], ref: str | None = None, price_minor: int = 1000, **content: Any) -> ch.PlaceOrder:
         """A PlaceOrder with one line for each item; line ids are the item names."""
