@@ -33,12 +33,11 @@ class Cell(NamedTuple):
 class _Waiter:
     session: Session
     signal: Signal
-    granted: bool = False
 
 
 @dataclass(slots=True)
 class _Lock:
-    owner: Session | None
+    owner: Session
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
@@ -87,7 +86,7 @@ class Database:
         return self._locks.get(cell)
 
     def take(self, cell: Cell, session: Session) -> None:
-        self._locks.setdefault(cell, _Lock(None)).owner = session
+        self._locks[cell] = _Lock(session)
 
     def let_go(self, cell: Cell) -> None:
         """The next one who waits gets the lock."""
@@ -97,8 +96,7 @@ class Database:
             return
         waiter = lock.waiting.popleft()
         lock.owner = waiter.session
-        waiter.session.held.add(cell)
-        waiter.granted = True
+        waiter.session.hold(cell)
         waiter.signal.set()
 
 
@@ -107,10 +105,10 @@ class Session:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.held: set[Cell] = set()
+        self._held: dict[Cell, None] = {}
         self._writes: dict[Cell, Any] = {}
         """None: deleted."""
-        self._waits_for: Cell | None = None
+        self.waits_for: Cell | None = None
         self._lost = ""
         self._over = False
         database.sessions.append(self)
@@ -134,15 +132,15 @@ class Session:
     def put(self, table: str, key: Hashable, value: Any) -> None:
         """Writes a row that is held, or that nobody else can know of."""
         cell = Cell(table, key)
-        if cell not in self.held:
+        if cell not in self._held:
             self.database.take(cell, self)
-            self.held.add(cell)
+            self.hold(cell)
         self._writes[cell] = value
 
     async def lock(self, table: str, key: Hashable) -> Any:
         """Waits for a row that was there when the statement began; its newest version, or None where it is gone by now."""
         cell = Cell(table, key)
-        had = cell in self.held
+        had = cell in self._held
         await self._hold(cell)
         newest = self.get(table, key)
         if newest is None and not had:
@@ -154,7 +152,7 @@ class Session:
         cell = Cell(table, key)
         if self.get(table, key) is not None and not self._in_doubt(cell):
             return False
-        had = cell in self.held
+        had = cell in self._held
         await self._hold(cell)
         if self.get(table, key) is None:
             self.put(table, key, value)
@@ -186,6 +184,9 @@ class Session:
                 self.put(table, key, change(key, newest))
                 done += 1
         return done
+
+    async def delete(self, table: str, keys: Iterable[Hashable], fits: Callable[[Any, Any], bool] = lambda *_: True) -> int:
+        return await self.update(table, keys, fits, lambda *_: None)
 
     # ---- the end ----
 
@@ -221,46 +222,54 @@ class Session:
         self._writes.clear()
         self.database.sessions.remove(self)
         self._stop_waiting()
-        for cell in sorted(self.held, key=repr):
+        for cell in self._held:
             self.database.let_go(cell)
-        self.held.clear()
+        self._held.clear()
 
     # ---- locks ----
+
+    def hold(self, cell: Cell) -> None:
+        """The lock is this session's now."""
+        self._held[cell] = None
+
+    def wrote(self, cell: Cell) -> bool:
+        return cell in self._writes
 
     def _in_doubt(self, cell: Cell) -> bool:
         """Whether somebody else has written the row and not committed yet."""
         lock = self.database.lock_of(cell)
-        return lock is not None and lock.owner is not None and lock.owner is not self and cell in lock.owner._writes
+        return lock is not None and lock.owner is not self and lock.owner.wrote(cell)
 
     async def _hold(self, cell: Cell) -> None:
-        if cell in self.held:
+        if cell in self._held:
             return
         lock = self.database.lock_of(cell)
         if lock is None:
             self.database.take(cell, self)
-            self.held.add(cell)
+            self.hold(cell)
             return
         if self._closes_circle(cell):
             self._fail("deadlock detected")
         waiter = _Waiter(self, self.database.clock.signal())
         lock.waiting.append(waiter)
-        self._waits_for = cell
+        self.waits_for = cell
         try:
-            await self._wait(waiter)
+            await self._wait(cell, waiter.signal)
         finally:
             self._stop_waiting()
 
-    async def _wait(self, waiter: _Waiter) -> None:
+    async def _wait(self, cell: Cell, signal: Signal) -> None:
         clock = self.database.clock
         give_up = clock.now().timestamp() + LOCK_TIMEOUT_S
-        while not waiter.granted:
-            await waiter.signal.wait(max(0.0, give_up - clock.now().timestamp()))
+        while cell not in self._held:
+            left = give_up - clock.now().timestamp()
+            if left <= 0:
+                self._fail(f"no lock on {cell} within {LOCK_TIMEOUT_S} s")
+            await signal.wait(left)
             self.check()
-            if not waiter.granted and clock.now().timestamp() >= give_up:
-                self._fail(f"no lock on {self._waits_for} within {LOCK_TIMEOUT_S} s")
 
     def _stop_waiting(self) -> None:
-        cell, self._waits_for = self._waits_for, None
+        cell, self.waits_for = self.waits_for, None
         lock = self.database.lock_of(cell) if cell is not None else None
         if lock is not None:
             for waiter in [waiter for waiter in lock.waiting if waiter.session is self]:
@@ -275,9 +284,9 @@ class Session:
             other = front.pop()
             if other is self:
                 return True
-            if id(other) not in seen and other._waits_for is not None:
+            if id(other) not in seen and other.waits_for is not None:
                 seen.add(id(other))
-                front += self._ahead(other._waits_for, other)
+                front += self._ahead(other.waits_for, other)
         return False
 
     def _ahead(self, cell: Cell, of: Session | None) -> list[Session]:
@@ -285,7 +294,7 @@ class Session:
         lock = self.database.lock_of(cell)
         if lock is None:
             return []
-        ahead = [lock.owner] if lock.owner is not None else []
+        ahead = [lock.owner]
         for waiter in lock.waiting:
             if waiter.session is of:
                 break
@@ -293,7 +302,7 @@ class Session:
         return ahead
 
     def _let_go(self, cell: Cell) -> None:
-        self.held.discard(cell)
+        self._held.pop(cell, None)
         self.database.let_go(cell)
 
     def _fail(self, why: str) -> None:

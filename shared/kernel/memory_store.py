@@ -1,0 +1,598 @@
+"""The store in memory: the statements of queries.sql, one by one, on tables as weak as Postgres (see memory_tables.py).
+
+Several stores may share one database, as replicas do. Each awaits its hook before every statement, before a commit (`commit`) and after it
+(`commit answer`): raise Transient there for a lost connection, CommitUnknown for a lost answer, anything else for a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby, islice
+from typing import Any, NamedTuple
+
+from schemas.topics import Topic
+from shared.kernel.memory_clock import Hook, undisturbed
+from shared.kernel.memory_tables import Database, Session
+from shared.kernel.model import Key, Service, Slice
+from shared.kernel.ports import (
+    Attached,
+    Changes,
+    Claim,
+    Collision,
+    DeadLetter,
+    HistoryEntry,
+    InboxMark,
+    KeepRow,
+    LaneId,
+    LaneRow,
+    NotOwner,
+    OffsetMove,
+    OutboxRow,
+    Quarantine,
+    ReadBack,
+    Record,
+    Row,
+    RowChange,
+    StoredInput,
+    TimerRow,
+    TopicPartition,
+)
+from shared.kernel.rows import RowCodec
+
+PRUNED_AT_ONCE = 5000
+
+
+class _Position(NamedTuple):
+    epoch: int = 0
+    next: int = 0
+
+
+class _Stored(NamedTuple):
+    """A row of one kind."""
+
+    version: int
+    state: Any
+    owner: str | None
+    rank: str | None
+
+
+class _Kept(NamedTuple):
+    number: int
+    row: KeepRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    number: int
+    status: str
+    record: Record
+    reason: str
+    detail: str
+    waits_for: frozenset[Key]
+    sent: bool = False
+
+
+class _Lane(NamedTuple):
+    incarnation: int
+    seq: int
+
+
+class _Sent(NamedTuple):
+    row: LaneRow
+    at: datetime
+
+
+class _Published(NamedTuple):
+    version: int
+    offset: int
+
+
+class MemoryStore:
+    """One process's connection to one service's database; see ports.Store."""
+
+    def __init__(
+        self,
+        service: Service[Any],
+        database: Database,
+        *,
+        owned: Sequence[tuple[Topic, int]] = (),
+        hook: Hook = undisturbed,
+        round_trip: bool = False,
+    ) -> None:
+        """`owned` are the topics it writes, with their partitions. With `round_trip` states and events are stored as Postgres stores
+        them, as text or columns, and parsed again."""
+        self._database = database
+        self._hook = hook
+        self._sessions: list[Session] = []
+        self._codecs = {kind.name: _Codec(RowCodec(kind), round_trip) for kind in service.kinds}
+        database.table("incarnation").setdefault("one", 1)
+        self._declare_lanes([TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)])
+
+    def _declare_lanes(self, lanes: Sequence[TopicPartition]) -> None:
+        incarnation = self._database.table("incarnation")["one"]
+        for at in lanes:
+            self._database.table("lane_out").setdefault(at, _Lane(incarnation, 0))
+            self._database.table("lane_sent").setdefault(at, 0)
+
+    # ---- transactions ----
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[MemoryTransaction]:
+        await self._hook("begin")
+        with self._session() as session:
+            yield MemoryTransaction(session, self._codecs, self._hook)
+            await self._hook("commit")
+            session.commit()
+            await self._hook("commit answer")
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        session = Session(self._database)
+        self._sessions.append(session)
+        try:
+            yield session
+        finally:
+            session.roll_back()
+            self._sessions.remove(session)
+
+    @asynccontextmanager
+    async def _statement(self, name: str) -> AsyncIterator[Session]:
+        """A statement of its own; where its answer is lost, it took effect all the same."""
+        await self._hook(name)
+        with self._session() as session:
+            yield session
+            session.commit()
+        await self._hook(f"{name} answer")
+
+    def cut(self) -> None:
+        """All connections of this process break: what it had open is rolled back."""
+        for session in list(self._sessions):
+            session.lose("connection lost")
+
+    # ---- set-up and ownership ----
+
+    async def incarnation(self) -> int:
+        async with self._statement("incarnation") as session:
+            return int(session.get("incarnation", "one"))
+
+    async def declare(self, partitions: Sequence[TopicPartition]) -> None:
+        async with self._statement("declare") as session:
+            for at in partitions:
+                await session.insert("position", at, _Position())
+
+    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+        async with self.begin() as transaction:
+            positions = await transaction.claim(partitions)
+            marks = await transaction.marks(partitions)
+        return {at: Claim(position.epoch, position.next, marks.get(at, {})) for at, position in positions.items()}
+
+    # ---- what waits ----
+
+    async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:
+        async with self._statement("timers_due") as session:
+            due = [timer for _, timer in session.items("timer") if timer.shard in shards and timer.due <= until]
+        return sorted(due, key=lambda timer: (timer.due, timer.rank, timer.key, timer.name))[:limit]
+
+    async def next_timer(self, shards: Sequence[int]) -> datetime | None:
+        async with self._statement("next_timer") as session:
+            return min((timer.due for _, timer in session.items("timer") if timer.shard in shards), default=None)
+
+    async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
+        async with self._statement("kept_due") as session:
+            kept = [k for _, k in session.items("kept") if k.row.shard in shards and (k.row.until <= now or everything)]
+        found = [_kept_input(one) for one in sorted(kept, key=lambda one: one.number)[:limit]]
+        if 0 in shards:
+            async with self._statement("replays") as session:
+                replays = [parked for _, parked in session.items("parked") if parked.status == "replay"]
+            found += [StoredInput(one.number, "replay", one.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
+        async with self._statement("spool_ready") as session:
+            ready = [(at, seq, row) for (at, seq), row in session.items("spool") if seq <= (session.get("lane_in", at) or 0) + 1]
+        found += [StoredInput(0, "spooled", record) for _, _, record in sorted(ready, key=lambda entry: entry[:2])[:limit]]
+        return found
+
+    # ---- publishing ----
+
+    async def outbox(self, at: TopicPartition, after: int, limit: int) -> list[LaneRow]:
+        async with self._statement("outbox") as session:
+            head = session.get("lane_out", at)
+            kept = (session.get("outbox", (at, seq)) for seq in range(after + 1, head.seq + 1 if head is not None else 0))
+            return [row.row for row in islice((row for row in kept if row is not None), limit)]
+
+    async def lane_heads(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int, int]]:
+        async with self._statement("lane_heads") as session:
+            lanes = {one: session.get("lane_out", one) for one in at}
+            return {one: (*lane, session.get("lane_sent", one) or 0) for one, lane in lanes.items() if lane is not None}
+
+    async def sent(self, tails: Mapping[TopicPartition, int]) -> None:
+        async with self._statement("sent") as session:
+            await session.update("lane_sent", sorted(tails), lambda at, seq: seq < tails[at], lambda at, _: tails[at])
+
+    async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
+        async with self._statement("unsent_dead_letters") as session:
+            unsent = sorted((p for _, p in session.items("parked") if not p.sent), key=lambda parked: parked.number)
+        return [(one.number, DeadLetter(one.record, one.reason, one.detail)) for one in unsent[:limit]]
+
+    async def dead_letters_sent(self, ids: Sequence[int]) -> None:
+        async with self._statement("dead_letters_sent") as session:
+            await session.update(
+                "parked",
+                [key for key, parked in session.items("parked") if parked.number in ids],
+                lambda *_: True,
+                lambda _, parked: replace(parked, sent=True),
+            )
+
+    async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
+        newest = {(one.topic, one.id): one for one in sorted(seen, key=lambda one: one.offset)}
+        async with self._statement("read_back") as session:
+            before = {key: session.get("published", key) for key in newest}
+            moved = [one for key, one in sorted(newest.items()) if await self._publish(session, key, one)]
+        return [one.id for one in moved if (known := before[one.topic, one.id]) is not None and one.version < known.version]
+
+    async def _publish(self, session: Session, key: tuple[str, str], one: ReadBack) -> bool:
+        mark = _Published(one.version, one.offset)
+        return await session.upsert("published", key, mark, lambda known: mark if known.offset < one.offset else None)
+
+    async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
+        async with self._statement("dirty") as session:
+            rows = sorted((id, row) for id, row in session.items(_table(kind)) if id > after)
+            shown = {id: session.get("published", (topic, id)) for id, _ in rows}
+        dirty = [(id, row) for id, row in rows if (mark := shown[id]) is None or mark.version != row.version]
+        return [(id, Row(row.version, row.state)) for id, row in dirty[:limit]]
+
+    # ---- reading ----
+
+    async def rows(self, kind: str, ids: Sequence[str]) -> dict[str, Row]:
+        async with self._statement("rows") as session:
+            found = {id: session.get(_table(kind), id) for id in ids}
+        return {id: Row(row.version, row.state) for id, row in found.items() if row is not None}
+
+    async def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]:
+        async with self._statement("scan") as session:
+            rows = sorted((id, Row(row.version, row.state)) for id, row in session.items(_table(kind)))
+        for entry in rows:
+            yield entry
+
+    async def history(self) -> AsyncIterator[tuple[Key, int, Any]]:
+        """See PostgresStore.history."""
+        async with self._statement("history") as session:
+            entries = sorted((entry.key, number, entry.version, entry.event) for number, entry in session.items("history"))
+        for key, _, version, event in entries:
+            yield key, version, event
+
+    # ---- housekeeping ----
+
+    async def prune(self, older_than: datetime) -> int:
+        async with self._statement("prune_outbox") as session:
+            old = [(at, seq) for (at, seq), row in session.items("outbox") if row.at < older_than]
+            gone = [(at, seq) for at, seq in old if seq <= (session.get("lane_sent", at) or 0)]
+            return await session.delete("outbox", gone[:PRUNED_AT_ONCE])
+
+    async def depth(self) -> Mapping[str, int]:
+        async with self._statement("depth") as session:
+            lanes = [(lane.seq, session.get("lane_sent", at)) for at, lane in session.items("lane_out")]
+            return {
+                "outbox": sum(seq - sent for seq, sent in lanes if sent is not None),
+                "dead_letters": sum(parked.status == "dead" for _, parked in session.items("parked")),
+                "quarantined": sum(1 for _ in session.items("quarantine")),
+                "spooled": len({at for (at, _), _ in session.items("spool")}),
+                "kept": sum(1 for _ in session.items("kept")),
+                "timers": sum(1 for _ in session.items("timer")),
+            }
+
+    async def close(self) -> None:
+        self.cut()
+
+
+class MemoryTransaction:
+    """One READ COMMITTED transaction; see ports.Transaction."""
+
+    def __init__(self, session: Session, codecs: Mapping[str, _Codec], hook: Hook) -> None:
+        self._session = session
+        self._codecs = codecs
+        self._hook = hook
+
+    async def _statement(self, name: str) -> Session:
+        """The session, ready for its next statement."""
+        await self._hook(name)
+        self._session.check()
+        return self._session
+
+    # ---- reading ----
+
+    async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        found: dict[Key, Row] = {}
+        for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
+            session = await self._statement(f"find {kind}")
+            rows = {key: session.get(_table(kind), key.id) for key in group}
+            found |= {key: Row(row.version, row.state) for key, row in rows.items() if row is not None}
+        return found
+
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        found: dict[Key, Row] = {}
+        for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
+            session = await self._statement(f"load {kind}")
+            there = [key for key in group if session.get(_table(kind), key.id) is not None]
+            for key in there:
+                row = await session.lock(_table(kind), key.id)
+                if row is not None:
+                    found[key] = Row(row.version, row.state)
+        return found
+
+    async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
+        found: dict[tuple[Key, str], list[tuple[Key, Row]]] = {(of.owner, of.kind): [] for of, _ in wanted}
+        for kind, group in groupby(sorted(wanted, key=lambda w: w[0].kind), key=lambda w: w[0].kind):
+            session = await self._statement(f"slices {kind}")
+            most: dict[Key, int] = {}
+            for of, count in group:
+                most[of.owner] = max(count, most.get(of.owner, 0))
+            rows = sorted(session.items(_table(kind)), key=lambda entry: (entry[1].rank is None, entry[1].rank or "", entry[0]))
+            for owner, count in most.items():
+                owned = [(Key(kind, id), Row(row.version, row.state)) for id, row in rows if row.owner == owner.id]
+                found[owner, kind] = owned[:count]
+        return found
+
+    async def attached(self, keys: Sequence[Key]) -> Attached:
+        session = await self._statement("attached")
+        kept = {kept.row.key for _, kept in session.items("kept")}
+        return Attached(frozenset(kept.intersection(keys)), frozenset(key for key in keys if session.get("quarantine", key) is not None))
+
+    async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]:
+        session = await self._statement("kept_for")
+        kept = [kept for _, kept in session.items("kept") if kept.row.key in keys]
+        return [_kept_input(one) for one in sorted(kept, key=lambda one: one.number)]
+
+    async def known(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        session = await self._statement("known")
+        marks = {id: session.get("inbox", id) for id in ids}
+        return {id: mark.digest for id, mark in marks.items() if mark is not None}
+
+    # ---- ownership ----
+
+    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, _Position]:
+        session = await self._statement("claim")
+        there = [at for at in sorted(set(partitions)) if session.get("position", at) is not None]
+        claimed = {}
+        for at in there:
+            position = await session.lock("position", at)
+            claimed[at] = position._replace(epoch=position.epoch + 1)
+        for at, position in claimed.items():
+            session.put("position", at, position)
+        return claimed
+
+    async def marks(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, dict[LaneId, int]]:
+        session = await self._statement("marks")
+        marks: dict[TopicPartition, dict[LaneId, int]] = {}
+        for (at, lane), seq in session.items("lane_in"):
+            if at in partitions:
+                marks.setdefault(at, {})[lane] = seq
+        return marks
+
+    # ---- writing ----
+
+    async def write(self, changes: Changes) -> None:
+        await self._write_rows(changes.rows)
+        await self._write_history(changes.history)
+        await self._write_inbox(changes.inbox)
+        await self._write_timers(changes)
+        await self._take(changes.taken)
+        await self._put_aside(changes)
+        await self._move_offsets(changes)
+
+    async def _write_rows(self, rows: Sequence[RowChange]) -> None:
+        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
+            changes = list(group)
+            there = [c for c in changes if c.state is not None or c.empty]
+            await self._insert_rows(kind, [c for c in there if c.base == 0])
+            await self._change_rows(f"update {kind}", [c for c in there if c.base > 0])
+            await self._change_rows(f"delete {kind}", [c for c in changes if c not in there and c.base > 0])
+
+    async def _insert_rows(self, kind: str, changes: Sequence[RowChange]) -> None:
+        if changes:
+            stored = [(c.key.id, self._codecs[kind].stored(c)) for c in changes]
+            session = await self._statement(f"insert {kind}")
+            done = [await session.insert(_table(kind), id, row) for id, row in stored]
+            _expect(len(changes), sum(done), f"insert {kind}")
+
+    async def _change_rows(self, name: str, changes: Sequence[RowChange]) -> None:
+        if changes:
+            kind = changes[0].key.kind
+            by_id = {c.key.id: c for c in changes}
+            stored = {id: self._codecs[kind].stored(c) if c.state is not None or c.empty else None for id, c in by_id.items()}
+            session = await self._statement(name)
+            done = await session.update(_table(kind), by_id, lambda of, row: row.version == by_id[of].base, lambda of, _: stored[of])
+            _expect(len(changes), done, name)
+
+    async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
+        if entries:
+            parsed = [self._codecs[entry.key.kind].entry(entry) for entry in entries]
+            session = await self._statement("history")
+            for entry in parsed:
+                session.put("history", session.database.number("history"), entry)
+
+    async def _write_inbox(self, marks: Sequence[InboxMark]) -> None:
+        if marks:
+            session = await self._statement("mark_inbox")
+            done = 0
+            for mark in sorted(marks, key=lambda mark: (mark.source, mark.id)):
+                done += await session.upsert("inbox", (mark.source, mark.id), mark, _other_digest(mark))
+            _expect(len(marks), done, "mark_inbox")
+
+    async def _write_timers(self, changes: Changes) -> None:
+        if changes.timers_fired:
+            due = {(timer.key, timer.name): timer.due for timer in changes.timers_fired}
+            session = await self._statement("fire_timers")
+            done = await session.delete("timer", due, lambda of, timer: timer.due == due[of])
+            _expect(len(changes.timers_fired), done, "fire_timers")
+        if changes.timers_cancelled:
+            session = await self._statement("cancel_timers")
+            await session.delete("timer", changes.timers_cancelled)
+        if changes.timers_set:
+            session = await self._statement("set_timers")
+            for timer in changes.timers_set:
+                await session.upsert("timer", (timer.key, timer.name), timer, _moved_to(timer))
+
+    async def _take(self, taken: Sequence[StoredInput]) -> None:
+        await self._take_kept([one.id for one in taken if one.purpose == "kept"])
+        await self._take_replayed([one.id for one in taken if one.purpose == "replay"])
+        for one in taken:
+            if one.purpose == "spooled":
+                session = await self._statement("unspool")
+                keys = [key for key, record in session.items("spool") if _place(record) == _place(one.record)]
+                _expect(1, await session.delete("spool", keys), "unspool")
+
+    async def _take_kept(self, numbers: Sequence[int]) -> None:
+        if numbers:
+            session = await self._statement("forget_kept")
+            keys = [place for place, kept in session.items("kept") if kept.number in numbers]
+            _expect(len(numbers), await session.delete("kept", keys), "forget_kept")
+
+    async def _take_replayed(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            return
+        session = await self._statement("replayed")
+        keys = [place for place, parked in session.items("parked") if parked.number in numbers]
+        done = await session.update(
+            "parked", keys, lambda _, parked: parked.status == "replay", lambda _, parked: replace(parked, status="replayed")
+        )
+        _expect(len(numbers), done, "replayed")
+        await self._lift()
+
+    async def _lift(self) -> None:
+        session = await self._statement("lift")
+        waited_for = {key for _, p in session.items("parked") if p.status in ("quarantined", "replay") for key in p.waits_for}
+        free = [key for key, _ in session.items("quarantine") if key not in waited_for]
+        await session.delete("quarantine", free)
+
+    async def _put_aside(self, changes: Changes) -> None:
+        for row in changes.kept:
+            session = await self._statement("keep")
+            record = _storable(row.record)
+            await session.insert("kept", _place(record), _Kept(session.database.number("kept"), replace(row, record=record)))
+        for letter in changes.dead_letters:
+            await self._park("dead", letter.record, letter.reason, letter.detail, ())
+        for quarantine in changes.quarantines:
+            await self._quarantine(quarantine)
+        for spooled in changes.spooled:
+            session = await self._statement("spool")
+            await session.insert("spool", ((spooled.at, spooled.lane), spooled.seq), _storable(spooled.record))
+
+    async def _park(self, status: str, record: Record, reason: str, detail: str, waits_for: Sequence[Key]) -> None:
+        session = await self._statement("park")
+        number, storable = session.database.number("parked"), _storable(record)
+        fresh = _Parked(number, status, storable, reason[:200], detail[:2000].replace("\x00", "\\0"), frozenset(waits_for))
+        await session.upsert("parked", _place(record), fresh, _parked_again(fresh))
+
+    async def _quarantine(self, quarantine: Quarantine) -> None:
+        session = await self._statement("quarantine")
+        for key in quarantine.keys:
+            await session.insert("quarantine", key, quarantine.reason)
+        if quarantine.record is not None:
+            await self._park("quarantined", quarantine.record, quarantine.reason, quarantine.detail, quarantine.keys)
+
+    async def _move_offsets(self, changes: Changes) -> None:
+        if changes.marks:
+            session = await self._statement("mark_lanes")
+            for mark in changes.marks:
+                await session.upsert("lane_in", (mark.at, mark.lane), mark.seq, _forward(mark.seq))
+        if changes.offsets:
+            moves = {move.at: move for move in changes.offsets}
+            session = await self._statement("move_offsets")
+            done = await session.update(
+                "position",
+                moves,
+                lambda at, position: _is_as_loaded(moves[at], position),
+                lambda at, position: position._replace(next=moves[at].next),
+            )
+            if done != len(moves):
+                raise NotOwner(f"{done} of {len(moves)} positions moved")
+
+    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
+        if not rows:
+            return []
+        destinations = sorted({TopicPartition(row.topic, row.partition) for row in rows})
+        session = await self._statement("lock_lanes")
+        there = [at for at in destinations if session.get("lane_out", at) is not None]
+        heads = {at: await session.lock("lane_out", at) for at in there}
+        numbered = []
+        for row in rows:
+            at = TopicPartition(row.topic, row.partition)
+            heads[at] = heads[at]._replace(seq=heads[at].seq + 1)
+            numbered.append(LaneRow(heads[at].seq, heads[at].incarnation, row))
+        session = await self._statement("move_lanes")
+        for at, head in heads.items():
+            session.put("lane_out", at, head)
+        session = await self._statement("copy outbox")
+        for lane_row in numbered:
+            key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
+            session.put("outbox", key, _Sent(lane_row, session.database.clock.now()))
+        return numbered
+
+
+class _Codec:
+    """What a stored row of one kind looks like."""
+
+    def __init__(self, codec: RowCodec, round_trip: bool) -> None:
+        self._codec = codec
+        self._round_trip = round_trip
+
+    def stored(self, change: RowChange) -> _Stored:
+        kind, state = self._codec.kind, change.state
+        owner = kind.owner(state) if kind.owner is not None and state is not None else None
+        rank = kind.rank(state) if kind.rank is not None and state is not None else None
+        return _Stored(change.version, self._parsed(state) if self._round_trip and state is not None else state, owner, rank)
+
+    def _parsed(self, state: Any) -> Any:
+        codec = self._codec
+        if codec.kind.typed:
+            return codec.parse({column.name: column.dump(getattr(state, column.name)) for column in codec.columns})
+        return codec.parse({"doc": codec.dump(state)})
+
+    def entry(self, entry: HistoryEntry) -> HistoryEntry:
+        if not self._round_trip or entry.event is None:
+            return entry
+        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
+
+
+def _table(kind: str) -> str:
+    return f"state.{kind}"
+
+
+def _expect(count: int, done: int, what: str) -> None:
+    if done != count:
+        raise Collision(f"{done} of {count} rows: {what}")
+
+
+def _place(record: Record) -> Hashable:
+    return record.topic, record.partition, record.offset
+
+
+def _storable(record: Record) -> Record:
+    """Header names lose their NULs, which jsonb can't hold."""
+    return replace(record, headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
+
+
+def _kept_input(kept: _Kept) -> StoredInput:
+    return StoredInput(kept.number, "kept", kept.row.record, kept.row.key, kept.row.until)
+
+
+def _is_as_loaded(move: OffsetMove, position: _Position) -> bool:
+    return position.epoch == move.epoch and position.next == move.loaded
+
+
+def _other_digest(mark: InboxMark) -> Callable[[InboxMark], InboxMark | None]:
+    return lambda known: mark if known.digest != mark.digest else None
+
+
+def _moved_to(timer: TimerRow) -> Callable[[TimerRow], TimerRow]:
+    return lambda known: replace(known, due=timer.due, rank=timer.rank)
+
+
+def _forward(seq: int) -> Callable[[int], int | None]:
+    return lambda known: seq if known < seq else None
+
+
+def _parked_again(fresh: _Parked) -> Callable[[_Parked], _Parked]:
+    return lambda known: replace(fresh, number=known.number, record=known.record, sent=known.sent)
