@@ -21,6 +21,7 @@ from deploy.commands.send import send
 from deploy.commands.status import status
 from deploy.commands.trace import trace
 from deploy.commands.up import ReplicasUnfit, up
+from deploy.commands.watch import watch
 from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain, is_about_settings
 from deploy.run import MISCONFIGURATIONS, serve
@@ -43,6 +44,7 @@ app.command()(up)
 app.command()(send)
 app.command()(status)
 app.command()(trace)
+app.command()(watch)
 app.command(name="rebuild")(rebuild_service)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dlq.app, name="dlq")
