@@ -1,0 +1,163 @@
+"""`nervure demo`: real baskets from order to delivery on a system of its own, then a report."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import uvloop
+
+from deploy.commands.printing import page
+from deploy.demo.progress import say
+from deploy.embedded import Embedded
+from deploy.errors import Explained
+from deploy.supervisor import NotUp, System, fleet
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from deploy.demo.demo import Result
+    from deploy.demo.report import AuditFigures, Report
+    from deploy.demo.world import World
+
+HOME = "demo"
+"""The demo's own folder inside the home."""
+DEFAULT_DAY, DEFAULT_ORDERS = date(2017, 6, 15), 500
+NO_SUCCESS = 1
+
+
+class DemoRuns(Explained):
+    """A demo runs already in {home}, supervised by process {pid}. End it there with Ctrl-C, or `kill -TERM {pid}`."""
+
+
+def demo(
+    orders: Annotated[int | None, typer.Option(min=1, max=150_000, help="How many; with --day alone the whole day's, else 500.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all choices.")] = 7,
+    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day, of 2017 (else 15 June).")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the system running after the report, until Ctrl-C.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Real retail baskets through all five services, placed to delivered, then a report. Exit code 0: audit clean, no order stuck."""
+    from deploy.demo.baskets import load
+    from deploy.demo.dice import Dice
+    from deploy.demo.world import world_of
+
+    settings, fresh = demo_settings(Settings())
+    dice = Dice(seed, run="" if fresh else secrets.token_hex(3))
+    count = orders if orders or day else DEFAULT_ORDERS
+    world = world_of(load(settings.cache), day.date() if day else DEFAULT_DAY, count, dice)
+    with _interruptible(), _started(settings, fresh) as system:
+        code = _report(system, world, dice, json)
+        if keep:
+            _stay(system)
+    raise typer.Exit(code)
+
+
+def demo_settings(settings: Settings) -> tuple[Settings, bool]:
+    """The demo's own home, and whether it begins with nothing in it: not where the settings name servers."""
+    fresh = settings.kafka is None and settings.postgres is None
+    return settings.model_copy(update={"home": settings.home / HOME}), fresh
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: cleanly."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _started(settings: Settings, fresh: bool) -> Iterator[System]:
+    """A running system, on fresh servers where they are ours; drained at the end. Raises DemoRuns, EmbeddedError."""
+    if fresh:
+        _clear(settings)
+    began = time.monotonic()
+    system = System(settings, on_change=lambda line: say(f"  {line}") if "started" not in line.partition(": ")[2][:7] else None)
+    try:
+        system.start()
+        system.wait_ready()
+        say(f"System ready after {time.monotonic() - began:.1f} s: {len(system.replicas())} services; home {settings.home}.")
+        yield system
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        system.stop()
+
+
+def _clear(settings: Settings) -> None:
+    """Delete what an earlier demo left. Raises DemoRuns."""
+    try:
+        raise DemoRuns(home=settings.home, pid=fleet(settings.home).supervisor.pid)
+    except NotUp:
+        if settings.home.exists():
+            Embedded.of(settings).erase()
+
+
+def _report(system: System, world: World, dice: object, json: Path | None) -> int:
+    """Run, audit, print; the exit code."""
+    from deploy.demo.demo import run
+    from deploy.demo.dice import Dice
+    from deploy.demo.report import print_report, report_of
+
+    assert isinstance(dice, Dice)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        result = loop.run(run(system, world, dice))
+        say("Auditing: databases against topics.")
+        report = report_of(result, loop.run(_audited(system.settings)))
+        if json is not None:
+            json.write_text(report.model_dump_json(indent=2) + "\n")
+        print_report(page, result, report)
+        loop.run(_tell_stories(system, result))
+    return _verdict(result, report)
+
+
+async def _audited(settings: Settings) -> AuditFigures:
+    from deploy.demo.report import AuditFigures
+
+    return AuditFigures(checks=0)
+
+
+async def _tell_stories(system: System, result: Result) -> None:
+    from deploy.commands.trace import print_story
+    from deploy.demo.report import interesting
+    from deploy.fleet import kafka_connection
+    from deploy.tracing import story_of
+    from shared.kernel.kafka import KafkaTopics
+
+    topics = KafkaTopics(kafka_connection(system.settings))
+    for title, story in interesting(list(result.tally.stories.values())):
+        page.rule(f"[bold]One order, {title}")
+        print_story(story.order_id, story.status, await story_of(topics, story.order_id))
+
+
+def _verdict(result: Result, report: Report) -> int:
+    from deploy.demo.report import problems
+
+    page.rule("[bold]Audit")
+    found = problems(result, report)
+    page.print(f"{report.audit.checks} checks, {len(report.audit.violations)} violations.", markup=False)
+    for problem in found:
+        page.print(problem, markup=False)
+    if not found:
+        page.print("[bold green]Every order has ended, or waits with a reason and a deadline. The audit is clean.")
+    return NO_SUCCESS if found else 0
+
+
+def _stay(system: System) -> None:
+    home = system.settings.home
+    say(f"The system keeps running until Ctrl-C. Look at it from another terminal with NERVURE_HOME={home} set:")
+    say("  nervure status ORDER, nervure trace ORDER, nervure lanes, nervure watch, nervure audit")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("Draining.")

@@ -1,0 +1,238 @@
+"""The main job on real input: a system of its own, real baskets as orders, actors around it, a report at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+from deploy.demo.actors.carrier import Carrier
+from deploy.demo.actors.channel import Channel
+from deploy.demo.actors.fraud_check import FraudCheck
+from deploy.demo.actors.locations import Locations
+from deploy.demo.actors.payments import PaymentProvider
+from deploy.demo.actors.product_data import ProductData
+from deploy.demo.actors.returns_desk import ReturnsDesk
+from deploy.demo.actors.supplier import Supplier
+from deploy.demo.actors.till import Till
+from deploy.demo.desk import Actor, Agenda, Desk, serve
+from deploy.demo.dice import Dice
+from deploy.demo.opening import booked, publish, views_ready
+from deploy.demo.progress import Progress, counting, say
+from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.tally import READS, Story, Tally
+from deploy.demo.wire import Positions, Sender, hear
+from deploy.demo.world import CARRIER, WAREHOUSES, World
+from deploy.fleet import kafka_connection
+from deploy.supervisor import System
+from schemas import topics
+from schemas.inventory import Availability
+from schemas.topics import TOPICS
+from shared.kernel.kafka import Connection, KafkaTopics
+from shared.kernel.ports import TopicPartition
+
+DEFAULT_DAY, DEFAULT_ORDERS = date(2017, 6, 15), 500
+ORDERS_A_SECOND = 40.0
+"""How fast the channel places them."""
+PATIENCE_S = 150.0
+"""How long after the last order everything may take to end."""
+QUIET_S = 2.0
+"""Nothing was heard for so long: nothing is under way."""
+POLL_S = 0.25
+DEAD_LETTERS = ".dlq."
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the books say of each level at last, by the availability topic."""
+
+    levels: dict[Spot, Availability]
+
+    def note(self, body: Availability) -> None:
+        spot = Spot(body.location, body.sku)
+        known = self.levels.get(spot)
+        if known is None or body.version > known.version:
+            self.levels[spot] = body
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run, as far as its own report goes."""
+
+    world: World
+    tally: Tally
+    channel: Channel
+    seconds: float
+    """From the first order to the last one's end."""
+    patience_ended: bool
+    """True when the run was ended although orders were under way."""
+    dead_letters: int
+    walk_in_units: int
+    differing: tuple[Spot, ...]
+    """Levels whose books differ from the shelves, apart from losses nobody has noticed yet."""
+    unnoticed: int
+    """Levels with such losses."""
+
+    @property
+    def stuck(self) -> tuple[Story, ...]:
+        """Orders that have neither ended nor wait with a reason and a deadline."""
+        stories = self.tally.stories.values()
+        return tuple(s for s in stories if not (s.ended or s.waits_with_deadline or s.order_id in self.channel.given_up))
+
+
+async def run(system: System, world: World, dice: Dice) -> Result:
+    """Open the shop on a system that is ready, let every order come to its end. Raises what the actors raise."""
+    connection = kafka_connection(system.settings)
+    logs = system.settings.home / "logs"
+    start = await ends(connection)
+    async with Sender(connection) as sender:
+        say(f"Opening: {len(world.locations)} locations, {len(world.items):,} items, {len(world.counted):,} inventory levels.")
+        await publish(sender, world, dice.run)
+        with counting("levels booked") as tell:
+            await booked(connection, world, start, tell, logs)
+        await views_ready(connection, {each.name: each.health_port for each in system.replicas()}, logs)
+        return await _live(connection, sender, world, dice, start)
+
+
+async def ends(connection: Connection) -> Positions:
+    """Where every topic ends now: what comes later is ours."""
+    existing = await KafkaTopics(connection).existing()
+    names = [topic.name for topic in TOPICS] + [name for name in existing if DEAD_LETTERS in name]
+    at = [TopicPartition(name, number) for name in names for number in range(existing.get(name, 0))]
+    return await KafkaTopics(connection).ends(at)
+
+
+@dataclass(slots=True)
+class _Scene:
+    """Everybody on stage."""
+
+    channel: Channel
+    till: Till
+    actors: Sequence[Actor]
+    shelves: Shelves
+
+
+def _scene(sender: Sender, agenda: Agenda, world: World, dice: Dice) -> _Scene:
+    def desk(name: str) -> Desk:
+        return Desk(f"/demo/{name}", sender, agenda, dice)
+
+    shelves = Shelves(world.really)
+    first, second, *_ = WAREHOUSES
+    channel = Channel(desk("channel"), world.purchases, world.products)
+    till = Till(desk("till"), shelves, world.products)
+    actors = (
+        channel,
+        till,
+        PaymentProvider(desk("payments")),
+        Locations(desk("locations"), shelves, CARRIER),
+        Carrier(desk("carrier")),
+        ReturnsDesk(desk("returns"), shelves, second),
+        Supplier(desk("supplier"), shelves, first),
+        ProductData(desk("product-data"), world.late_items),
+        FraudCheck(desk("fraud")),
+    )
+    return _Scene(channel, till, actors, shelves)
+
+
+async def _live(connection: Connection, sender: Sender, world: World, dice: Dice, opened: Positions) -> Result:
+    """Place the orders and wait for their ends, while everybody works."""
+    agenda, tally, ledger = Agenda(), Tally(purchase.order_id for purchase in world.purchases), Ledger({})
+    scene = _scene(sender, agenda, world, dice)
+    progress = Progress(tally, len(world.purchases))
+    start, began = await ends(connection), time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(agenda.run(), name="agenda"),
+            group.create_task(_follow(connection, tally, progress, start), name="tally"),
+            group.create_task(_keep_books(connection, ledger, opened), name="ledger"),
+            group.create_task(progress.show(), name="progress"),
+            *(group.create_task(serve(actor, connection, start), name=type(actor).__name__) for actor in scene.actors if actor.reads),
+        ]
+        await _place(scene, world, agenda, progress)
+        ended = await _settle(scene, tally, agenda, sender, progress)
+        for task in background:
+            task.cancel()
+    say("  " + progress.line())
+    differing, unnoticed = _compare(scene.shelves, ledger, world)
+    return Result(
+        world=world,
+        tally=tally,
+        channel=scene.channel,
+        seconds=progress.heard_at - began,
+        patience_ended=not ended,
+        dead_letters=_more(opened, await ends(connection)),
+        walk_in_units=scene.till.sold,
+        differing=differing,
+        unnoticed=unnoticed,
+    )
+
+
+async def _follow(connection: Connection, tally: Tally, progress: Progress, start: Positions) -> None:
+    types = {kind for kinds in READS.values() for kind in kinds}
+    async for batch in hear(connection, tuple(READS), types, start):
+        for heard in batch:
+            tally.hear(heard)
+        progress.heard_at = time.monotonic()
+        await asyncio.sleep(0)
+
+
+async def _keep_books(connection: Connection, ledger: Ledger, start: Positions) -> None:
+    async for batch in hear(connection, (topics.AVAILABILITY,), (Availability,), start):
+        for heard in batch:
+            assert isinstance(heard.body, Availability)
+            ledger.note(heard.body)
+        await asyncio.sleep(0)
+
+
+async def _place(scene: _Scene, world: World, agenda: Agenda, progress: Progress) -> None:
+    """Orders at a steady rate; walk-ins spread over the same time."""
+    lasts_s = len(world.purchases) / ORDERS_A_SECOND
+    for number, basket in enumerate(world.walk_ins):
+        agenda.later(lasts_s * (number + 0.5) / len(world.walk_ins), partial(scene.till.sell, basket))
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    for number, purchase in enumerate(world.purchases):
+        await asyncio.sleep(max(0.0, began + number / ORDERS_A_SECOND - clock()))
+        scene.channel.place(purchase)
+        progress.placed += 1
+
+
+async def _settle(scene: _Scene, tally: Tally, agenda: Agenda, sender: Sender, progress: Progress) -> bool:
+    """Wait until all has ended, or waits for something later than our patience; False when patience ended first."""
+    until = datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
+    while datetime.now(UTC) < until:
+        await asyncio.sleep(POLL_S)
+        sender.raise_failure()
+        left = [story for story in tally.stories.values() if not story.ended and story.order_id not in scene.channel.given_up]
+        progress.note = f"{len(left)} orders and {agenda.open} things to do are left"
+        quiet = agenda.open == 0 and time.monotonic() - progress.heard_at > QUIET_S
+        if quiet and all(_waits_beyond(story, until) for story in left):
+            return True
+    return False
+
+
+def _waits_beyond(story: Story, until: datetime) -> bool:
+    """Whether an order waits, and for nothing that could happen before."""
+    return story.waits_with_deadline and story.status is not None and all(w.until and w.until > until for w in story.status.waiting)
+
+
+def _compare(shelves: Shelves, ledger: Ledger, world: World) -> tuple[tuple[Spot, ...], int]:
+    """Levels whose books differ from the shelves, and how many more differ only by a loss that nobody came across."""
+    lost = {spot: units - world.really[spot] for spot, units in world.counted.items() if world.really[spot] < units}
+    differing, unnoticed = [], 0
+    for spot in shelves.spots():
+        level = ledger.levels.get(spot)
+        excess = (level.sellable if level else 0) - shelves.on_shelf(spot)
+        if excess and excess == lost.get(spot):
+            unnoticed += 1
+        elif excess:
+            differing.append(spot)
+    return tuple(sorted(differing)), unnoticed
+
+
+def _more(before: Positions, after: Positions) -> int:
+    """Records that came to the dead-letter topics."""
+    return sum(end - before.get(at, 0) for at, end in after.items() if DEAD_LETTERS in at.topic)

