@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from shared.kernel.engine import Engine
     from shared.kernel.pictures import Pictures
     from shared.kernel.publisher import Publisher
+
+
+def _peak_bytes() -> int:
+    """Peak resident memory of this process; 0 where the system doesn't tell. (getrusage counts the parent's before exec.)"""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 class Health:
@@ -71,7 +80,7 @@ class Health:
             "outbox_unsent": self._publisher.depth(),
             "view_documents_total": self._pictures.applied,
             "view_refused_total": self._pictures.broken,
-            "resident_bytes_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "resident_bytes_peak": _peak_bytes(),
         }
         figures |= {f"stored_{name}": count for name, count in depth.items()}
         lines = [f'nervure_{name}{{service="{self._service}"}} {value}' for name, value in figures.items()]
