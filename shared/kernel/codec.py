@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import ValidationError
@@ -25,8 +24,10 @@ MAX_BYTES = 1_000_000
 """Largest value accepted on input, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+_ATTRIBUTES = frozenset(("ce_type", "ce_source", "ce_id", "ce_correlationid", "ce_traceparent", "ce_lane", "ce_seq", "content-type"))
+
+
+class Envelope(NamedTuple):
     """The attributes of one message, without its body."""
 
     type: str
@@ -38,13 +39,8 @@ class Envelope:
     lane: LaneId | None
     seq: int
     data: bytes
-
-    @property
-    def cause(self) -> UUID:
-        """Identity of the input: its own id where that is a uuid of a lane, else derived from source and id."""
-        if self.lane is not None:
-            return UUID(self.id)
-        return uuid5(NAMESPACE_URL, f"{self.source}\n{self.id}")
+    cause: UUID
+    """Identity of the input: its own id where that is a uuid of a lane, else derived from source and id."""
 
     def digest(self) -> bytes:
         """Digest of type and content, to tell a repeat from a changed report."""
@@ -71,13 +67,16 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
         raise _undecodable("no_value", "the record has no value", "send the message as JSON in the record's value")
     if len(record.value) > MAX_BYTES:
         raise _undecodable("too_large", f"{len(record.value)} bytes", f"send at most {MAX_BYTES} bytes a message")
-    headers = {name.lower(): value for name, value in record.headers if value is not None}
-    if headers.get("content-type", b"").startswith(b"application/cloudevents+json"):
-        return _structured(record.value, topic)
+    attributes: dict[str, str] = {}
     try:
-        attributes = {name[3:]: value.decode() for name, value in headers.items() if name.startswith("ce_")}
+        for header, value in record.headers:
+            name = header if header in _ATTRIBUTES else header.lower()
+            if name in _ATTRIBUTES and value is not None:
+                attributes[name.removeprefix("ce_")] = value.decode()
     except UnicodeDecodeError as error:
         raise _undecodable("bad_header", f"a header is not UTF-8: {error}", "encode headers as UTF-8") from None
+    if attributes.get("content-type", "").startswith("application/cloudevents+json"):
+        return _structured(record.value, topic)
     return _envelope(attributes, record.value, topic)
 
 
@@ -100,9 +99,10 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
         text = attributes.get(name, "")
         if not text or len(text) > 500 or "\x00" in text or not text.isprintable():
             raise _undecodable("no_" + name, f"ce_{name} is missing or unfit", f"set header ce_{name}", f"ce_{name}")
-    lane, seq = None, 0
-    if not topic.external:
-        lane, seq = _lane(attributes)
+    if topic.external:
+        lane, seq, cause = None, 0, uuid5(NAMESPACE_URL, f"{attributes['source']}\n{attributes['id']}")
+    else:
+        lane, seq, cause = _lane(attributes)
     return Envelope(
         type=kind[len(PREFIX) :][:64],
         source=attributes["source"],
@@ -112,14 +112,14 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
         lane=lane,
         seq=seq,
         data=data,
+        cause=cause,
     )
 
 
-def _lane(attributes: dict[str, str]) -> tuple[LaneId, int]:
+def _lane(attributes: dict[str, str]) -> tuple[LaneId | None, int, UUID]:
     try:
         service, _, incarnation = attributes["lane"].rpartition("/")
-        UUID(attributes["id"])
-        return LaneId(service, int(incarnation)), int(attributes["seq"])
+        return LaneId(service, int(incarnation)), int(attributes["seq"]), UUID(attributes["id"])
     except (KeyError, ValueError):
         raise _undecodable("no_lane", "no ce_lane and ce_seq", "only the owning service writes this topic") from None
 
@@ -130,11 +130,16 @@ def read_body(envelope: Envelope, topic: Topic) -> Body:
     if kind is None:
         known = ", ".join(PREFIX + t.__name__ for t in topic.types)
         raise _undecodable("unknown_type", f"{envelope.type!r} is not a message of {topic.name}", f"one of: {known}", "ce_type")
+    return body_of(kind, envelope.data)
+
+
+def body_of(kind: type[Body], data: bytes) -> Body:
+    """The typed message of a known type; raises Undecodable."""
     try:
-        return kind.model_validate_json(envelope.data)
+        return kind.model_validate_json(data)
     except ValidationError as error:
         problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
-        raise Undecodable(problems, envelope.type, _request_id(envelope.data)) from None
+        raise Undecodable(problems, kind.__name__, _request_id(data)) from None
 
 
 def _problem(entry: Any) -> Problem:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _peak_bytes() -> int:
-    """Peak resident memory of this process; 0 where the system doesn't tell. (getrusage counts the parent's before exec.)"""
+    """Peak resident memory of this process in bytes; 0 where the system does not tell (getrusage counts the parent before exec)."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

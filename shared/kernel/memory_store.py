@@ -553,7 +553,7 @@ class _Codec:
     def entry(self, entry: HistoryEntry) -> HistoryEntry:
         if not self._round_trip or entry.event is None:
             return entry
-        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
+        return entry._replace(event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
 
 
 def _table(kind: str) -> str:
@@ -571,7 +571,7 @@ def _place(record: Record) -> Hashable:
 
 def _storable(record: Record) -> Record:
     """Header names lose their NULs, which jsonb can't hold."""
-    return replace(record, headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
+    return record, headers=tuple((name.replace("\x00", "?"), value) for name._replace(value in record.headers))
 
 
 def _kept_input(kept: _Kept) -> StoredInput:

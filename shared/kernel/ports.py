@@ -27,8 +27,7 @@ class LaneId(NamedTuple):
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of the log."""
 
     topic: str
@@ -45,8 +44,7 @@ class Record:
         return TopicPartition(self.topic, self.partition)
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to append."""
 
     key: bytes
@@ -61,8 +59,7 @@ class Row(NamedTuple):
     state: Any
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(NamedTuple):
     key: Key
     base: int
     """Version the row had when loaded; 0 where it didn't exist."""
@@ -72,8 +69,7 @@ class RowChange:
     empty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(NamedTuple):
     """One folded event: enough to build every row again."""
 
     key: Key
@@ -179,8 +175,7 @@ class ReadBack:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """One message to publish, before its lane has numbered it."""
 
     topic: str
@@ -197,8 +192,7 @@ class OutboxRow:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LaneRow:
+class LaneRow(NamedTuple):
     """One numbered message of a lane."""
 
     seq: int

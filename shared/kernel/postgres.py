@@ -51,7 +51,22 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "15s",
     "jit": "off",
 }
-OUTBOX_COLUMNS = ["topic", "partition", "seq", "incarnation", "key", "type", "id", "time", "correlation", "causation", "trace", "subject", "subject_version", "value"]
+OUTBOX_COLUMNS = [
+    "topic",
+    "partition",
+    "seq",
+    "incarnation",
+    "key",
+    "type",
+    "id",
+    "time",
+    "correlation",
+    "causation",
+    "trace",
+    "subject",
+    "subject_version",
+    "value",
+]
 HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
 LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncio.TimeoutError)
 TRANSIENT = (

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData, is_order_id
-from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body
+from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body
 from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Unreadable, Wake, Woken
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -42,8 +42,7 @@ MESSAGE = "~message"
 POSTPONE_S = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One input on its way to a decision."""
 
     now: datetime
@@ -116,13 +115,11 @@ def _reference(record: Record, topic: Topic, now: datetime, cause: UUID) -> Arri
 
 def read_document(record: Record, topic: Topic) -> Body:
     """The document of a state or reference record; its type header may be missing, for there is one type a topic."""
-    envelope = Envelope(topic.types[0].__name__, topic.name, f"{record.partition}/{record.offset}", "", "", None, 0, record.value or b"")
-    return read_body(envelope, topic)
+    return body_of(topic.types[0], record.value or b"")
 
 
 def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None) -> Arrival:
-    fields = {name: getattr(arrival, name) for name in Arrival.__slots__}
-    return Arrival(**(fields | {"body": body, "broken": broken}))
+    return arrival._replace(body=body, broken=broken)
 
 
 def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
