@@ -44,9 +44,6 @@ def keys(body: Incoming, found: Found) -> Need:  # noqa: ARG001 - nothing is loo
             return Need(tuple(map(queue_key, body.arrived)), tuple(map(backorders.head, body.arrived)))
         case Woken():
             return woken_keys(body)
-        case ReservationReleased():
-            skus = queued_skus(body)
-            return Need((order_key(body.order_id), *map(queue_key, skus)), tuple(map(backorders.head, skus)))
         case _:
             return Need((order_key(body.order_id), *map(queue_key, queued_skus(body))))
 
@@ -128,8 +125,6 @@ def answered(desk: Desk, body: Answer) -> Iterator[Yield]:
             yield from answers.declined(desk, body)
         case ReservationReleased():
             yield from answers.released(desk, body)
-            for sku in desk.queues:
-                yield from backorders.offer(desk.world, desk.now, desk.view, sku, arrived=True)
         case ReservationShorted():
             yield from answers.shorted(desk, body)
         case _:

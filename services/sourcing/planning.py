@@ -1,26 +1,28 @@
 """From an order's wanted units and the network to a plan with its explanation: who may serve, who is worth a look, what it costs. Pure.
 
-The safe cut: among locations that can serve the same items at the same tariff the nearer one is never worse, so only the nearest few of
-each such group are looked at. Of these, each item keeps at most `policy.candidates_a_line`, those first whose cost, spread over all they
-can serve, is least; where that cap bites, the explanation says so.
+The safe cut: of two locations with the same tariff the nearer is never worse if it can serve all that the other can, so whom several
+nearer ones outdo isn't looked at. Of the others, each item keeps at most `policy.candidates_a_line`, those first whose cost, spread over
+all they can serve, is least; where that cap bites, the explanation says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from schemas.reference import Location, Policy
 from schemas.sourcing import Explanation
-from services.sourcing.projection import Network, Reach, Stop, distance_km, vector
+from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
 from services.sourcing.promise import COLLECTED, schedule
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
 
 LATE_MINOR_A_DAY = 1_000
 """What a day after the order's deadline costs a plan, in minor units."""
+RIVALS = 8
+"""Locations that another is compared with before it is looked at."""
 LEVELS_A_LINE = 20
 """Levels an explanation records for each item, on average: it stays near 1 kB a line."""
 
@@ -205,35 +207,59 @@ def serving(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str,
     for bit, want in enumerate(wanted):
         there, least, flag = stock[want.sku], want.quantity, 1 << bit
         excluded = {name for line_id, _ in want.lines for name in ask.order.lines[line_id].excluded}
-        able = [name for name, units in there.items() if units >= least and name in stops and name not in excluded]
-        if not able:
-            some = [(-units, name) for name, units in there.items() if name in stops and name not in excluded]
-            able = [name for _, name in sorted(some)[:cap]]
+        able: Collection[str] = there.keys()
+        if least > 1 or excluded:
+            able = [name for name, units in there.items() if units >= least and name not in excluded]
+        if not any(name in stops for name in able):
+            some = sorted((-units, name) for name, units in there.items() if name in stops and name not in excluded)
+            able = [name for _, name in some[:cap]]
             partly, bitten = partly | flag, bitten or len(some) > cap
         for name in able:
             masks[name] = masks.get(name, 0) | flag
         rejected.update(name for name in excluded if name in stops and name in there)
+    masks = {name: mask for name, mask in masks.items() if name in stops}
     return Serving(masks, partly, len(rejected - masks.keys()), bitten)
 
 
-def nearest_of(able: Serving, reach: Reach, aim: tuple[float, float, float] | None) -> list[Offer]:
-    """The nearest of each group that serves the same items at the same tariff, as many as the explanation may show plans.
+def nearest_of(able: Serving, reach: Reach, aim: Vector | None) -> list[Offer]:
+    """Without those that several nearer locations of the same tariff outdo: as many as the explanation shows plans.
 
-    Who has only some of an item is in a group of its own: another has other quantities.
+    Who has only some of an item stays: another has other quantities.
     """
     ax, ay, az = aim or (0.0, 0.0, 0.0)
-    groups: dict[tuple[int, int | str], list[tuple[float, str, Stop]]] = {}
-    stops, partly = reach.stops, able.partly
+    by_tariff: dict[int, list[tuple[float, str, int]]] = {}
+    stops = reach.stops
     for name, mask in able.masks.items():
-        stop = stops[name]
-        _, x, y, z, tariff = stop
-        groups.setdefault((mask, name if mask & partly else tariff), []).append((-(ax * x + ay * y + az * z), name, stop))
-    offers: list[Offer] = []
-    for (mask, _), group in groups.items():
-        group.sort()
-        for closeness, name, stop in group[:MOST_KEPT]:
-            offers.append(Offer(name, stop, distance_km(-closeness) if aim else None, mask))
-    return offers
+        _, x, y, z, tariff, _ = stops[name]
+        entry = (-(ax * x + ay * y + az * z), name, mask)
+        if tariff in by_tariff:
+            by_tariff[tariff].append(entry)
+        else:
+            by_tariff[tariff] = [entry]
+    return [
+        Offer(name, stops[name], distance_km(-closeness) if aim else None, mask)
+        for group in by_tariff.values()
+        for closeness, name, mask in not_outdone(sorted(group), able.partly)
+    ]
+
+
+def not_outdone(nearest_first: Sequence[tuple[float, str, int]], partly: int) -> Iterator[tuple[float, str, int]]:
+    """Those for which fewer than MOST_KEPT before them can serve all that they can serve, among the RIVALS that can serve most."""
+    rivals: list[tuple[int, int]] = []
+    outdone: set[int] = set()
+    for entry in nearest_first:
+        mask = entry[2]
+        if mask in outdone:
+            continue
+        if mask & partly:
+            yield entry
+        elif sum([rival & mask == mask for _, rival in rivals]) < MOST_KEPT:
+            yield entry
+            rivals.append((-mask.bit_count(), mask))
+            rivals.sort()
+            del rivals[RIVALS:]
+        else:
+            outdone.add(mask)
 
 
 def within_cap(offers: Sequence[Offer], wanted: Sequence[Wanted], cap: int) -> list[Offer]:
@@ -264,12 +290,11 @@ def capped(ordered: Sequence[Offer], items: int, cap: int) -> list[Offer]:
 
 def spread_cost(offer: Offer, weight_g: int) -> int:
     """Thousandths of a minor unit for each item, were all it can serve taken from there; items of equal weight."""
-    costs, items = offer.stop.document.costs, offer.mask.bit_count()
-    once = costs.parcel_base_minor + costs.handling_minor + -(-costs.per_100_km_minor * (offer.km or 0) // 100)
-    return 1000 * once // items + 1000 * costs.line_labour_minor + costs.per_kg_minor * weight_g
+    once, per_100_km, labour, per_kg = offer.stop.costs
+    return 1000 * (once + per_100_km * (offer.km or 0) // 100) // offer.mask.bit_count() + 1000 * labour + per_kg * weight_g
 
 
-def aim_of(terms: Terms, view: Network) -> tuple[float, float, float] | None:
+def aim_of(terms: Terms, view: Network) -> Vector | None:
     """Where the goods go; None where nobody knows, or the buyer comes."""
     if terms.method in COLLECTED:
         return None

@@ -44,6 +44,8 @@ class Stop(NamedTuple):
     z: float
     tariff: int
     """Locations with equal costs have equal tariffs."""
+    costs: tuple[int, int, int, int]
+    """In minor units: for a parcel, for 100 km, for a line, for a kilogram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +243,10 @@ class Network(Documents):
 
     def _stop(self, place: Location) -> Stop:
         costs = place.costs
-        shipping = (costs.parcel_base_minor + costs.handling_minor, costs.per_100_km_minor)
-        tariff = (*shipping, costs.per_kg_minor, costs.line_labour_minor)
+        once = costs.parcel_base_minor + costs.handling_minor
+        tariff = (once, costs.per_100_km_minor, costs.line_labour_minor, costs.per_kg_minor)
         number = self._tariffs.setdefault(tariff, len(self._tariffs))
-        return Stop(place, *vector(place.latitude, place.longitude), number)
+        return Stop(place, *vector(place.latitude, place.longitude), number, tariff)
 
 
 def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:

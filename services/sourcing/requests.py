@@ -19,7 +19,7 @@ from services.sourcing.events import (
     UnitsReopened,
 )
 from services.sourcing.flow import Desk, go_on, requeue, withdraw, withdraw_unpublished
-from services.sourcing.state import Cause, Line, Order, Passed, Terms
+from services.sourcing.state import Cause, Line, Order, Passed, Terms, queue_key
 from shared.kernel.model import Wake, Yield
 
 # ---- cancellations ----
@@ -44,7 +44,15 @@ def cancel(desk: Desk, request: CancellationRequested) -> Iterator[Yield]:
         order_id=order.order_id,
         request_id=request.request_id,
         cancelled=quantities(own),
-        passed_on=tuple(PassedLine(part_id=order.part_id(p.number), line_id=p.line_id, quantity=p.quantity) for p in passed),
+        passed_on=tuple(
+            PassedLine(
+                part_id=order.part_id(p.number),
+                line_id=p.line_id,
+                quantity=p.quantity,
+                standing=order.parts[p.number].units(p.line_id),
+            )
+            for p in passed
+        ),
         too_late=quantities(late),
     )
     yield from requeue(desk, {line_id: units for line_id, units in own.items() if order.lines[line_id].waiting})
@@ -120,6 +128,8 @@ def change_answered(desk: Desk, answer: ChangeAnswered) -> Iterator[Yield]:
     if not answer.accepted and desk.order.changing == answer.request_id:
         yield ChangeRefused(desk.order_id)
         yield from go_on(desk)
+        for sku in desk.order.skus(desk.order.waiting_units):
+            yield Wake(queue_key(sku), "look", desk.now)
 
 
 def changed(desk: Desk, change: OrderChanged) -> Iterator[Yield]:

@@ -296,14 +296,28 @@ class Prices(NamedTuple):
 def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
     """A good plan for many pieces, and its cheapest neighbours: the best that several starts lead to."""
     prices = prices_of(pieces, sites)
-    alone = sorted((spent((number,), prices), number) for number in range(len(sites)))
-    starts = {opened_greedily(prices, (number,), max_parts) for _, number in alone[:MOST_STARTS]}
-    starts |= {opened_greedily(prices, (), max_parts), closed_greedily(prices, max_parts)}
-    best = min(improved(start, prices, max_parts) for start in sorted(starts))
+    alone = one_site(pieces, sites, complete=True)
+    if alone and 1000 * alone[0][0] <= least_of_two(prices):
+        return alone
+    best = improved(opened_greedily(prices, (), max_parts), prices, max_parts)
+    if improved(closed_greedily(prices, max_parts), prices, max_parts) != best:
+        best = min(improved(start, prices, max_parts) for start in starts(prices, max_parts))
     near = sorted(neighbours(best[1], prices, max_parts))[: 3 * MOST_KEPT]
     plans = {ranked(opened, prices, pieces, sites) for _, opened in (best, *near)}
     most = max(served(plan) for plan in plans)
     return sorted(plan for plan in plans if served(plan) == most)[:MOST_KEPT]
+
+
+def least_of_two(prices: Prices) -> int:
+    """No plan with two parts or more costs less: the two cheapest sites, and every piece where it is cheapest."""
+    return sum(sorted(prices.fixed)[:2]) + sum(cheapest_each(tuple(range(len(prices.fixed))), prices))
+
+
+def starts(prices: Prices, max_parts: int) -> set[tuple[int, ...]]:
+    """Where two starts lead to different ends, there are more to try: the most useful sites, each opened first."""
+    alone = sorted((spent((number,), prices), number) for number in range(len(prices.fixed)))
+    first = {opened_greedily(prices, (number,), max_parts) for _, number in alone[:MOST_STARTS]}
+    return first | {opened_greedily(prices, (), max_parts), closed_greedily(prices, max_parts)}
 
 
 def served(plan: Ranked) -> int:
