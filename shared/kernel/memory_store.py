@@ -571,7 +571,7 @@ def _place(record: Record) -> Hashable:
 
 def _storable(record: Record) -> Record:
     """Header names lose their NULs, which jsonb can't hold."""
-    return record, headers=tuple((name.replace("\x00", "?"), value) for name._replace(value in record.headers))
+    return record._replace(headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
 
 
 def _kept_input(kept: _Kept) -> StoredInput:
