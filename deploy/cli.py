@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from deploy.commands import dlq, lanes, topics
+from deploy.commands.audit import audit_system
 from deploy.commands.printing import remarks
 from deploy.commands.rebuild import rebuild_service
 from deploy.commands.send import send
@@ -22,6 +23,7 @@ from deploy.commands.status import status
 from deploy.commands.trace import trace
 from deploy.commands.up import ReplicasUnfit, up
 from deploy.commands.watch import watch
+from deploy.demo.command import demo
 from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain, is_about_settings
 from deploy.run import MISCONFIGURATIONS, serve
@@ -41,10 +43,12 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(up)
+app.command()(demo)
 app.command()(send)
 app.command()(status)
 app.command()(trace)
 app.command()(watch)
+app.command(name="audit")(audit_system)
 app.command(name="rebuild")(rebuild_service)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dlq.app, name="dlq")
