@@ -58,3 +58,21 @@ SELECT kind, id, version, type, doc FROM kernel.history WHERE kind = $1 AND id =
 -- name: timers_overdue
 -- Timers that should have fired.
 SELECT kind, id, name, due FROM kernel.timer WHERE due < $1 ORDER BY due LIMIT $2;
+
+-- name: parked_places
+-- What is parked, without its content.
+SELECT number, status, topic, partition, off, reason, waits_for FROM kernel.parked ORDER BY number;
+
+-- name: level_changes
+-- What all folded events of inventory's levels add up to, figure by figure; without asking the code that folds them.
+SELECT h.id, c.key AS figure, sum(c.value::bigint) AS units
+FROM kernel.history h, jsonb_each_text(coalesce(h.doc::jsonb -> 'change', '{}')) c
+WHERE h.kind = 'level' AND h.type <> '' GROUP BY h.id, c.key;
+
+-- name: at_work
+-- What this service has still to do by itself: publish, run what is due.
+SELECT
+    (SELECT coalesce(sum(l.seq - s.seq), 0) FROM kernel.lane_out l JOIN kernel.lane_sent s USING (topic, partition))::bigint AS unpublished,
+    (SELECT count(*) FROM kernel.timer WHERE due < $1) AS timers,
+    (SELECT count(*) FROM kernel.parked WHERE status = 'replay') AS replays,
+    (SELECT count(*) FROM kernel.parked WHERE NOT sent) AS letters;

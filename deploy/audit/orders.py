@@ -1,0 +1,82 @@
+"""Checks on the life of orders and on what the state topics show of them and of stock."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import timedelta
+
+from deploy.audit.books import Books, Captured, Tracked
+from deploy.audit.findings import Findings
+from deploy.audit.ledger import Ledger
+from schemas.topics import AVAILABILITY, ORDER_STATUS
+
+CAPTURE, TRACKING = "order_capture", "fulfilment_tracking"
+SLACK = timedelta(seconds=60)
+"""How long after its deadline something may still be about to happen."""
+OWNERS = {AVAILABILITY.name: "inventory", ORDER_STATUS.name: TRACKING}
+
+
+def orders_end_or_wait(books: Books, _: Ledger, found: Findings) -> None:
+    """Every order has ended, or waits for something with a reason and a deadline that has not passed, or for a person who was told."""
+    for order, captured in books.captured.items():
+        tracked = books.tracked.get(order)
+        found.saw()
+        if tracked is None:
+            found.wrong(TRACKING, order, f"order capture has it ({captured.stage}), but there is no status document")
+        elif captured.stage == "closed":
+            if not tracked.ended:
+                found.wrong(TRACKING, order, f"order capture has closed it ({captured.outcome}), its status is {tracked.status}")
+        else:
+            _check_waiting(books, order, captured, tracked, found)
+
+
+def _check_waiting(books: Books, order: str, captured: Captured, tracked: Tracked, found: Findings) -> None:
+    if tracked.ended:
+        found.wrong(CAPTURE, order, f"its status is {tracked.status}, but order capture has it as {captured.stage}")
+    if not tracked.waiting:
+        found.wrong(TRACKING, order, f"it hasn't ended ({tracked.status}) and waits for nothing")
+    for waiting in tracked.waiting:
+        if waiting.until is None and not tracked.exceptions:
+            found.wrong(TRACKING, order, f"it waits for {waiting.reason} without a deadline, and nobody was told")
+        if waiting.until is not None and waiting.until < books.now - SLACK:
+            found.wrong(TRACKING, order, f"it waits for {waiting.reason} until {waiting.until:%Y-%m-%d %H:%M:%S}, which has passed")
+    if captured.stage == "held" and not captured.hold_deadlines:
+        found.wrong(CAPTURE, order, "it is held by nothing")
+    if any(deadline < books.now - SLACK for deadline in captured.hold_deadlines):
+        found.wrong(CAPTURE, order, "the deadline of a hold has passed, and the hold is still there")
+
+
+def accepted_orders_are_known(books: Books, ledger: Ledger, found: Findings) -> None:
+    """Every order whose acceptance was published is in the books of capture, sourcing, tracking and returns."""
+    shelves: dict[str, Container[str]] = {
+        CAPTURE: books.captured,
+        "sourcing": books.sourced,
+        TRACKING: books.tracked,
+        "returns": books.returned,
+    }
+    for order in ledger.accepted:
+        for service, known in shelves.items():
+            found.require(order in known, service, order, "it was accepted, and this service doesn't know it")
+
+
+def state_topics_show_the_rows(books: Books, ledger: Ledger, found: Findings) -> None:
+    """The newest record of every level and every order is its row: same version, same content, and nothing older stands after it."""
+    for topic, shown in ledger.states.items():
+        kept = books.shown.get(topic, {})
+        for key in kept.keys() | shown.keys():
+            found.saw()
+            if problem := _difference(key, topic, books, ledger):
+                found.wrong(OWNERS[topic], key, f"{topic}: {problem}")
+
+
+def _difference(key: str, topic: str, books: Books, ledger: Ledger) -> str:
+    row, record = books.shown.get(topic, {}).get(key), ledger.states[topic].get(key)
+    if row is None:
+        return "a document, but no row" if record is not None and record.digest is not None else ""
+    if record is None:
+        return "a row, but no document" if row.digest is not None else ""
+    if record.version != record.highest:
+        return f"version {record.version[1]} stands after version {record.highest[1]}: compaction would keep the older"
+    if record.version[1] != row.version:
+        return f"the document has version {record.version[1]}, the row {row.version}"
+    return "" if record.digest == row.digest else f"version {row.version} of the document says something else than the row"
