@@ -424,8 +424,7 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
             shrunk = _shrunk(order, event.number, event.lines)
             return _moved(shrunk, event.lines, lambda line, n: replace(line, cancelled=line.cancelled + n))
         case UnitsDone():
-            shrunk = _shrunk(order, event.number, event.lines, touched=True)
-            return _moved(shrunk, event.lines, lambda line, n: replace(line, done=line.done + n))
+            return _done(order, event)
         case LevelsSeen():
             return order
         case _:
@@ -457,7 +456,7 @@ def _demanded(order: Order, event: DemandTaken) -> Order:
     kept = {
         n: part if part.state != "published" else replace(part, lines=())
         for n, part in order.parts.items()
-        if part.touched or part.state in ("withdrawn", "releasing")
+        if part.done or part.state in ("withdrawn", "releasing")
     }
     return replace(
         order,
@@ -562,13 +561,22 @@ def _reopened(line: Line, units: int) -> Line:
     return replace(_dropped(line, -units), absorbed=line.absorbed - units, open=line.open + units)
 
 
-def _shrunk(order: Order, number: int, units: Iterable[Units], *, touched: bool = False) -> Order:
+def _done(order: Order, event: UnitsDone) -> Order:
+    part = order.parts[event.number]
+    left = {**part.done}
+    for entry in event.lines:
+        left[entry.line_id] = left.get(entry.line_id, 0) + entry.quantity
+    shrunk = _shrunk(_with_part(order, replace(part, done=left)), event.number, event.lines)
+    return _moved(shrunk, event.lines, lambda line, n: replace(line, done=line.done + n))
+
+
+def _shrunk(order: Order, number: int, units: Iterable[Units]) -> Order:
     """The part without these units; it falls away once it holds none, unless some left for the buyer."""
     part = order.parts[number]
     gone = {entry.line_id: entry.quantity for entry in units}
     lines = tuple(replace(entry, quantity=entry.quantity - gone.get(entry.line_id, 0)) for entry in part.lines)
-    left = replace(part, lines=tuple(e for e in lines if e.quantity > 0), touched=part.touched or touched)
-    return _with_part(order, left) if left.lines or left.touched else _without(order, number)
+    left = replace(part, lines=tuple(entry for entry in lines if entry.quantity > 0))
+    return _with_part(order, left) if left.lines or left.done else _without(order, number)
 
 
 def _with_part(order: Order, part: Part) -> Order:

@@ -54,7 +54,8 @@ class Desk:
 
     @property
     def order(self) -> Order:
-        return self.world.get(self.key, Order(self.order_id))
+        order: Order | None = self.world.get(self.key, None)
+        return order if order is not None else Order(self.order_id)
 
     @property
     def terms(self) -> Terms:

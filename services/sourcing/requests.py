@@ -49,7 +49,7 @@ def cancel(desk: Desk, request: CancellationRequested) -> Iterator[Yield]:
                 part_id=order.part_id(p.number),
                 line_id=p.line_id,
                 quantity=p.quantity,
-                standing=order.parts[p.number].units(p.line_id),
+                standing=order.parts[p.number].standing(p.line_id),
             )
             for p in passed
         ),

@@ -149,8 +149,12 @@ class Part:
     lines: tuple[Units, ...]
     """Units it still holds."""
     asked_at: datetime
-    touched: bool = False
-    """Whether units of it left for the buyer."""
+    done: dict[str, int] = field(default_factory=dict)
+    """Units by line that left for the buyer."""
+
+    def standing(self, line_id: str) -> int:
+        """Units that haven't ended otherwise than with the buyer."""
+        return self.units(line_id) + self.done.get(line_id, 0)
 
     def units(self, line_id: str) -> int:
         return sum(units.quantity for units in self.lines if units.line_id == line_id)

@@ -87,12 +87,25 @@ def test_the_rest_of_a_cancelled_part_is_planned_anew() -> None:
     assert (decision.parts[0].part_id, where(decision.parts)) == (f"{ORDER}/2", {"paris": {"b": 1}})
 
 
+def test_units_given_up_count_as_free_before_inventory_says_so() -> None:
+    """The release comes before any later command at that location, so the rest may be asked of it again at once."""
+    trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 2, ("hat", "lyon"): 1})
+    trade.tell(accepted(goods("a", "shirt", 2), goods("b", "hat")))
+    first = trade.unanswered.pop(0)
+    assert isinstance(first, ReserveStock)
+    trade.tell(trade.inventory.reserve(first))
+    trade.tell(cancellation(("a", 1)))
+    (decision,) = trade.settle()
+    assert isinstance(decision, OrderSourced)
+    assert where(decision.parts) == {"paris": {"a": 1}, "lyon": {"b": 1}}
+
+
 def test_what_is_published_is_passed_on_and_what_left_is_too_late() -> None:
     trade = trade_with()
     (part,) = published(trade, goods("a", "shirt", 3), goods("b", "shoes", 1))
     trade.run(shipped(part, ("a", 1)))
     assert trade.run(cancellation(("a", 3), ("b", 1))) == [
-        word(passed_on=passed((1, "a", 2, 2), (1, "b", 1, 1)), too_late=quantities(("a", 1)))
+        word(passed_on=passed((1, "a", 2, 3), (1, "b", 1, 1)), too_late=quantities(("a", 1)))
     ]
 
 
