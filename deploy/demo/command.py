@@ -131,13 +131,15 @@ async def _tell_stories(system: System, result: Result) -> None:
     from deploy.commands.trace import print_story
     from deploy.demo.report import interesting
     from deploy.fleet import kafka_connection
+    from deploy.orders import newest_status
     from deploy.tracing import story_of
     from shared.kernel.kafka import KafkaTopics
 
     topics = KafkaTopics(kafka_connection(system.settings))
     for title, story in interesting(list(result.tally.stories.values())):
         page.rule(f"[bold]One order, {title}")
-        print_story(story.order_id, story.status, await story_of(topics, story.order_id))
+        status = await newest_status(topics, story.order_id)
+        print_story(story.order_id, status, await story_of(topics, story.order_id))
 
 
 def _verdict(result: Result, report: Report) -> int:

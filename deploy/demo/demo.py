@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from deploy.demo.actors.carrier import Carrier
@@ -18,24 +18,22 @@ from deploy.demo.actors.product_data import ProductData
 from deploy.demo.actors.returns_desk import ReturnsDesk
 from deploy.demo.actors.supplier import Supplier
 from deploy.demo.actors.till import Till
+from deploy.demo.books import Books, Difference
 from deploy.demo.desk import Actor, Agenda, Desk, serve
 from deploy.demo.dice import Dice
 from deploy.demo.opening import booked, publish, views_ready
-from deploy.demo.progress import Progress, counting, say
-from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.progress import Progress, say
+from deploy.demo.shelves import Shelves
 from deploy.demo.tally import READS, Story, Tally
 from deploy.demo.wire import Positions, Sender, hear
 from deploy.demo.world import CARRIER, WAREHOUSES, World
 from deploy.fleet import kafka_connection
 from deploy.supervisor import System
-from schemas import topics
-from schemas.inventory import Availability
 from schemas.topics import TOPICS
 from shared.kernel.kafka import Connection, KafkaTopics
 from shared.kernel.ports import TopicPartition
 
-DEFAULT_DAY, DEFAULT_ORDERS = date(2017, 6, 15), 500
-ORDERS_A_SECOND = 40.0
+ORDERS_A_SECOND = 25.0
 """How fast the channel places them."""
 PATIENCE_S = 150.0
 """How long after the last order everything may take to end."""
@@ -43,19 +41,6 @@ QUIET_S = 2.0
 """Nothing was heard for so long: nothing is under way."""
 POLL_S = 0.25
 DEAD_LETTERS = ".dlq."
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What the books say of each level at last, by the availability topic."""
-
-    levels: dict[Spot, Availability]
-
-    def note(self, body: Availability) -> None:
-        spot = Spot(body.location, body.sku)
-        known = self.levels.get(spot)
-        if known is None or body.version > known.version:
-            self.levels[spot] = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +56,7 @@ class Result:
     """True when the run was ended although orders were under way."""
     dead_letters: int
     walk_in_units: int
-    differing: tuple[Spot, ...]
+    differing: tuple[Difference, ...]
     """Levels whose books differ from the shelves, apart from losses nobody has noticed yet."""
     unnoticed: int
     """Levels with such losses."""
@@ -86,15 +71,22 @@ class Result:
 async def run(system: System, world: World, dice: Dice) -> Result:
     """Open the shop on a system that is ready, let every order come to its end. Raises what the actors raise."""
     connection = kafka_connection(system.settings)
-    logs = system.settings.home / "logs"
     start = await ends(connection)
-    async with Sender(connection) as sender:
-        say(f"Opening: {len(world.locations)} locations, {len(world.items):,} items, {len(world.counted):,} inventory levels.")
-        await publish(sender, world, dice.run)
-        with counting("levels booked") as tell:
-            await booked(connection, world, start, tell, logs)
-        await views_ready(connection, {each.name: each.health_port for each in system.replicas()}, logs)
-        return await _live(connection, sender, world, dice, start)
+    books = Books(world.counted)
+    async with Sender(connection) as sender, asyncio.TaskGroup() as group:
+        following = group.create_task(books.follow(connection, start), name="books")
+        await _open(system, connection, sender, world, dice, books)
+        result = await _live(connection, sender, world, dice, books)
+        following.cancel()
+    return result
+
+
+async def _open(system: System, connection: Connection, sender: Sender, world: World, dice: Dice, books: Books) -> None:
+    logs = system.settings.home / "logs"
+    say(f"Opening: {len(world.locations)} locations, {len(world.items):,} items, {len(world.counted):,} inventory levels.")
+    await publish(sender, world, dice.run)
+    await booked(books, len(world.counted), logs)
+    await views_ready(connection, {each.name: each.health_port for each in system.replicas()}, logs)
 
 
 async def ends(connection: Connection) -> Positions:
@@ -137,9 +129,9 @@ def _scene(sender: Sender, agenda: Agenda, world: World, dice: Dice) -> _Scene:
     return _Scene(channel, till, actors, shelves)
 
 
-async def _live(connection: Connection, sender: Sender, world: World, dice: Dice, opened: Positions) -> Result:
+async def _live(connection: Connection, sender: Sender, world: World, dice: Dice, books: Books) -> Result:
     """Place the orders and wait for their ends, while everybody works."""
-    agenda, tally, ledger = Agenda(), Tally(purchase.order_id for purchase in world.purchases), Ledger({})
+    agenda, tally = Agenda(), Tally(purchase.order_id for purchase in world.purchases)
     scene = _scene(sender, agenda, world, dice)
     progress = Progress(tally, len(world.purchases))
     start, began = await ends(connection), time.monotonic()
@@ -147,7 +139,6 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         background = [
             group.create_task(agenda.run(), name="agenda"),
             group.create_task(_follow(connection, tally, progress, start), name="tally"),
-            group.create_task(_keep_books(connection, ledger, opened), name="ledger"),
             group.create_task(progress.show(), name="progress"),
             *(group.create_task(serve(actor, connection, start), name=type(actor).__name__) for actor in scene.actors if actor.reads),
         ]
@@ -156,14 +147,14 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         for task in background:
             task.cancel()
     say("  " + progress.line())
-    differing, unnoticed = _compare(scene.shelves, ledger, world)
+    differing, unnoticed = books.compare(scene.shelves, world.lost)
     return Result(
         world=world,
         tally=tally,
         channel=scene.channel,
         seconds=progress.heard_at - began,
         patience_ended=not ended,
-        dead_letters=_more(opened, await ends(connection)),
+        dead_letters=_more(start, await ends(connection)),
         walk_in_units=scene.till.sold,
         differing=differing,
         unnoticed=unnoticed,
@@ -171,19 +162,10 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
 
 
 async def _follow(connection: Connection, tally: Tally, progress: Progress, start: Positions) -> None:
-    types = {kind for kinds in READS.values() for kind in kinds}
-    async for batch in hear(connection, tuple(READS), types, start):
+    async for batch in hear(connection, READS, start):
         for heard in batch:
             tally.hear(heard)
         progress.heard_at = time.monotonic()
-        await asyncio.sleep(0)
-
-
-async def _keep_books(connection: Connection, ledger: Ledger, start: Positions) -> None:
-    async for batch in hear(connection, (topics.AVAILABILITY,), (Availability,), start):
-        for heard in batch:
-            assert isinstance(heard.body, Availability)
-            ledger.note(heard.body)
         await asyncio.sleep(0)
 
 
@@ -217,20 +199,6 @@ async def _settle(scene: _Scene, tally: Tally, agenda: Agenda, sender: Sender, p
 def _waits_beyond(story: Story, until: datetime) -> bool:
     """Whether an order waits, and for nothing that could happen before."""
     return story.waits_with_deadline and story.status is not None and all(w.until and w.until > until for w in story.status.waiting)
-
-
-def _compare(shelves: Shelves, ledger: Ledger, world: World) -> tuple[tuple[Spot, ...], int]:
-    """Levels whose books differ from the shelves, and how many more differ only by a loss that nobody came across."""
-    lost = {spot: units - world.really[spot] for spot, units in world.counted.items() if world.really[spot] < units}
-    differing, unnoticed = [], 0
-    for spot in shelves.spots():
-        level = ledger.levels.get(spot)
-        excess = (level.sellable if level else 0) - shelves.on_shelf(spot)
-        if excess and excess == lost.get(spot):
-            unnoticed += 1
-        elif excess:
-            differing.append(spot)
-    return tuple(sorted(differing)), unnoticed
 
 
 def _more(before: Positions, after: Positions) -> int:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from deploy.demo.dice import Dice
-from deploy.demo.wire import Positions, Sender, hear
+from deploy.demo.wire import Positions, Reads, Sender, hear
 from schemas.topics import Body, Topic
 from shared.kernel.kafka import Connection
 
@@ -26,10 +26,8 @@ from shared.kernel.kafka import Connection
 class Actor(Protocol):
     """Somebody outside Nervure who only reads and writes topics."""
 
-    @property
-    def reads(self) -> Mapping[Topic, tuple[type[Body], ...]]:
-        """Which messages of which topics it wants to hear."""
-        ...
+    reads: ClassVar[Reads]
+    """Which messages of which topics it wants to hear."""
 
     def hear(self, body: Body) -> None:
         """Called for each, in the order of its key. What follows goes through the desk; it never blocks."""
@@ -90,10 +88,7 @@ class Desk:
 
 async def serve(actor: Actor, connection: Connection, start: Positions) -> None:
     """Let an actor hear what its topics carry from `start` on, for ever."""
-    topics: Sequence[Topic] = tuple(actor.reads)
-    types: Collection[type[Body]] = {kind for kinds in actor.reads.values() for kind in kinds}
-    async for batch in hear(connection, topics, types, start):
+    async for batch in hear(connection, actor.reads, start):
         for heard in batch:
-            if type(heard.body) in actor.reads[heard.topic]:
-                actor.hear(heard.body)
+            actor.hear(heard.body)
         await asyncio.sleep(0)

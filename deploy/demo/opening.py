@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+from deploy.demo.books import Books
+from deploy.demo.progress import say
 from deploy.demo.shelves import Spot
-from deploy.demo.wire import Positions, Sender, hear
+from deploy.demo.wire import Sender
 from deploy.demo.world import World
 from deploy.errors import Explained
 from deploy.health import ask
 from schemas import topics
-from schemas.inventory import Availability
 from schemas.stock import CountedLine, StockCounted
 from shared.kernel.kafka import Connection, KafkaTopics
 from shared.kernel.ports import TopicPartition
@@ -61,23 +62,17 @@ def counts(counted: Mapping[Spot, int], at: datetime, run: str) -> Iterator[Stoc
             )
 
 
-async def booked(connection: Connection, world: World, start: Positions, tell: Callable[[int, int], None], logs: object) -> None:
-    """Return when every counted level is published with its units; `tell` hears how many of how many. Raises StockNotBooked."""
-    missing = dict(world.counted)
-    try:
-        async with asyncio.timeout(BOOK_WAIT_S):
-            async for batch in hear(connection, (topics.AVAILABILITY,), (Availability,), start):
-                for heard in batch:
-                    assert isinstance(heard.body, Availability)
-                    spot = Spot(heard.body.location, heard.body.sku)
-                    if missing.get(spot) == heard.body.sellable:
-                        del missing[spot]
-                tell(len(world.counted) - len(missing), len(world.counted))
-                if not missing:
-                    return
-    except TimeoutError:
-        done = len(world.counted) - len(missing)
-        raise StockNotBooked(seconds=round(BOOK_WAIT_S), booked=done, all=len(world.counted), logs=logs) from None
+async def booked(books: Books, levels: int, logs: object) -> None:
+    """Return when every counted level is published with its units. Raises StockNotBooked."""
+    clock = asyncio.get_running_loop().time
+    deadline, tenth = clock() + BOOK_WAIT_S, 0
+    while books.missing:
+        if clock() > deadline:
+            raise StockNotBooked(seconds=round(BOOK_WAIT_S), booked=levels - books.missing, all=levels, logs=logs)
+        await asyncio.sleep(POLL_S)
+        if 10 * (levels - books.missing) // levels > tenth:
+            tenth = 10 * (levels - books.missing) // levels
+            say(f"  levels booked: {levels - books.missing:,} of {levels:,}")
 
 
 async def views_ready(connection: Connection, health_ports: Mapping[str, int], logs: object) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,21 +21,6 @@ console = Console(stderr=True, highlight=False)
 def say(text: str) -> None:
     """One line for the person who waits."""
     console.print(text, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function told how many of how many are done; says so at every tenth part at most."""
-    said = 0
-
-    def tell(done: int, of: int) -> None:
-        nonlocal said
-        tenth = 10 * done // max(1, of)
-        if tenth > said:
-            said = tenth
-            say(f"  {what}: {done:,} of {of:,}")
-
-    yield tell
 
 
 class Progress:

@@ -207,7 +207,7 @@ def _figures(result: Result, report: Report) -> list[str]:
         ("Shelves", f"{len(result.differing)} levels differ from the books; {result.unnoticed} losses nobody has come across yet."),
         ("Dead letters", f"{report.dead_letters}."),
     )
-    return [f"{name:<15} {text}" for name, text in rows]
+    return [*(f"{name:<15} {text}" for name, text in rows), *(f"{'':<15} {each}" for each in result.differing[:MOST_NAMED])]
 
 
 def _mean_cost(result: Result) -> CostTerms:

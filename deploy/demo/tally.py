@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
 from deploy.demo.shelves import Spot
-from deploy.demo.wire import Heard
+from deploy.demo.wire import Heard, Reads
 from schemas import topics
 from schemas.channel import PlaceOrder, RequestAnswered
 from schemas.fulfilment import (
     FulfilOrder,
     LinesHandedOver,
-    OrderStatus,
     ParcelWasShipped,
+    Waiting,
 )
 from schemas.inventory import (
     Level,
@@ -28,9 +28,20 @@ from schemas.inventory import (
 from schemas.orders import OrderAccepted, OrderClosed, OrderHeld, OrderRejected
 from schemas.returns import ReturnReceived
 from schemas.sourcing import CostTerms, LinesBackordered, LinesUnfillable, OrderSourced
-from schemas.topics import Body, Topic
+from schemas.types import Code, Data, OrderId, Version
 
-READS: Mapping[Topic, tuple[type[Body], ...]] = {
+
+class Standing(Data):
+    """What is needed of an order's status document; reading the whole of it some twenty times an order would take longer than all else."""
+
+    order_id: OrderId
+    version: Version
+    status: Code
+    lines: tuple[object, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+
+
+READS: Reads = {
     topics.CHANNEL_ORDERS: (PlaceOrder,),
     topics.CHANNEL_ANSWERS: (RequestAnswered,),
     topics.ORDER_EVENTS: (OrderAccepted, OrderRejected, OrderHeld, OrderClosed),
@@ -40,30 +51,8 @@ READS: Mapping[Topic, tuple[type[Body], ...]] = {
     topics.FULFILMENT_ORDERS: (FulfilOrder,),
     topics.FULFILMENT_EVENTS: (ParcelWasShipped, LinesHandedOver),
     topics.RETURN_EVENTS: (ReturnReceived,),
-    topics.ORDER_STATUS: (OrderStatus,),
+    topics.ORDER_STATUS: (Standing,),
 }
-
-Told = (
-    PlaceOrder
-    | RequestAnswered
-    | OrderAccepted
-    | OrderRejected
-    | OrderHeld
-    | OrderClosed
-    | StockReserved
-    | ReservationDeclined
-    | ReservationReleased
-    | ReservationShorted
-    | StockChanged
-    | OrderSourced
-    | LinesBackordered
-    | LinesUnfillable
-    | FulfilOrder
-    | ParcelWasShipped
-    | LinesHandedOver
-    | ReturnReceived
-    | OrderStatus
-)
 
 
 @dataclass(slots=True)
@@ -93,7 +82,7 @@ class Story:
     outcome: str = ""
     cost: CostTerms = field(default_factory=CostTerms)
     """Of all its plans that were carried out, in minor units."""
-    status: OrderStatus | None = None
+    status: Standing | None = None
 
     @property
     def ended(self) -> bool:
@@ -149,7 +138,7 @@ class Tally:
         match body:
             case StockChanged():
                 self._check(body.levels)
-            case OrderStatus() | RequestAnswered() | PlaceOrder():
+            case Standing() | RequestAnswered() | PlaceOrder():
                 self._of_the_channel(body, heard.at)
             case OrderAccepted() | OrderRejected() | OrderHeld() | OrderClosed():
                 self._of_the_order(body)
@@ -162,7 +151,7 @@ class Tally:
             case _:
                 """Nothing else is counted."""
 
-    def _of_the_channel(self, body: OrderStatus | RequestAnswered | PlaceOrder, at: datetime) -> None:
+    def _of_the_channel(self, body: Standing | RequestAnswered | PlaceOrder, at: datetime) -> None:
         story = self.stories.get(body.order_id)
         if story is None:
             return
@@ -171,7 +160,7 @@ class Tally:
                 story.placed_at = at
             case RequestAnswered() if body.request == "PlaceOrder" and body.outcome == "declined":
                 story.declined = True
-            case OrderStatus() if story.status is None or body.version > story.status.version:
+            case Standing() if story.status is None or body.version > story.status.version:
                 story.status = body
             case _:
                 """A repeat, or the answer to something else."""

@@ -9,7 +9,7 @@ Nothing awaits a single message:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from schemas.topics import Body, Topic
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body
-from shared.kernel.kafka import Connection, KafkaTopics
+from shared.kernel.kafka import Connection
 from shared.kernel.ports import Record, TopicPartition
 
 LINGER_MS = 5
@@ -28,6 +28,8 @@ MOST_UNSENT = 200_000
 FETCH_WAIT_MS = 200
 
 Positions = Mapping[TopicPartition, int]
+Reads = Mapping[Topic, tuple[type[Body], ...]]
+"""Which messages of which topics somebody wants to hear; of a state topic one type, perhaps a smaller one than it carries."""
 
 
 class Heard(NamedTuple):
@@ -100,27 +102,17 @@ class Sender:
             self.sent += 1
 
 
-async def ends(connection: Connection, topics: Collection[Topic], partitions: Callable[[Topic], int]) -> dict[TopicPartition, int]:
-    """Where each topic ends now: what comes later is ours."""
-    at = [TopicPartition(topic.name, number) for topic in topics for number in range(partitions(topic))]
-    return await KafkaTopics(connection).ends(at)
-
-
-async def hear(
-    connection: Connection, topics: Sequence[Topic], types: Collection[type[Body]], start: Positions
-) -> AsyncIterator[list[Heard]]:
-    """Batches of the messages of these types, from `start` on, for ever. What can't be read is skipped: its dead letter is elsewhere."""
-    by_name = {topic.name: topic for topic in topics}
-    wanted = {kind.__name__ for kind in types}
-    async for records in records_of(connection, topics, start):
-        heard = (_heard(record, by_name[record.topic], wanted) for record in records)
+async def hear(connection: Connection, reads: Reads, start: Positions) -> AsyncIterator[list[Heard]]:
+    """Batches of these messages of these topics, from `start` on, for ever. What can't be read is skipped: its dead letter is elsewhere."""
+    by_name = {topic.name: (topic, {kind.__name__: kind for kind in kinds}) for topic, kinds in reads.items()}
+    async for records in records_of(connection, by_name, start):
+        heard = (_heard(record, *by_name[record.topic]) for record in records)
         if batch := [one for one in heard if one is not None]:
             yield batch
 
 
-async def records_of(connection: Connection, topics: Sequence[Topic], start: Positions) -> AsyncIterator[list[Record]]:
-    """Batches of records from `start` on, for ever."""
-    names = {topic.name for topic in topics}
+async def records_of(connection: Connection, names: Collection[str], start: Positions) -> AsyncIterator[list[Record]]:
+    """Batches of records of these topics, from `start` on, for ever."""
     at = {KafkaTopicPartition(*where): offset for where, offset in start.items() if where.topic in names}
     consumer = AIOKafkaConsumer(**connection.arguments(), enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS)
     await consumer.start()
@@ -142,13 +134,13 @@ def _record(message: Any) -> Record:
     return Record(message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, headers)
 
 
-def _heard(record: Record, topic: Topic, wanted: Collection[str]) -> Heard | None:
-    """None for what isn't wanted, is deleted, or can't be read."""
+def _heard(record: Record, topic: Topic, wanted: Mapping[str, type[Body]]) -> Heard | None:
+    """None for what isn't wanted, is deleted, or can't be read. Of a state document only what the wanted type has is read."""
     at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
     try:
         if topic.kind == "state":
-            (kind,) = topic.types
-            return Heard(topic, kind.model_validate_json(record.value), at) if record.value and kind.__name__ in wanted else None
+            (kind,) = wanted.values()
+            return Heard(topic, kind.model_validate_json(record.value), at) if record.value else None
         envelope = open_envelope(record, topic)
         return Heard(topic, read_body(envelope, topic), at) if envelope.type in wanted else None
     except (Undecodable, ValidationError):

@@ -76,6 +76,11 @@ class World:
     """What is on the shelves."""
 
     @property
+    def lost(self) -> dict[Spot, int]:
+        """Units counted that aren't there, where any are missing."""
+        return {spot: units - self.really[spot] for spot, units in self.counted.items() if self.really[spot] < units}
+
+    @property
     def stores(self) -> int:
         return sum(location.kind == "store" for location in self.locations)
 

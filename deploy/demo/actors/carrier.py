@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.fulfilment import ParcelTracked, ParcelWasShipped, TrackingStatus
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 COMES_BACK, TOLD_LATE = 0.02, 0.03
 WAY_OUT: tuple[TrackingStatus, ...] = ("in_transit", "out_for_delivery", "delivered")
@@ -27,7 +29,7 @@ CODES: Mapping[TrackingStatus, str] = {
 class Carrier:
     """It knows a parcel by its tracking number only."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {topics.FULFILMENT_EVENTS: (ParcelWasShipped,)}
+    reads: ClassVar[Reads] = {topics.FULFILMENT_EVENTS: (ParcelWasShipped,)}
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

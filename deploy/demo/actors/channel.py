@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.baskets import Product
 from deploy.demo.desk import Desk
 from deploy.demo.purchases import Purchase, content_of, kind_of, store_id
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.channel import CancelLine, CancelOrder, OrderContent, PlaceOrder, RequestAnswered
 from schemas.fulfilment import LinesHandedOver
 from schemas.returns import RequestReturn, ReturnLine
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 QUANTITY_FIELD = re.compile(r"^order\.lines\.\d+\.quantity$")
 CANCELS, RETURNS, ELSEWHERE = 0.05, 0.06, 0.2
@@ -24,7 +26,7 @@ PLACE_AGAIN = "place-2"
 class Channel:
     """Web shop and marketplace in one. `placed` counts its orders, each once, however often it is sent."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {
+    reads: ClassVar[Reads] = {
         topics.CHANNEL_ANSWERS: (RequestAnswered,),
         topics.FULFILMENT_EVENTS: (LinesHandedOver,),
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.channel import HoldOrder, ResolveHold
 from schemas.orders import OrderAccepted
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 SUSPECTS, GUILTY = 0.015, 0.25
 HOLD_ID = "fraud-check"
@@ -18,7 +19,7 @@ HOLD_ID = "fraud-check"
 class FraudCheck:
     """A second writer of the channel's topic, under request ids of its own."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {topics.ORDER_EVENTS: (OrderAccepted,)}
+    reads: ClassVar[Reads] = {topics.ORDER_EVENTS: (OrderAccepted,)}
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

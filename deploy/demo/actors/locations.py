@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from deploy.demo.actors.work import Work, totals
 from deploy.demo.desk import Desk
 from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.fulfilment import (
     AmendmentAnswered,
@@ -34,7 +35,7 @@ from schemas.fulfilment import (
     WorkRejected,
 )
 from schemas.stock import CountedLine, StockCounted
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 REJECTS_ALL, REJECTS_A_LINE = 0.012, 0.018
 """Shares of instructions a location can't take on (closed, no capacity), and of those with one damaged or wrong item."""
@@ -49,7 +50,7 @@ Request = FulfilOrder | AmendOrder | CancelFulfilment | HoldFulfilment | ResumeF
 class Locations:
     """The work of all locations, by part."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {
+    reads: ClassVar[Reads] = {
         topics.FULFILMENT_ORDERS: (FulfilOrder, AmendOrder, CancelFulfilment, HoldFulfilment, ResumeFulfilment),
     }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.channel import Payment, PlaceOrder
 from schemas.payments import (
@@ -20,7 +21,7 @@ from schemas.payments import (
     RefundPayment,
     VoidPayment,
 )
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 DECLINES, PAYS_AGAIN = 0.06, 0.5
 """Shares of late payments that are declined, and of those that the buyer pays in a second attempt."""
@@ -29,7 +30,7 @@ DECLINES, PAYS_AGAIN = 0.06, 0.5
 class PaymentProvider:
     """What a checkout would tell it, it takes from the orders themselves: payments that are pending."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {
+    reads: ClassVar[Reads] = {
         topics.CHANNEL_ORDERS: (PlaceOrder,),
         topics.PAYMENT_REQUESTS: (CapturePayment, VoidPayment, RefundPayment),
     }

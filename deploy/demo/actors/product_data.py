@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.orders import OrderHeld
 from schemas.reference import Item
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 NAMED = re.compile(r"sku:([A-Za-z0-9._-]{1,64}?)(?=[.]?(?:\s|$))")
 
@@ -18,7 +20,7 @@ NAMED = re.compile(r"sku:([A-Za-z0-9._-]{1,64}?)(?=[.]?(?:\s|$))")
 class ProductData:
     """Describes every other item it is asked for, the first one asked for included; the rest it never finds out about."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {topics.ORDER_EVENTS: (OrderHeld,)}
+    reads: ClassVar[Reads] = {topics.ORDER_EVENTS: (OrderHeld,)}
 
     def __init__(self, desk: Desk, late_items: Sequence[Item]) -> None:
         self._desk = desk

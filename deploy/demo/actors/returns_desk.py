@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
 from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.fulfilment import FactLine, LinesHandedOver, ParcelCameBack
 from schemas.returns import Disposition, GoodsInspected, GoodsReceived, InspectedUnits, ReceivedLine, ReturnAuthorised
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 NEVER_COMES, ANOTHER_PLACE = 0.08, 0.15
 DISPOSITIONS: Mapping[Disposition, int] = {"resell": 75, "refurbish": 8, "donate": 7, "destroy": 10}
@@ -20,7 +22,7 @@ DISPOSITIONS: Mapping[Disposition, int] = {"resell": 75, "refurbish": 8, "donate
 class ReturnsDesk:
     """One desk at every location. `another` is where goods turn up that were announced elsewhere."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {
+    reads: ClassVar[Reads] = {
         topics.RETURN_EVENTS: (ReturnAuthorised,),
         topics.FULFILMENT_EVENTS: (LinesHandedOver, ParcelCameBack),
     }

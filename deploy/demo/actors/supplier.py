@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from typing import ClassVar
 
 from deploy.demo.desk import Desk
 from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.orders import OrderAccepted
 from schemas.sourcing import LinesBackordered, PartLine
 from schemas.stock import InboundAnnounced, InboundClosed, StockMoved
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 DELIVERS = 0.6
 """Share of backordered lines it can help with."""
@@ -24,7 +25,7 @@ SPARE = 2
 class Supplier:
     """Sends to where the buyer collects, otherwise to the warehouse."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {
+    reads: ClassVar[Reads] = {
         topics.ORDER_EVENTS: (OrderAccepted,),
         topics.SOURCING_DECISIONS: (LinesBackordered,),
     }

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import ClassVar
 
 from deploy.demo.baskets import Basket, Product
 from deploy.demo.desk import Desk
 from deploy.demo.purchases import kind_of, store_id
 from deploy.demo.shelves import Shelves, Spot
+from deploy.demo.wire import Reads
 from schemas import topics
 from schemas.stock import StockMoved
-from schemas.topics import Body, Topic
+from schemas.topics import Body
 
 
 class Till:
     """Reads nothing. `sold` counts units."""
 
-    reads: Mapping[Topic, tuple[type[Body], ...]] = {}
+    reads: ClassVar[Reads] = {}
 
     def __init__(self, desk: Desk, shelves: Shelves, products: dict[int, Product]) -> None:
         self._desk, self._shelves, self._products = desk, shelves, products
