@@ -19,14 +19,8 @@ from schemas.inventory import (
 )
 from schemas.orders import CancellationRequested, ChangeRequested, OrderAccepted, OrderChanged, OrderClosed
 from services.sourcing.decide import decide, keys
-from services.sourcing.events import (
-    AnyOrderEvent,
-    AnyQueueEvent,
-    AnyWaitingEvent,
-    evolve_order,
-    evolve_queue,
-    evolve_waiting,
-)
+from services.sourcing.events import AnyOrderEvent, AnyQueueEvent, AnyWaitingEvent
+from services.sourcing.evolve import evolve_order, evolve_queue, evolve_waiting
 from services.sourcing.projection import Network
 from services.sourcing.state import Order, Queue, Waiting
 from shared.kernel.model import Kind, Service
@@ -44,6 +38,8 @@ service: Service[Network] = Service(
             CancellationAnswered,
             ChangeAnswered,
         ),
+        topics.POLICIES: (),
+        topics.CARRIERS: (),
     },
     views=(topics.AVAILABILITY, topics.LOCATIONS, topics.POLICIES, topics.CARRIERS),
     kinds=(

@@ -91,8 +91,8 @@ def test_units_given_up_count_as_free_before_inventory_says_so() -> None:
     """The release comes before any later command at that location, so the rest may be asked of it again at once."""
     trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 2, ("hat", "lyon"): 1})
     trade.tell(accepted(goods("a", "shirt", 2), goods("b", "hat")))
-    first = trade.unanswered.pop(0)
-    assert isinstance(first, ReserveStock)
+    (first,) = (c for c in trade.unanswered if isinstance(c, ReserveStock) and c.location == "paris")
+    trade.unanswered.remove(first)
     trade.tell(trade.inventory.reserve(first))
     trade.tell(cancellation(("a", 1)))
     (decision,) = trade.settle()
