@@ -23,6 +23,7 @@ service: Service[Documents] = Service(
         topics.INVENTORY_COMMANDS: (ReserveStock, ReleaseStock),
         topics.FULFILMENT_STOCK: (StockPicked, StockIssued, ReservationEnded),
         topics.RETURN_STOCK: (StockRestocked, StockWrittenOff),
+        topics.LOCATIONS: (),
     },
     kinds=KINDS,
     find=find,

@@ -54,6 +54,7 @@ service: Service[Catalogue] = Service(
         ),
         topics.RETURN_EVENTS: (CreditDue,),
         topics.ITEMS: (Item,),
+        topics.CHANNELS: (),
     },
     kinds=(
         Kind("order", Order, initial=Order, evolve=evolve, events=ORDER_EVENTS),

@@ -371,7 +371,7 @@ class Engine:
         self._marks |= stage.moved
         self._failures = 0
         self._limit = min(MAX_BATCH, self._limit * 2)
-        self._retry_kept |= stage.changed & stage.attached.kept
+        self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
         if stage.changes.timers_set:
             soonest = min(timer.due for timer in stage.changes.timers_set).timestamp()
             newest = self.feed.newest_ms / 1000

@@ -264,7 +264,11 @@ class MemoryStore:
 
     # ---- housekeeping ----
 
-    async def prune(self, older_than: datetime) -> int:
+    async def prune_inbox(self, older_than: datetime) -> int:
+        async with self._statement("prune_inbox") as session:
+            return await session.delete("inbox", [at for at, mark in session.items("inbox") if mark.at < older_than])
+
+    async def prune_outbox(self, older_than: datetime) -> int:
         async with self._statement("prune_outbox") as session:
             old = [(at, seq) for (at, seq), row in session.items("outbox") if row.at < older_than]
             gone = [(at, seq) for at, seq in old if seq <= (session.get("lane_sent", at) or 0)]

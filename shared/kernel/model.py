@@ -212,7 +212,8 @@ class Service(Generic[V]):
 
     name: str
     reads: Mapping[Topic, tuple[type[Body], ...]]
-    """Inputs. Types not listed are skipped. Request topics also deliver `Unreadable`."""
+    """Inputs. Types not listed are skipped. Request topics also deliver `Unreadable`. A reference topic with no types is guarded:
+    its broken documents become this service's dead letters, once for all who view it."""
     kinds: tuple[Kind[Any], ...]
     keys: Callable[[Any, Found], Need]
     """From a body (a message, Woken or Unreadable) and what `find` found."""

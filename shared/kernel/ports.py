@@ -337,8 +337,12 @@ class Store(Protocol):
 
     def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]: ...
 
-    async def prune(self, older_than: datetime) -> int:
-        """Removes sent outbox rows and inbox marks past their keeping; a bounded number at a time."""
+    async def prune_outbox(self, older_than: datetime) -> int:
+        """Removes sent rows past their keeping, a bounded number at a time; returns how many."""
+        ...
+
+    async def prune_inbox(self, older_than: datetime) -> int:
+        """Removes marks of external messages past the horizon; returns how many. Reads the whole table: seldom."""
         ...
 
     async def depth(self) -> Mapping[str, int]:

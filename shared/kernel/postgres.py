@@ -227,9 +227,17 @@ class PostgresStore:
 
     # ---- housekeeping ----
 
-    async def prune(self, older_than: datetime) -> int:
-        status = await self._pool.execute(Q["prune_outbox"], older_than)
-        return _count(status)
+    async def prune_outbox(self, older_than: datetime) -> int:
+        return await self._prune("prune_outbox", older_than)
+
+    async def prune_inbox(self, older_than: datetime) -> int:
+        return await self._prune("prune_inbox", older_than)
+
+    async def _prune(self, query: str, older_than: datetime) -> int:
+        try:
+            return _count(await self._pool.execute(Q[query], older_than))
+        except TRANSIENT as error:
+            raise Transient(f"{error!r}") from error
 
     async def depth(self) -> Mapping[str, int]:
         rows = await self._fetch(Q["depth"])

@@ -40,6 +40,9 @@ IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
 PRUNE_S = 30.0
+PRUNE_INBOX_S = 3600.0
+INBOX_HORIZON = timedelta(days=30)
+"""How long an external message is recognised when it comes again."""
 
 
 class DatabaseBehind(Exception):
@@ -206,7 +209,8 @@ class Publisher:
                 self._acknowledged(at, rows[at][:count])
             else:
                 self._clean(at.topic, states[at][:count])
-        self._log.debug("published", action="acknowledged", lanes={f"{at.topic}/{at.partition}": rows[at][-1].seq for at in rows})
+        tails = {f"{at.topic}/{at.partition}": chosen[sent[at] - 1].seq for at, chosen in rows.items()}
+        self._log.debug("published", action="acknowledged", lanes=tails)
         await self._note_sent()
         return True
 
@@ -284,7 +288,9 @@ class Publisher:
                 if at in self._lanes:
                     self._lanes[at].head = max(self._lanes[at].head, seq)
         if self._overdue("prune", PRUNE_S, first=PRUNE_S):
-            await self._store.prune(self._clock.now() - self._keep)
+            await self._store.prune_outbox(self._clock.now() - self._keep)
+        if self._overdue("prune_inbox", PRUNE_INBOX_S, first=PRUNE_INBOX_S):
+            await self._store.prune_inbox(self._clock.now() - INBOX_HORIZON)
         if self._overdue("letters", 2.0):
             self._letters_wait = True
 

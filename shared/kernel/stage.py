@@ -88,7 +88,7 @@ def arrive(
     topic, now = BY_NAME[record.topic], instant(record.appended_ms)
     nameless = uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
     if topic.kind == "reference":
-        return _reference(record, topic, now, nameless)
+        return _reference(service, record, topic, now, nameless)
     try:
         envelope = open_envelope(record, topic)
     except Undecodable as error:
@@ -103,12 +103,13 @@ def arrive(
         return _broken(arrival, error)
 
 
-def _reference(record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
+def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
     arrival = Arrival(now, cause, record, topic)
     if record.value is None:
         return arrival
     try:
-        return _with(arrival, body=read_document(record, topic))
+        body = read_document(record, topic)
+        return _with(arrival, body=body) if type(body) in service.reads[topic] else arrival
     except Undecodable as error:
         return _with(arrival, broken=error)
 
@@ -165,12 +166,15 @@ class Stage:
     moved: dict[tuple[TopicPartition, LaneId], int] = field(default_factory=dict)
     next_offset: dict[TopicPartition, int] = field(default_factory=dict)
     changed: set[Key] = field(default_factory=set)
+    awaited: set[Key] = field(default_factory=set)
+    """Rows something happened to after this very batch kept a message for them."""
     counts: dict[str, int] = field(default_factory=dict)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], Wake | None] = field(default_factory=dict)
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
     _roles: dict[str, int] = field(default_factory=dict)
+    _kept: set[Key] = field(default_factory=set)
     _need: Need = Need(())
 
     # ---- loading ----
@@ -340,6 +344,7 @@ class Stage:
         if _is_kept(arrival):
             return
         self._count("kept")
+        self._kept.add(keep.key)
         shard = partition_of(keep.key.id, self.partitions["~timers"])
         self.changes.kept.append(KeepRow(keep.key, keep.until, arrival.record, shard, False))
         row = self._rows[keep.key]
@@ -357,6 +362,8 @@ class Stage:
         row.state = kind.evolve(kind.initial(key.id) if row.state is None else row.state, event)
         row.version += 1
         self.changed.add(key)
+        if key in self._kept:
+            self.awaited.add(key)
         self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, arrival.now))
         self.view.fold(event)
 
