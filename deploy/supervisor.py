@@ -213,12 +213,24 @@ class System:
         return self._signal(service, number, signal.SIGCONT)
 
     def launch(self, service: str, number: int = 0) -> None:
-        """Start a replica that was stopped."""
+        """Start a replica that was stopped, or one more."""
         with self._lock:
-            child = self._children[service, number]
-            if child.process is None or child.process.poll() is not None:
+            child = self._children.get((service, number))
+            if child is None:
+                self._new(service, number)
+            elif child.process is None or child.process.poll() is not None:
                 self._spawn(child)
                 self._note(child, "started")
+
+    def dismiss(self, service: str, number: int) -> None:
+        """Drain a replica and forget it; its share of the work is the others'."""
+        self.terminate(service, number)
+        child = self._children[service, number]
+        self._await_end(child, DRAIN_WAIT_S)
+        with self._lock:
+            del self._children[service, number]
+            self._ports.discard(child.replica.health_port)
+            self._note(child, "dismissed")
 
     def _signal(self, service: str, number: int, what: signal.Signals) -> int | None:
         with self._lock:
