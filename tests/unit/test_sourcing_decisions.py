@@ -11,6 +11,7 @@ from schemas.channel import Completeness
 from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
 from schemas.reference import Costs, OpeningHours, Policy
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, SourcingExceptionOpened
+from schemas.topics import LOCATIONS
 from services.sourcing.events import PartDeclined
 from services.sourcing.planning import Ask, computed_again
 from services.sourcing.state import Terms
@@ -313,6 +314,13 @@ def test_an_answer_that_never_comes_is_a_persons_business_and_the_order_keeps_wa
     assert any(name == "answers" for _, name in trade.spec.timers)
     sourced(trade.settle())
     assert not any(name == "answers" for _, name in trade.spec.timers)
+
+
+def test_a_location_deleted_after_it_was_planned_is_published_all_the_same() -> None:
+    trade = Trade(PARIS).stock({("shirt", "paris"): 1})
+    trade.tell(accepted(goods("a", "shirt")))
+    trade.spec.view.forget(LOCATIONS, "paris")
+    assert where(sourced(trade.settle()).parts) == {"paris": {"a": 1}}
 
 
 def test_a_reservation_nobody_asked_for_is_given_back() -> None:
