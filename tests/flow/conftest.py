@@ -18,7 +18,7 @@ from tests.support.desk import Desk, Place
 @pytest.fixture(scope="session")
 def system(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     home = tmp_path_factory.mktemp("flow-home")
-    with System(settings.model_copy(update={"home": home})) as running:
+    with System(settings.model_copy(update={"home": home, "log_level": "debug"})) as running:
         running.wait_ready()
         yield running
 
@@ -36,7 +36,7 @@ def place(request: pytest.FixtureRequest, desk: Desk) -> Callable[..., Awaitable
     """Builds the scenario's own little world: `await place(items=("a",), locations=("paris",), ...)`."""
 
     async def build(**arguments: Any) -> Place:
-        name = request.node.name.removeprefix("test_").replace("_", "-")[:24]
+        name = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")[:24]
         return await Place(desk, f"{name}-{uuid4().hex[:5]}").build(**arguments)
 
     return build

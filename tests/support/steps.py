@@ -223,8 +223,8 @@ def inspected(
 
 async def ended(place: Place, order_id: str, outcome: str) -> ff.OrderStatus:
     """The order has closed with this outcome, once, and its document says so and waits for nothing."""
-    await place.desk.see(OrderClosed, order_id=order_id, outcome=outcome)
     status = await place.desk.status_is(order_id, outcome, where=lambda document: document.waiting == ())
+    await place.desk.see(OrderClosed, order_id=order_id, outcome=outcome)
     assert len(place.desk.all(OrderClosed, order_id=order_id)) == 1
     return status
 
