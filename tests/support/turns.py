@@ -1,0 +1,103 @@
+"""Runs coroutines by turns, without any event loop: who is ready goes on, by seeded choice; when nobody is, the time moves on.
+
+What awaits anything but a pause of this scheduler fails, so that a world which runs here is known to wait for its ports only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.kernel.memory_clock import VirtualClock
+
+TURNS_AT_MOST = 2_000_000
+
+
+class TurnPause:
+    """A pause (see memory_clock) whose opening makes its task ready."""
+
+    def __init__(self, turns: Turns, opened: bool = False) -> None:
+        self.task: Task | None = None
+        self.opened = opened
+        self._turns = turns
+        self._gives_way = opened
+
+    def open(self) -> None:
+        if not self.opened:
+            self.opened = True
+            if self.task is not None:
+                self._turns.make_ready(self.task)
+
+    def __await__(self) -> Generator[TurnPause, None, None]:
+        if self._gives_way or not self.opened:
+            yield self
+
+
+@dataclass(eq=False)
+class Task:
+    name: str
+    coroutine: Coroutine[Any, Any, None]
+    failed: Callable[[BaseException], None]
+    done: bool = False
+
+    def end(self) -> None:
+        """Stopped where it waits, as by a crash of its process: it only hears GeneratorExit."""
+        self.done = True
+        self.coroutine.close()
+
+
+class Turns:
+    """One world: its clock, its tasks, its dice."""
+
+    def __init__(self, seed: int, start: datetime) -> None:
+        self.dice = random.Random(seed)
+        self.clock = VirtualClock(start, self.pause)
+        self.taken = 0
+        self._ready: list[Task] = []
+
+    def pause(self) -> TurnPause:
+        return TurnPause(self)
+
+    async def give_way(self, what: str) -> None:
+        """A hook: whoever else is ready may go first."""
+        await TurnPause(self, opened=True)
+
+    def spawn(self, name: str, coroutine: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]) -> Task:
+        task = Task(name, coroutine, failed)
+        self._ready.append(task)
+        return task
+
+    def make_ready(self, task: Task) -> None:
+        self._ready.append(task)
+
+    def run(self, until: Callable[[], bool], end: datetime) -> None:
+        """Runs until the condition holds; asserts that it does before `end`."""
+        while not until():
+            if not self._ready:
+                due = self.clock.next_due()
+                assert due is not None, "nobody is ready and nobody sleeps"
+                assert due <= end, f"did not come to rest by {end}"
+                self.clock.advance(due)
+                continue
+            self.taken += 1
+            assert self.taken < TURNS_AT_MOST, "turns without end"
+            self._turn(self._ready.pop(self.dice.randrange(len(self._ready))))
+
+    def _turn(self, task: Task) -> None:
+        if task.done:
+            return
+        try:
+            pause = task.coroutine.send(None)
+        except StopIteration:
+            task.done = True
+        except BaseException as error:  # noqa: BLE001 - whoever started the task judges what ended it
+            task.done = True
+            task.failed(error)
+        else:
+            assert isinstance(pause, TurnPause), f"{task.name} awaits {pause!r}, which is no port"
+            pause.task = task
+            if pause.opened:
+                self.make_ready(task)
