@@ -37,7 +37,7 @@ lint: $(READY)  ## ruff, mypy --strict and the import contracts
 	@echo "$@: mypy - types"
 	@$(BIN)/mypy
 	@echo "$@: lint-imports - who may import whom"
-	@$(if $(wildcard services),$(BIN)/lint-imports --no-logo,echo "$@: nothing to compare yet, there are no services")
+	@$(BIN)/lint-imports --no-logo
 
 schemas: $(READY)  ## JSON Schemas, AsyncAPI and examples, generated from the models
 	@echo "$@: writing schemas/json, schemas/asyncapi.yaml and schemas/examples"
@@ -60,7 +60,10 @@ lock: $(READY)  ## the lock, from pyproject.toml and deploy/requirements.in  [UP
 		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
 		--all-extras pyproject.toml deploy/requirements.in --output-file deploy/requirements.txt
 
-clean:  ## remove the environment, .nervure (its data too) and all caches
+clean:  ## stop the servers of .nervure, remove it (its data too), the environment and all caches
 	@echo "$@: removing $(VENV), .nervure and caches"
+	@for home in $(wildcard .nervure/demo .nervure); do if test -x $(BIN)/python; then \
+		$(BIN)/python -m deploy.embedded erase --home $$home || echo "$@: servers of $$home may still run" >&2; \
+	fi; done
 	@rm -rf $(VENV) .nervure .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
