@@ -88,6 +88,8 @@ class Publisher:
         self._keep = keep
         self._signal = clock.signal()
         self._lanes: dict[TopicPartition, _Lane] = {}
+        self._untold: set[TopicPartition] = set()
+        """Lanes whose acknowledged tail the store doesn't know yet."""
         self._states = {state.topic.name: state for state in service.states}
         self._dirty: dict[str, dict[str, Row]] = {name: {} for name in self._states}
         self._incarnation = 1
@@ -211,7 +213,6 @@ class Publisher:
                 self._clean(at.topic, states[at][:count])
         tails = {f"{at.topic}/{at.partition}": chosen[sent[at] - 1].seq for at, chosen in rows.items()}
         self._log.debug("published", action="acknowledged", lanes=tails)
-        await self._note_sent()
         return True
 
     async def _next_rows(self, at: TopicPartition) -> list[LaneRow]:
@@ -244,6 +245,7 @@ class Publisher:
             return
         lane.acked = max(lane.acked, rows[-1].seq)
         lane.last, lane.idle_since = rows[-1], self._clock.now().timestamp()
+        self._untold.add(at)
         for row in rows:
             lane.memory.pop(row.seq, None)
 
@@ -287,6 +289,7 @@ class Publisher:
             for at, (_, seq, _) in (await self._store.lane_heads(sorted(self._lanes))).items():
                 if at in self._lanes:
                     self._lanes[at].head = max(self._lanes[at].head, seq)
+        await self._note_sent()
         if self._overdue("prune", PRUNE_S, first=PRUNE_S):
             await self._store.prune_outbox(self._clock.now() - self._keep)
         if self._overdue("prune_inbox", PRUNE_INBOX_S, first=PRUNE_INBOX_S):
@@ -295,8 +298,10 @@ class Publisher:
             self._letters_wait = True
 
     async def _note_sent(self) -> None:
-        if self._overdue("sent", NOTE_SENT_S):
-            await self._store.sent({at: lane.acked for at, lane in self._lanes.items()})
+        """Also once all is sent: whoever looks from outside shall see that nothing is left."""
+        if self._untold and self._overdue("sent", NOTE_SENT_S):
+            await self._store.sent({at: self._lanes[at].acked for at in self._untold if at in self._lanes})
+            self._untold.clear()
 
     async def note_all_sent(self) -> None:
         """Before the replica stops."""
