@@ -82,17 +82,25 @@ class Faulty(Exception):
         self.faults = tuple(faults)
 
 
-def read_drafts(text: str, now: datetime, source: str, type_name: str | None = None) -> list[Draft]:
-    """Every message of the text: one JSON object, a list of them, or one a line. Raises Faulty with all faults of all messages."""
+def read_drafts(text: str, now: datetime, source: str, type_name: str | None = None, otherwise: str = "") -> list[Draft]:
+    """Every message of the text: one JSON object, a list of them, or one a line.
+
+    `type_name` is the type of all; `otherwise` that of those which don't name one, if it is one at all. Raises Faulty with all faults of
+    all messages."""
     drafts, faults = [], []
     for number, entry in enumerate(_entries(text), start=1):
+        unnamed = type_name is None and otherwise in BY_TYPE and not _names_its_type(entry)
         try:
-            drafts.append(_draft(number, entry, now, source, type_name))
+            drafts.append(_draft(number, entry, now, source, otherwise if unnamed else type_name))
         except Faulty as error:
             faults += error.faults
     if faults:
         raise Faulty(faults)
     return drafts
+
+
+def _names_its_type(entry: Any) -> bool:
+    return isinstance(entry, dict) and str(entry.get("type")).removeprefix(PREFIX) in BY_TYPE
 
 
 def _entries(text: str) -> list[Any]:

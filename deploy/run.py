@@ -19,6 +19,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from deploy.embedded import EmbeddedError, running_infrastructure
 from deploy.errors import explain, settings_problems
 from deploy.fleet import KafkaFileUnfit, NoKafka, NoPostgres, UnknownService, kafka_connection, load_service, service_dsn
 from shared.kernel.engine import TooManyQuarantines
@@ -46,12 +47,12 @@ def main(arguments: Sequence[str]) -> int:
 def serve(service: str, replica: int = 0, *, until_stdin_closes: bool = False) -> int:
     """Run until SIGTERM or SIGINT, drain, return the exit code. What went wrong is said with its remedy on stderr."""
     try:
-        settings = Settings()
+        settings = _with_servers(Settings())
         configure_logging(settings.log_level)
         runner = Replica(load_service(service), running(settings, service, replica))
     except ValidationError as error:
         return _say(MISCONFIGURED, settings_problems(error))
-    except MISCONFIGURATIONS as error:
+    except (*MISCONFIGURATIONS, EmbeddedError) as error:
         return _say(MISCONFIGURED, explain(error))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
@@ -62,6 +63,13 @@ def serve(service: str, replica: int = 0, *, until_stdin_closes: bool = False) -
         structlog.get_logger(service=service, replica=replica).exception("failed", action="exit")
         return _say(FAILED, explain(error))
     return DRAINED
+
+
+def _with_servers(settings: Settings) -> Settings:
+    """The servers the settings name, else those that run in the home. Raises NotRunning."""
+    if settings.kafka is not None and settings.postgres is not None:
+        return settings
+    return running_infrastructure(settings).applied_to(settings)
 
 
 def running(settings: Settings, service: str, replica: int) -> Running:

@@ -90,7 +90,7 @@ async def story_of(topics: KafkaTopics, order: str) -> list[Chapter]:
         _sort_in(found, record, order)
     _follow_parcels(found)
     _follow_causes(found)
-    return _numbered(list(found.chapters.values()))
+    return put_in_order(list(found.chapters.values()))
 
 
 def _where(existing: Mapping[str, int], order: str) -> list[TopicPartition]:
@@ -160,7 +160,8 @@ def _follow_causes(found: _Found) -> None:
             found.add(read_chapter(found.elsewhere[identity]))
 
 
-def _numbered(chapters: list[Chapter]) -> list[Chapter]:
+def put_in_order(chapters: list[Chapter]) -> list[Chapter]:
+    """By append time, causes before what they caused; numbered, each with the number of its cause."""
     by_id = {chapter.envelope.id: chapter for chapter in _newest_first(chapters) if chapter.envelope}
     for chapter in chapters:
         chapter.depth = len(list(_causes_of(chapter, by_id)))

@@ -56,10 +56,10 @@ def send(
 ) -> None:
     """Check messages against their schemas and publish them with the right key. Nothing is sent unless all are right (else exit code 2).
 
-    A message is a CloudEvents object, or {"type": "PlaceOrder", ...its fields}, or its fields alone with --type.
+    A message is a CloudEvents object, or {"type": "PlaceOrder", ...its fields}, or its fields alone with --type or in a PlaceOrder.json.
     """
     try:
-        drafts = read_drafts(_text(file), datetime.now(UTC), source, type_name)
+        drafts = read_drafts(_text(file), datetime.now(UTC), source, type_name, otherwise=Path(file).stem)
     except Faulty as error:
         _print_faults(error, json)
         raise typer.Exit(FAULTY) from None

@@ -1,0 +1,301 @@
+"""Each check of the audit, on a small world where everything fits, and with one thing in it that can't be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy.audit import CHECKS, Check, flow, lines, money, orders, stock
+from deploy.audit.books import Books, Captured, CapturedLine, KeptRow, ServiceBooks, Sourced, Tracked
+from deploy.audit.findings import MOST_VIOLATIONS, Findings
+from deploy.audit.ledger import Asked, LaneContent, Ledger, Shown
+from deploy.fleet import SERVICES
+from schemas.fulfilment import LineStatus, Waiting
+from services.inventory.state import Level, Reservation
+from services.returns.state import Line as ReturnLine
+from services.sourcing.state import Line as SourcingLine
+from shared.kernel.ports import LaneId, TopicPartition
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ORDER, PART, LEVEL = "web-fr:1", "web-fr:1/1", "tea:paris"
+COMMANDS = TopicPartition("oms.inventory.commands.v1", 0)
+ORDERS = TopicPartition("oms.channel.orders.v1", 0)
+SOURCING = LaneId("sourcing", 1)
+REQUEST = Asked("oms.channel.orders.v1", ORDER, "r-1")
+AVAILABILITY = "oms.inventory.availability.v1"
+
+World = tuple[Books, Ledger]
+Mischief = Callable[[Books, Ledger], None]
+
+
+def world() -> World:
+    """Two of five teas are reserved for an accepted order, a third has reached the buyer."""
+    empty = ServiceBooks([], [], [], [], [], [], [], [])
+    books = Books(NOW, kernel=dict.fromkeys(SERVICES, empty))
+    books.kernel["sourcing"] = empty._replace(lanes_out=[{"topic": COMMANDS.topic, "partition": 0, "incarnation": 1, "seq": 2}])
+    books.kernel["inventory"] = empty._replace(
+        lanes_in=[{"topic": COMMANDS.topic, "partition": 0, "service": "sourcing", "incarnation": 1, "seq": 2}],
+        positions=[{"topic": COMMANDS.topic, "partition": 0, "next": 2}],
+    )
+    books.levels[LEVEL] = Level("tea", "paris", sellable=5, reserved=2)
+    books.level_changes[LEVEL] = {"sellable": 5, "reserved": 2}
+    books.reservations[f"{PART}:l1"] = Reservation(PART, "l1", order_id=ORDER, sku="tea", location="paris", open=2)
+    books.captured[ORDER] = Captured("accepted", None, {"l1": captured()}, frozenset(), (), 900, 900, 300, 300, 300, 300)
+    books.tracked[ORDER] = Tracked("partly_shipped", False, {"l1": shown()}, frozenset({"l1"}), (waits(60),), ())
+    books.sourced[ORDER] = Sourced(False, False, {"l1": SourcingLine("l1", "tea", 100, ordered=3, done=1)}, {(PART, "l1"): 2})
+    books.returned[ORDER] = {"l1": ReturnLine(("tea",), ordered=3, handed_over=1)}
+    books.shown[AVAILABILITY] = {LEVEL: KeptRow(4, b"four")}
+    return books, ledger()
+
+
+def ledger() -> Ledger:
+    found = Ledger({COMMANDS: 2, ORDERS: 1}, {COMMANDS: 0, ORDERS: 0})
+    found.lanes[COMMANDS, SOURCING] = LaneContent({1: b"a", 2: b"b"})
+    found.states[AVAILABILITY][LEVEL] = Shown((1, 4), b"four", (1, 4))
+    found.requests[REQUEST].add(b"content")
+    found.answers[REQUEST] = 1
+    found.reserve_commands[PART] = found.reserve_answers[PART] = 1
+    found.accepted.add(ORDER)
+    paid = found.money[ORDER]
+    paid.total = paid.most_total = 900
+    paid.claimed["p1", "authorised"] = 900
+    paid.asked["m-1"] = ("capture", "p1", 300)
+    paid.invoiced, paid.invoices["i-1"] = 300, 1
+    return found
+
+
+def captured() -> CapturedLine:
+    return CapturedLine(goods=True, quantity=3, shipped=1, handed_over=1, cancelled=0, unfillable=0, credited=0)
+
+
+def shown() -> LineStatus:
+    return LineStatus(line_id="l1", sku="tea", ordered=3, released=3, shipped=1, handed_over=1, status="released")
+
+
+def waits(seconds: float) -> Waiting:
+    return Waiting(reason="location", until=NOW + timedelta(seconds=seconds))
+
+
+def run(check: Check, found_in: World) -> Findings:
+    found = Findings(check.__name__)
+    check(*found_in, found)
+    return found
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_world_that_fits_passes(check: Check) -> None:
+    assert run(check, world()).violations == []
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_check_says_what_it_holds_to(check: Check) -> None:
+    assert (check.__doc__ or "").endswith(".")
+
+
+def _level(**figures: int) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        books.levels[LEVEL] = replace(books.levels[LEVEL], **figures)  # type: ignore[arg-type]
+
+    return change
+
+
+def _captured(**figures: int) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        order = books.captured[ORDER]
+        books.captured[ORDER] = replace(order, lines={"l1": replace(order.lines["l1"], **figures)})  # type: ignore[arg-type]
+
+    return change
+
+
+def _ended(books: Books, _: Ledger) -> None:
+    books.captured[ORDER] = replace(books.captured[ORDER], stage="closed", outcome="completed")
+
+
+def _document(**figures: int) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        order = books.tracked[ORDER]
+        books.tracked[ORDER] = replace(order, lines={"l1": order.lines["l1"].model_copy(update=figures)})
+
+    return change
+
+
+def _waiting(*waiting: Waiting) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        books.tracked[ORDER] = replace(books.tracked[ORDER], waiting=waiting)
+
+    return change
+
+
+def _sourced(units: int) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        books.sourced[ORDER] = replace(books.sourced[ORDER], held={(PART, "l1"): units})
+
+    return change
+
+
+def _returned(**figures: int) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        books.returned[ORDER] = {"l1": replace(books.returned[ORDER]["l1"], **figures)}  # type: ignore[arg-type]
+
+    return change
+
+
+def _forgotten(books: Books, _: Ledger) -> None:
+    books.reservations.clear()
+
+
+def _kernel(service: str, name: str, /, **row: object) -> Mischief:
+    def change(books: Books, _: Ledger) -> None:
+        kernel = books.kernel[service]
+        books.kernel[service] = kernel._replace(**{name: [row]})
+
+    return change
+
+
+def _asked(kind: str, amount: int) -> Mischief:
+    def change(_: Books, found: Ledger) -> None:
+        found.money[ORDER].asked["m-2"] = (kind, "p1", amount)
+
+    return change
+
+
+def _invoiced(_: Books, found: Ledger) -> None:
+    found.money[ORDER].invoiced = 901
+
+
+def _overtaken(books: Books, _: Ledger) -> None:
+    _ended(books, Ledger({}, {}))
+    books.captured[ORDER] = replace(books.captured[ORDER], taken_minor=301)
+
+
+def _lost(_: Books, found: Ledger) -> None:
+    found.lanes[COMMANDS, SOURCING] = LaneContent({1: b"a", 3: b"c"})
+
+
+def _forged(_: Books, found: Ledger) -> None:
+    found.lanes[COMMANDS, SOURCING].differing.add(2)
+
+
+def _unanswered(_: Books, found: Ledger) -> None:
+    found.answers.clear()
+
+
+def _answered_twice(_: Books, found: Ledger) -> None:
+    found.answers[REQUEST] = 2
+
+
+def _answered_unasked(_: Books, found: Ledger) -> None:
+    found.answers[REQUEST._replace(request_id="r-2")] = 1
+
+
+def _command_unanswered(_: Books, found: Ledger) -> None:
+    found.reserve_answers.clear()
+
+
+def _unreadable(_: Books, found: Ledger) -> None:
+    found.unreadable.append((ORDERS, 7, None))
+
+
+def _unknown(books: Books, _: Ledger) -> None:
+    books.returned.clear()
+
+
+def _stale(_: Books, found: Ledger) -> None:
+    found.states[AVAILABILITY][LEVEL] = Shown((1, 3), b"three", (1, 4))
+
+
+def _untrue(_: Books, found: Ledger) -> None:
+    found.states[AVAILABILITY][LEVEL] = Shown((1, 4), b"five", (1, 4))
+
+
+WRONG: list[tuple[Check, Mischief, str]] = [
+    (stock.levels_are_possible, _level(picked=-1), "negative: picked"),
+    (stock.levels_are_possible, _level(reserved=6), "6 reserved of 5 sellable"),
+    (stock.reserved_is_the_sum_of_reservations, _forgotten, "2 reserved, but open reservations add up to 0"),
+    (stock.levels_equal_their_history, _level(sellable=6), "6 sellable, but its history adds up to 5"),
+    (stock.reservations_are_for_open_orders, _ended, "2 units are reserved for web-fr:1, which ended (completed)"),
+    (stock.sourcing_and_inventory_agree, _sourced(1), "sourcing counts 1 units, inventory keeps 2"),
+    (lines.lines_add_up, _captured(cancelled=3), "3 ordered, 3 cancelled, 0 unfillable, 1 handed over"),
+    (lines.lines_add_up, _ended, "the order ended with units open"),
+    (lines.documents_add_up, _document(unfillable=3), "3 ordered, 0 cancelled, 3 unfillable, 1 handed over"),
+    (lines.documents_add_up, _document(credited=2), "2 credited of 1 handed over"),
+    (lines.services_agree_on_lines, _document(handed_over=2), "handed over: capture 1, tracking 2"),
+    (lines.sourcing_accounts_for_every_unit, _sourced(1), "3 ordered: 0 open, 0 waiting, 1 in parts, 1 done"),
+    (lines.returns_stay_within_what_was_handed_over, _returned(credited=1), "1 credited of 0 inspected, 1 handed over"),
+    (lines.returns_stay_within_what_was_handed_over, _returned(handed_over=2), "2 handed over, tracking counts 1"),
+    (lines.nothing_is_credited_twice, _captured(credited=2), "2 credited of 1 that left"),
+    (money.captures_stay_within_authorisations, _asked("capture", 601), "captures of 901 were asked for, 900 is authorised"),
+    (money.refunds_stay_within_captures, _asked("refund", 301), "refunds of 301 were asked for, 300 was taken"),
+    (money.invoices_stay_within_totals, _invoiced, "901 invoiced of 900"),
+    (money.nothing_is_kept_beyond_what_is_owed, _overtaken, "301 taken, 300 may be kept"),
+    (flow.lanes_are_gapless, _lost, "missing of 3: 2"),
+    (flow.lanes_are_gapless, _forged, "two different messages have the number 2"),
+    (flow.outboxes_are_in_their_topics, _lost, "2 committed, 3 in the topic"),
+    (flow.readers_are_at_the_ends, _lost, "2 read of 3 in the topic"),
+    (flow.requests_are_answered_once, _unanswered, "it was never answered"),
+    (flow.requests_are_answered_once, _answered_twice, "2 answers to 1 different contents"),
+    (flow.requests_are_answered_once, _answered_unasked, "it was answered, but nobody asked"),
+    (flow.reserve_commands_are_answered_once, _command_unanswered, "1 commands, 0 answers"),
+    (flow.unreadable_records_are_accounted_for, _unreadable, "neither a dead letter nor answered"),
+    (flow.nothing_is_quarantined, _kernel("returns", "quarantined", kind="purchase", id=ORDER, reason="KeyError"), "failed (KeyError)"),
+    (
+        flow.no_gap_is_open,
+        _kernel("returns", "spooled", topic="t", partition=0, service="order_capture", seq=3),
+        "message 3 waits behind a gap",
+    ),
+    (
+        flow.nothing_waits_too_long,
+        _kernel("returns", "kept", kind="purchase", id=ORDER, topic="t", until=NOW - timedelta(seconds=1)),
+        "a message of t waits for it since before",
+    ),
+    (
+        flow.nothing_waits_too_long,
+        _kernel("sourcing", "timers_overdue", kind="order", id=ORDER, name="deadline", due=NOW),
+        "its timer deadline was due",
+    ),
+    (orders.orders_end_or_wait, _waiting(), "it hasn't ended (partly_shipped) and waits for nothing"),
+    (orders.orders_end_or_wait, _waiting(waits(-61)), "which has passed"),
+    (orders.orders_end_or_wait, _waiting(Waiting(reason="location")), "without a deadline, and nobody was told"),
+    (orders.orders_end_or_wait, _ended, "order capture has closed it (completed), its status is partly_shipped"),
+    (orders.accepted_orders_are_known, _unknown, "it was accepted, and this service doesn't know it"),
+    (orders.state_topics_show_the_rows, _stale, "version 3 stands after version 4"),
+    (orders.state_topics_show_the_rows, _untrue, "says something else than the row"),
+]
+
+
+@pytest.mark.parametrize(("check", "mischief", "said"), WRONG, ids=[f"{check.__name__}: {said[:40]}" for check, _, said in WRONG])
+def test_what_cannot_be_is_named(check: Check, mischief: Mischief, said: str) -> None:
+    wrong = world()
+    mischief(*wrong)
+    found = run(check, wrong).violations
+    assert any(said in violation.detail for violation in found), found
+
+
+def test_every_check_finds_something() -> None:
+    assert {check.__name__ for check, _, _ in WRONG} == {check.__name__ for check in CHECKS}
+
+
+def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
+    """Shipped too many: booked, and a person was told."""
+    books, found_in = world()
+    _captured(handed_over=4)(books, found_in)
+    books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("shipped_too_many",))
+    assert run(lines.lines_add_up, (books, found_in)).violations == []
+
+
+def test_a_request_may_wait_for_its_answer() -> None:
+    books, found_in = world()
+    _unanswered(books, found_in)
+    books.captured[ORDER] = replace(books.captured[ORDER], pending=frozenset({"r-1"}))
+    assert run(flow.requests_are_answered_once, (books, found_in)).violations == []
+
+
+def test_a_flood_of_violations_is_counted() -> None:
+    found = Findings("some_check")
+    for number in range(MOST_VIOLATIONS + 5):
+        found.wrong("inventory", str(number), "wrong")
+    assert len(found.all_violations()) == MOST_VIOLATIONS + 1
+    assert found.all_violations()[-1].what == "5 more"
