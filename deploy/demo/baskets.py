@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deploy.errors import Explained
+
 FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 12, 31)
 ROWS_A_GROUP = 25_000
 """Rows of the kept file that are read or skipped together: about six days."""
@@ -28,12 +30,16 @@ CENTS = {"sales_value": "paid", "retail_disc": "loyalty", "coupon_match_disc": "
 """Columns of the data in dollars, and ours in cents."""
 
 
-class NoSuchDay(Exception):
-    """The baskets are of the year 2017 (2017-01-01 to 2017-12-31). Remedy: choose a day in it, and not more orders than follow it."""
+class NoSuchDay(Explained):
+    """The baskets are of the year 2017, 2017-01-01 to 2017-12-31, and {day} is not among its days. Choose one with --day."""
 
 
-class NoBaskets(Exception):
-    """The baskets are not installed. Remedy: pip install 'nervure[demo]'."""
+class TooFewBaskets(Explained):
+    """Only {left} baskets were bought from {day} to the end of 2017. Ask for fewer with --orders, or begin earlier with --day."""
+
+
+class NoBaskets(Explained):
+    """The baskets are not installed. Run `make venv`, or pip install 'nervure[demo]'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,9 @@ class Baskets:
     path: Path
 
     def orders(self, day: date, n: int, seed: int) -> tuple[Basket, ...]:
-        """The baskets of `n` buyers from `day` on, by time: whole days, and a seeded choice of the last one's. Raises NoSuchDay."""
+        """The baskets of `n` buyers from `day` on, by time: whole days, and a seeded choice of the last one's.
+
+        Raises NoSuchDay, TooFewBaskets."""
         drawn: list[Basket] = []
         for at in _days(day):
             of_day = self._of_day(at)
@@ -88,12 +96,12 @@ class Baskets:
                 chosen = random.Random(f"{seed}:{at}").sample(range(len(of_day)), left)
                 return (*drawn, *(of_day[index] for index in sorted(chosen)))
             drawn += of_day
-        raise NoSuchDay(f"{n} baskets from {day} on; there are {len(drawn)}")
+        raise TooFewBaskets(left=len(drawn), day=day)
 
     def of_day(self, day: date) -> tuple[Basket, ...]:
         """All baskets of a day. Raises NoSuchDay."""
         if not FIRST_DAY <= day <= LAST_DAY:
-            raise NoSuchDay(str(day))
+            raise NoSuchDay(day=day)
         return tuple(self._of_day(day))
 
     def sold(self, stores: Iterable[int], products: Iterable[int], before: date, weeks: int) -> dict[tuple[int, int], int]:
@@ -199,7 +207,7 @@ def _among(column: Any, wanted: Iterable[int]) -> Any:
 
 def _days(day: date) -> Iterable[date]:
     if not FIRST_DAY <= day <= LAST_DAY:
-        raise NoSuchDay(str(day))
+        raise NoSuchDay(day=day)
     return (day + timedelta(days=ahead) for ahead in range((LAST_DAY - day).days + 1))
 
 

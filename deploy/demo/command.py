@@ -23,8 +23,10 @@ from deploy.supervisor import NotUp, System, fleet
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from deploy.audit import Audit
     from deploy.demo.demo import Result
-    from deploy.demo.report import AuditFigures, Report
+    from deploy.demo.dice import Dice
+    from deploy.demo.report import Report
     from deploy.demo.world import World
 
 HOME = "demo"
@@ -103,28 +105,33 @@ def _clear(settings: Settings) -> None:
             Embedded.of(settings).erase()
 
 
-def _report(system: System, world: World, dice: object, json: Path | None) -> int:
-    """Run, audit, print; the exit code."""
+def _report(system: System, world: World, dice: Dice, json: Path | None) -> int:
+    """Run, audit, print; the exit code. Raises what broke the run off."""
+    from deploy.audit import audit
     from deploy.demo.demo import run
-    from deploy.demo.dice import Dice
     from deploy.demo.report import print_report, report_of
 
-    assert isinstance(dice, Dice)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        result = loop.run(run(system, world, dice))
+        try:
+            result = loop.run(run(system, world, dice))
+        except BaseExceptionGroup as several:
+            raise _first(several) from several
         say("Auditing: databases against topics.")
-        report = report_of(result, loop.run(_audited(system.settings)))
+        found = loop.run(audit(system.settings))
+        report = report_of(result, found)
         if json is not None:
             json.write_text(report.model_dump_json(indent=2) + "\n")
         print_report(page, result, report)
         loop.run(_tell_stories(system, result))
-    return _verdict(result, report)
+    return _verdict(result, report, found)
 
 
-async def _audited(settings: Settings) -> AuditFigures:
-    from deploy.demo.report import AuditFigures
-
-    return AuditFigures(checks=0)
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What broke first of several that broke together."""
+    error: BaseException = several
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _tell_stories(system: System, result: Result) -> None:
@@ -142,16 +149,17 @@ async def _tell_stories(system: System, result: Result) -> None:
         print_story(story.order_id, status, await story_of(topics, story.order_id))
 
 
-def _verdict(result: Result, report: Report) -> int:
+def _verdict(result: Result, report: Report, audit: Audit) -> int:
+    from deploy.commands.audit import print_audit
     from deploy.demo.report import problems
 
     page.rule("[bold]Audit")
-    found = problems(result, report)
-    page.print(f"{report.audit.checks} checks, {len(report.audit.violations)} violations.", markup=False)
+    print_audit(audit)
+    found = problems(result, report, audit)
     for problem in found:
-        page.print(problem, markup=False)
+        page.print(f"[bold red]No success:[/bold red] {problem}")
     if not found:
-        page.print("[bold green]Every order has ended, or waits with a reason and a deadline. The audit is clean.")
+        page.print("[bold green]Every order has ended, or waits with a reason and a deadline, and all books agree.[/bold green]")
     return NO_SUCCESS if found else 0
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from deploy.audit import Audit
 from deploy.demo.demo import Result
 from deploy.demo.purchases import CURRENCY
 from deploy.demo.tally import Story, percentile
@@ -59,11 +61,6 @@ class LatencyFigures(Figures):
     p99: float
 
 
-class AuditFigures(Figures):
-    checks: int
-    violations: list[str] = Field(default_factory=list)
-
-
 class Report(Figures):
     """What `--json` writes."""
 
@@ -74,10 +71,11 @@ class Report(Figures):
     orders_per_s: float
     """Instructed orders over the time from the first order to the last first instruction."""
     dead_letters: int
-    audit: AuditFigures
+    audit: dict[str, Any]
+    """As `nervure audit --json` prints it."""
 
 
-def report_of(result: Result, audit: AuditFigures) -> Report:
+def report_of(result: Result, audit: Audit) -> Report:
     tally = result.tally
     stories = tally.stories.values()
     latencies = [ms for story in stories if (ms := story.latency_ms) is not None]
@@ -111,7 +109,7 @@ def report_of(result: Result, audit: AuditFigures) -> Report:
         ),
         orders_per_s=round(_orders_per_s(list(stories)), 1),
         dead_letters=result.dead_letters,
-        audit=audit,
+        audit=audit.as_json(),
     )
 
 
@@ -225,7 +223,7 @@ def _money(minor: int) -> str:
     return f"{minor / 100:,.2f} {CURRENCY}"
 
 
-def problems(result: Result, report: Report) -> list[str]:
+def problems(result: Result, report: Report, audit: Audit) -> list[str]:
     """Why the run is no success; empty where it is one."""
     found = []
     if result.patience_ended:
@@ -235,9 +233,8 @@ def problems(result: Result, report: Report) -> list[str]:
         found.append(
             f"{len(stuck)} orders have neither ended nor wait with a reason and a deadline: {names}{' ...' if stuck[MOST_NAMED:] else ''}"
         )
-    found += [f"Audit: {violation}" for violation in report.audit.violations[:MOST_NAMED]]
-    if not report.audit.checks:
-        found.append("The audit was not made.")
+    if not audit.clean:
+        found.append(f"The audit found {len(audit.violations)} violations.")
     if report.units.oversold:
         found.append(f"{report.units.oversold} units were promised beyond what the books held.")
     return found

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaTopicPartition
 from pydantic import ValidationError
 
+from deploy.errors import Explained
 from schemas.topics import Body, Topic
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body
 from shared.kernel.kafka import Connection
@@ -40,8 +41,8 @@ class Heard(NamedTuple):
     at: datetime
 
 
-class SendFailed(Exception):
-    """The broker did not take a message. Remedy: see the broker's log; the run can't go on without it."""
+class SendFailed(Explained):
+    """The broker did not take a message: {cause}. See its log in the home; the run can't go on without it."""
 
 
 class Sender:
@@ -74,7 +75,7 @@ class Sender:
 
     def raise_failure(self) -> None:
         if self._failure is not None:
-            raise SendFailed(repr(self._failure)) from self._failure
+            raise SendFailed(cause=repr(self._failure)) from self._failure
 
     async def flush(self) -> None:
         """Return when everything sent so far is acknowledged. Raises SendFailed."""

@@ -86,7 +86,7 @@ class World:
 
 
 def world_of(baskets: Baskets, day: date, n: int | None, dice: Dice) -> World:
-    """The world of `n` baskets from a day on; of all that day's where `n` is None. Raises NoSuchDay."""
+    """The world of `n` baskets from a day on; of all that day's where `n` is None. Raises NoSuchDay, TooFewBaskets."""
     chosen = baskets.of_day(day) if n is None else baskets.orders(day, n, dice.seed)
     purchases = tuple(purchase_of(basket, dice) for basket in chosen)
     stores = frozenset(basket.store for basket in chosen)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.baskets import Baskets, NoSuchDay, load
+from deploy.demo.baskets import Baskets, NoSuchDay, TooFewBaskets, load
 
 DAY = date(2017, 6, 15)
 
@@ -53,7 +53,10 @@ def test_sales_are_of_the_weeks_before_only(baskets: Baskets) -> None:
     assert not baskets.sold({basket.store}, products, date(2017, 1, 1), weeks=3)
 
 
-@pytest.mark.parametrize(("day", "n"), [(date(2016, 12, 31), 1), (date(2018, 1, 1), 1), (date(2017, 12, 31), 5_000)])
-def test_days_outside_the_year_are_refused(baskets: Baskets, day: date, n: int) -> None:
-    with pytest.raises(NoSuchDay):
+@pytest.mark.parametrize(
+    ("day", "n", "error"),
+    [(date(2016, 12, 31), 1, NoSuchDay), (date(2018, 1, 1), 1, NoSuchDay), (date(2017, 12, 31), 5_000, TooFewBaskets)],
+)
+def test_days_outside_the_year_are_refused(baskets: Baskets, day: date, n: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
         baskets.orders(day, n, seed=1)
