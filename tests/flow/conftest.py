@@ -1,9 +1,9 @@
-"""One running system for all flow tests: real broker, real database, five service processes."""
+"""What flow tests share over the running system: one desk for all, and a little world for each scenario."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -11,16 +11,7 @@ import pytest
 
 from deploy.fleet import kafka_connection
 from deploy.supervisor import System
-from shared.settings import Settings
 from tests.support.desk import Desk, Place
-
-
-@pytest.fixture(scope="session")
-def system(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    home = tmp_path_factory.mktemp("flow-home")
-    with System(settings.model_copy(update={"home": home, "log_level": "debug"})) as running:
-        running.wait_ready()
-        yield running
 
 
 @pytest.fixture(scope="session")
