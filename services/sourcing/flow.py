@@ -290,7 +290,7 @@ def dates_of(desk: Desk, location: str, km: int) -> Schedule:
     terms, policy = desk.terms, desk.policy
     place = desk.view.get(Location, location) or forgotten(location)
     release_at = desk.now + timedelta(seconds=policy.grace_s)
-    zone = desk.view.zone_in(terms.destination.country, place.zone)
+    zone = desk.view.zone_at(terms.destination, place.zone)
     return schedule(place, terms.method, desk.view.carrier(policy), km, release_at, zone)
 
 

@@ -330,7 +330,7 @@ def lateness(offer: Offer, ask: Ask, view: Network) -> int:
     if deadline is None:
         return 0
     policy, place = view.policy(ask.terms.policy), offer.stop.document
-    zone = view.zone_in(ask.terms.destination.country, place.zone)
+    zone = view.zone_at(ask.terms.destination, place.zone)
     dates = schedule(place, ask.terms.method, view.carrier(policy), offer.km or 0, ask.now, zone)
     return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
 

@@ -14,6 +14,7 @@ from math import acos, cos, radians, sin
 from typing import Any, NamedTuple
 
 from schemas.inventory import Availability, Future, Level
+from schemas.orders import Destination
 from schemas.reference import Carrier, Location, Method, Policy
 from schemas.topics import AVAILABILITY, Body, Topic
 from schemas.types import part_id_of
@@ -84,7 +85,7 @@ class Network(Documents):
         self._undo: list[tuple[str, Flight]] = []
         self._tariffs: dict[tuple[int, ...], int] = {}
         self._reaches: dict[tuple[str, Method], Reach] = {}
-        self._zones: dict[str, str] | None = None
+        self._zones: dict[str, list[tuple[Vector, str]]] | None = None
 
     # ---- what decisions read ----
 
@@ -106,11 +107,19 @@ class Network(Documents):
     def carrier(self, policy: Policy) -> Carrier:
         return self.get(Carrier, policy.carrier) or Carrier(carrier=policy.carrier)
 
-    def zone_in(self, country: str | None, otherwise: str) -> str:
-        """The time zone of buyers in a country: that of the locations there."""
+    def zone_at(self, to: Destination, otherwise: str) -> str:
+        """The time zone where the goods go: that of the nearest location in the country, where it has several."""
         if self._zones is None:
-            self._zones = {place.country: place.zone for place in sorted(self.all(Location), key=lambda p: p.location)}
-        return self._zones.get(country or "", otherwise)
+            self._zones = {}
+            for place in sorted(self.all(Location), key=lambda p: p.location):
+                self._zones.setdefault(place.country, []).append((vector(place.latitude, place.longitude), place.zone))
+        places = self._zones.get(to.country or "", [])
+        if not places:
+            return otherwise
+        if to.latitude is None or to.longitude is None or len({zone for _, zone in places}) == 1:
+            return places[-1][1]
+        x, y, z = vector(to.latitude, to.longitude)
+        return max(places, key=lambda place: x * place[0][0] + y * place[0][1] + z * place[0][2])[1]
 
     def reach(self, policy: Policy, method: Method, collect_at: str | None) -> Reach:
         """Whom an order may be asked of. Who collects at a location is served by that one only."""
