@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -24,6 +23,7 @@ from services.fulfilment_tracking.state import (
     Work,
     parcel_name,
 )
+from shared.frozen import replace
 
 TROUBLES_KEPT = 50
 PartStep = (

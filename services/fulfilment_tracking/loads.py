@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from services.fulfilment_tracking.state import Goods, Order, Parcel, Part
+from shared.frozen import replace
 
 
 def as_planned(part: Part, location: str, goods: Goods) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -22,6 +21,7 @@ from services.fulfilment_tracking.state import (
     Units,
     Work,
 )
+from shared.frozen import replace
 
 OrderStatusName = Literal[
     "held",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from services.fulfilment_tracking import events as e
 from services.fulfilment_tracking.state import Entry, Goods, Order, Units
+from shared.frozen import replace
 
 LENGTH = 200
 DETAIL_LENGTH = 500

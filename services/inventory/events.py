@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -33,6 +33,7 @@ from services.inventory.state import (
     reservation_key,
     site_key,
 )
+from shared.frozen import replace
 from shared.kernel.model import Key
 
 # ---- levels ----

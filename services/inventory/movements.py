@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from schemas.fulfilment import FactLine, StockIssued, StockPicked
@@ -41,6 +40,7 @@ from services.inventory.state import (
     level_key,
     reservation_key,
 )
+from shared.frozen import replace
 from shared.kernel.model import Key, Yield
 
 _PART_LINE = re.compile(rf"(?P<part>(?P<order>{ORDER})/[0-9]{{1,6}}):(?P<line>{CODE})", re.ASCII)

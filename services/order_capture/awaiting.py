@@ -7,13 +7,14 @@ doesn't touch these rows: it wakes them, so that placing an order never waits fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from schemas.reference import Item
 from services.order_capture.projection import Catalogue, references_of
 from services.order_capture.state import order_key
+from shared.frozen import replace
 from shared.kernel.model import Key, Need, Slice, Wake, World, Yield
 
 PAGE = 100

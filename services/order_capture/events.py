@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from schemas.channel import OrderContent, PaymentTerms, RequestAnswered
@@ -27,6 +27,7 @@ from services.order_capture.state import (
     PendingChange,
     order_key,
 )
+from shared.frozen import replace
 from shared.kernel.model import Key
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -13,6 +12,7 @@ from schemas.types import Instant
 from services.order_capture.case import Case
 from services.order_capture.events import HoldGone, HoldSet
 from services.order_capture.state import Check, Hold
+from shared.frozen import replace
 from shared.kernel.model import Wake, Yield
 
 Resolution = Literal["release", "cancel", "expired"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -25,6 +25,7 @@ from services.returns.state import (
     receipt_key,
     request_key,
 )
+from shared.frozen import replace
 from shared.kernel.model import Key
 
 

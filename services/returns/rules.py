@@ -6,13 +6,14 @@ Reports carry running totals within a receipt; everything here works on what a r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from schemas.returns import InspectedUnits, ReceivedLine
 from services.returns.events import Units, UnitsInspected, UnitsReceived, evolve_purchase
 from services.returns.state import Purchase, Receipt, in_order, is_line, slot_of_item
+from shared.frozen import replace
 
 MAX_RETURNS = 100
 """Most returns one order may have, ever."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -43,6 +42,7 @@ from services.sourcing.events import (
     WithdrawnPartReserved,
 )
 from services.sourcing.state import Cause, Line, Order, Part, Queue, Units, Waiting
+from shared.frozen import replace
 
 
 def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PLR0912 - one arm for each event

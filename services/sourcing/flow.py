@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
@@ -29,6 +29,7 @@ from services.sourcing.planning import Ask, Draft, Share, aim_of, collecting_at,
 from services.sourcing.projection import Network, distance_km, vector
 from services.sourcing.promise import Schedule, schedule
 from services.sourcing.state import Order, Part, Queue, Terms, Units, order_key, queue_key
+from shared.frozen import replace
 from shared.kernel.model import Key, Wake, World, Yield
 
 ANSWER_S = 60
