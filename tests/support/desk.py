@@ -317,7 +317,7 @@ class Place:
         await self.desk.views_caught_up()
         return self
 
-    def location_document(self, name: str, index: int = 0, **fields: Any) -> reference.Location:
+    def location_document(self, name: str, index: int = 0, /, **fields: Any) -> reference.Location:
         document: dict[str, Any] = {
             "location": self.at(name),
             "kind": "store",

@@ -246,7 +246,7 @@ async def left_clean(place: Place, *, dead_letters: int = 0, still_reserved: int
     answers = place.desk.all(
         ch.RequestAnswered, where=lambda answer: answer.order_id.startswith(f"{place.channel}:") and not answer.repeated
     )
-    assert len({answer.request_id for answer in answers}) == len(answers), "a request was answered twice"
+    assert len({(answer.request_id, answer.outcome) for answer in answers}) == len(answers), "a request was answered twice"
     letters = [record for record in place.desk.dead_letters if place.name.encode() in (record.key or b"") + (record.value or b"")]
     assert len(letters) == dead_letters, letters
 
