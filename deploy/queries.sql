@@ -73,6 +73,7 @@ WHERE h.kind = 'level' AND h.type <> '' GROUP BY h.id, c.key;
 -- What this service has still to do by itself: publish, run what is due.
 SELECT
     (SELECT coalesce(sum(l.seq - s.seq), 0) FROM kernel.lane_out l JOIN kernel.lane_sent s USING (topic, partition))::bigint AS unpublished,
+    (SELECT coalesce(sum(seq), 0) FROM kernel.lane_out)::bigint AS committed,
     (SELECT count(*) FROM kernel.timer WHERE due < $1) AS timers,
     (SELECT count(*) FROM kernel.parked WHERE status = 'replay') AS replays,
     (SELECT count(*) FROM kernel.parked WHERE NOT sent) AS letters;

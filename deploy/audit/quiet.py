@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from deploy.audit.books import Q
 from deploy.fleet import SERVICES, load_service
 from deploy.reading import database, partitions_in
-from schemas.topics import TOPICS
+from schemas.topics import BY_NAME, TOPICS
 from shared.kernel.kafka import KafkaTopics
 from shared.kernel.ports import TopicPartition
 from shared.settings import Settings
@@ -23,34 +23,34 @@ async def wait_until_quiet(settings: Settings, topics: KafkaTopics, within_s: fl
     """Empty once nothing moves; else, after that time, what still does."""
     deadline, calm, before = time.monotonic() + within_s, 0, None
     while True:
-        moving, ends = await moves(settings, topics)
-        calm = calm + 1 if not moving and ends == before else 0
+        moving, heads = await moves(settings, topics)
+        calm = calm + 1 if not moving and heads == before else 0
         if calm >= CALM_POLLS:
             return ""
         if time.monotonic() > deadline:
             return moving or "messages keep arriving"
-        before = ends
+        before = heads
         await asyncio.sleep(POLL_S)
 
 
-async def moves(settings: Settings, topics: KafkaTopics) -> tuple[str, dict[TopicPartition, int]]:
-    """(what is unread, unpublished or due, in words; the ends of all topics)."""
+Heads = tuple[dict[TopicPartition, int], dict[str, int]]
+"""Ends of the external topics, and what each service has committed to its lanes: idle lanes repeat their last message, which is no news."""
+
+
+async def moves(settings: Settings, topics: KafkaTopics) -> tuple[str, Heads]:
+    """(what is unread, unpublished or due, in words; how far everybody is)."""
     ends = await topics.ends(partitions_in(await topics.existing(), TOPICS))
-    found = [text for service in SERVICES if (text := await _work_of(settings, service, ends))]
-    return "; ".join(found), {at: end for at, end in ends.items() if not _is_state(at.topic)}
+    works = {service: await _work_of(settings, service, ends) for service in SERVICES}
+    external = {at: end for at, end in ends.items() if BY_NAME[at.topic].external}
+    texts = [f"{service} has {text}" for service, (text, _) in works.items() if text]
+    return "; ".join(texts), (external, {service: committed for service, (_, committed) in works.items()})
 
 
-async def _work_of(settings: Settings, service: str, ends: dict[TopicPartition, int]) -> str:
+async def _work_of(settings: Settings, service: str, ends: dict[TopicPartition, int]) -> tuple[str, int]:
     reads = {topic.name for topic in load_service(service).reads}
     async with database(settings, service) as store:
         positions = {TopicPartition(row["topic"], row["partition"]): row["next"] for row in await store.fetch(Q["positions"])}
         work = (await store.fetch(Q["at_work"], datetime.now(UTC)))[0]
     lag = sum(max(0, end - positions.get(at, 0)) for at, end in ends.items() if at.topic in reads)
     texts = {"messages to read": lag, "to publish": work["unpublished"], "timers due": work["timers"], "to replay": work["replays"]}
-    named = ", ".join(f"{count} {what}" for what, count in texts.items() if count)
-    return f"{service} has {named}" if named else ""
-
-
-def _is_state(topic: str) -> bool:
-    """State topics are written to until they show the rows; who is idle may still repeat a record there."""
-    return any(each.name == topic and each.kind == "state" for each in TOPICS)
+    return ", ".join(f"{count} {what}" for what, count in texts.items() if count), work["committed"]
