@@ -1,0 +1,294 @@
+"""The command line on a running system: an order sent, followed, told; what goes wrong is found, named, and mended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from deploy.fleet import SERVICES, kafka_connection, service_dsn
+from deploy.supervisor import System, environ
+from schemas.topics import CHANNEL_ORDERS, STOCK_REPORTS
+from shared.kernel.kafka import KafkaWriter
+from shared.kernel.partition import partition_of
+from shared.kernel.ports import Outgoing, TopicPartition
+from tests.support.cli import Nervure
+
+T = TypeVar("T")
+RUN = uuid4().hex[:6]
+CHANNEL, POLICY, TEA = f"cli-{RUN}", f"cli-{RUN}", f"tea-{RUN}"
+PARIS, LYON = f"paris-{RUN}", f"lyon-{RUN}"
+ORDER = f"{CHANNEL}:1001"
+
+REFERENCE: list[dict[str, Any]] = [
+    {"type": "Item", "data": {"sku": TEA, "description": "Green tea", "weight_g": 100}},
+    {"type": "Policy", "data": {"policy": POLICY, "locations": [PARIS, LYON], "carrier": f"post-{RUN}"}},
+    {"type": "Carrier", "data": {"carrier": f"post-{RUN}"}},
+    {"type": "Channel", "data": {"channel": CHANNEL, "policy": POLICY, "unpaid": "accept"}},
+]
+
+
+def location(name: str, latitude: float) -> dict[str, Any]:
+    place = {"location": name, "kind": "store", "zone": "Europe/Paris", "country": "FR", "latitude": latitude, "longitude": 2.35}
+    return {"type": "Location", "data": place}
+
+
+def counted(name: str, quantity: int) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    count = {"location": name, "count_id": f"count-{RUN}", "as_of": now, "lines": [{"sku": TEA, "quantity": quantity}]}
+    return {"type": "StockCounted", "data": count}
+
+
+def placed(reference: str, quantity: int) -> dict[str, Any]:
+    line = {"channel_line_ref": "l1", "sku": TEA, "quantity": quantity, "unit_price_minor": 990}
+    paid = {"payment_id": f"p-{reference}", "amount_minor": 990 * quantity, "status": "authorised"}
+    content = {
+        "ship_to": {
+            "street": ["1 rue de la Paix"],
+            "postal_code": "75002",
+            "city": "Paris",
+            "country": "FR",
+            "latitude": 48.8,
+            "longitude": 2.3,
+        },
+        "lines": [line],
+        "totals": {"lines_minor": 990 * quantity, "total_minor": 990 * quantity},
+        "payments": [paid],
+    }
+    request = {
+        "request_id": f"place-{reference}",
+        "channel": CHANNEL,
+        "channel_order_ref": reference,
+        "placed_at": datetime.now(UTC).isoformat(),
+    }
+    return {"type": "PlaceOrder", "data": request | {"order": content}}
+
+
+def cancelled(reference: str) -> dict[str, Any]:
+    return {"type": "CancelOrder", "request_id": f"cancel-{reference}", "channel": CHANNEL, "channel_order_ref": reference}
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@pytest.fixture(scope="module")
+def nervure(system: System) -> Nervure:
+    return Nervure(environ(system.settings))
+
+
+@pytest.fixture(scope="module")
+def order(nervure: Nervure, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three teas, of which no store has more than two."""
+    folder = tmp_path_factory.mktemp("messages")
+    stock = [counted(PARIS, 2), counted(LYON, 2)]
+    world = folder / "world.json"
+    world.write_text(json.dumps([*REFERENCE, location(PARIS, 48.85), location(LYON, 45.76), *stock]))
+    assert nervure("send", world).code == 0
+    assert nervure("audit", "--json").json["at_rest"]
+    request = folder / "order.json"
+    request.write_text(json.dumps(placed("1001", 3)))
+    sent = nervure("send", request)
+    assert sent.code == 0 and f"Follow it: nervure status {ORDER}" in sent.out
+    seen = nervure.until(lambda seen: seen.code == 0 and seen.json["status"] == "in_fulfilment", "status", ORDER, "--json")
+    assert seen.json["status"] == "in_fulfilment", seen
+    return ORDER
+
+
+def test_status_is_a_page_and_a_document(nervure: Nervure, order: str) -> None:
+    page, document = nervure("status", order).out, nervure("status", "1001", "--json")
+    assert order in page and "in fulfilment" in page and "Waits for location" in page
+    assert [line["released"] for line in document.json["lines"]] == [3]
+
+
+def test_status_of_an_order_nobody_placed(nervure: Nervure, order: str) -> None:
+    seen = nervure("status", f"{CHANNEL}:9999")
+    assert seen.code == 1 and f"No order {CHANNEL}:9999 is known." in seen.err
+
+
+def test_the_trace_reads_as_a_story(nervure: Nervure, order: str) -> None:
+    told = nervure("trace", order).out
+    for said in (
+        f"placed the order: 3 x {TEA}, 29.70 EUR, home to 75002 Paris FR",
+        "answered PlaceOrder: accepted <- 1",
+        "the order is split",
+        f"Chosen: {LYON} (",
+        "No other plan was possible.",
+        "Promise: delivery by ",
+        f"instructed {PARIS}: ",
+    ):
+        assert said in told, told
+    story = nervure("trace", order, "--json").json["story"]
+    assert [chapter["number"] for chapter in story] == list(range(1, len(story) + 1))
+    assert all(chapter["cause"] is not None and chapter["cause"] < chapter["number"] for chapter in story[1:])
+
+
+def test_lanes_tell_how_far_everybody_is(nervure: Nervure, order: str) -> None:
+    lanes = nervure("lanes", "--json").json
+    commands = [lane for lane in lanes if lane["topic"] == "oms.inventory.commands.v1"]
+    assert sum(lane["committed"] for lane in commands) >= 2
+    assert all(reader["missing"] is None for lane in lanes for reader in lane["readers"])
+
+
+def test_republished_messages_have_no_effect_twice(nervure: Nervure, order: str) -> None:
+    lane = next(lane for lane in nervure("lanes", "--json").json if lane["topic"] == "oms.sourcing.decisions.v1" and lane["kept_from"])
+    sent = nervure("lanes", "republish", lane["topic"], lane["partition"], "--from", lane["kept_from"], "--json")
+    assert sent.json["to"] == lane["committed"]
+    assert nervure("audit", "--json").json["violations"] == []
+
+
+def test_what_is_not_kept_cannot_be_republished(nervure: Nervure, order: str) -> None:
+    seen = nervure("lanes", "republish", "oms.sourcing.decisions.v1", 0, "--from", 1, "--to", 1_000_000)
+    assert seen.code == 1 and "can't be sent again" in seen.err
+    assert nervure("lanes", "republish", CHANNEL_ORDERS.name, 0, "--from", 1).code == 1
+
+
+def test_topics_are_all_there(nervure: Nervure) -> None:
+    seen = nervure("topics", "list", "--json")
+    assert seen.code == 0 and all(line["partitions"] for line in seen.json)
+    assert nervure("topics", "create").out == "All topics exist already.\n"
+
+
+def test_watch_shows_orders_and_services(nervure: Nervure, order: str) -> None:
+    seen = nervure("watch", "--once", "--json").json
+    assert seen["orders"]["in_fulfilment"] >= 1
+    assert {replica["replica"] for replica in seen["replicas"]} == {f"{service}-0" for service in SERVICES}
+    assert "order_capture-0" in nervure("watch", "--once").out
+
+
+def test_nothing_is_sent_unless_everything_is_right(nervure: Nervure, order: str, tmp_path: Path) -> None:
+    file = tmp_path / "cancels.jsonl"
+    file.write_text(json.dumps(cancelled("1001")) + "\n" + json.dumps(cancelled("10 01")) + "\n")
+    seen = nervure("send", file)
+    assert seen.code == 2 and "message 2, channel_order_ref" in seen.err and "Nothing was sent" in seen.err
+    assert not any(chapter["type"] == "CancelOrder" for chapter in nervure("trace", order, "--json").json["story"])
+
+
+def test_messages_come_from_standard_input_too(nervure: Nervure, order: str) -> None:
+    sent = nervure("send", "-", "--json", "--type", "PlaceOrder", stdin=json.dumps(placed("1002", 5)["data"]))
+    assert [each["key"] for each in sent.json["sent"]] == [f"{CHANNEL}:1002"]
+    seen = nervure.until(lambda seen: seen.code == 0 and seen.json["status"] == "backordered", "status", f"{CHANNEL}:1002", "--json")
+    assert seen.json["lines"][0]["backordered"] > 0
+    assert nervure("send", "-", stdin=json.dumps(cancelled("1002"))).code == 0
+    seen = nervure.until(lambda seen: seen.json["status"] != "backordered", "status", f"{CHANNEL}:1002", "--json")
+    assert seen.json["waiting"] or seen.json["status"] == "cancelled"
+
+
+# ---- dead letters ----
+
+
+def hostile(system: System, topic: str, key: str) -> None:
+    async def send() -> None:
+        writer = KafkaWriter(kafka_connection(system.settings))
+        await writer.start()
+        at = TopicPartition(topic, partition_of(key, system.settings.partitions))
+        headers = (("ce_type", b"nervure.StockCounted"), ("ce_source", b"/test"), ("ce_id", uuid4().hex.encode()))
+        await writer.send({at: [Outgoing(key.encode(), b"\xff\x00{", headers)]})
+        await writer.stop()
+
+    run(send())
+
+
+def test_a_dead_letter_is_shown_replayed_and_discarded(nervure: Nervure, system: System, order: str) -> None:
+    hostile(system, STOCK_REPORTS.name, PARIS)
+    seen = nervure.until(lambda seen: PARIS in seen.out, "dlq", "list", "--json")
+    letter = next(each for each in seen.json if each["key"] == PARIS)
+    assert letter["status"] == "dead" and letter["reason"] == "undecodable"
+    assert "StockCounted from oms.stock.reports.v1" in nervure("dlq", "show", letter["name"]).out
+    again = nervure("dlq", "replay", letter["name"])
+    assert again.code == 1 and "failed again" in again.out
+    assert nervure("dlq", "discard", letter["name"]).code == 0
+    assert letter["name"] not in nervure("dlq", "list").out
+    assert nervure("dlq", "discard", letter["name"]).code == 1
+    assert nervure("dlq", "show", "inventory/999999").code == 1
+
+
+# ---- audit and rebuild ----
+
+PLANTED = {
+    "order_capture": ("order", "doc", "jsonb_set(doc, '{charges_minor}', '77')"),
+    "inventory": ("level", "display", "display + 7"),
+    "sourcing": ("order", "doc", "jsonb_set(doc, '{decisions}', '77')"),
+    "fulfilment_tracking": ("order", "doc", "jsonb_set(doc, '{patience_s}', '77')"),
+    "returns": ("purchase", "doc", "jsonb_set(doc, '{credits}', '77')"),
+}
+"""By service: kind, column, and a wrong value for it."""
+
+
+@pytest.fixture
+def planted(request: pytest.FixtureRequest, system: System, order: str) -> Iterator[tuple[str, str]]:
+    """A wrong row in one database, which is as it was afterwards: (service, row)."""
+    service: str = request.param
+    kind, column, wrong = PLANTED[service]
+    row = f"{TEA}:{PARIS}" if kind == "level" else order
+
+    async def change(value: str, *arguments: Any) -> Any:
+        connection = await asyncpg.connect(service_dsn(system.settings, service))
+        try:
+            before = await connection.fetchval(f'SELECT {column} FROM state."{kind}" WHERE id = $1', row)
+            await connection.execute(f'UPDATE state."{kind}" SET {column} = {value} WHERE id = $1', row, *arguments)
+        finally:
+            await connection.close()
+        return before
+
+    before = run(change(wrong))
+    yield service, row
+    run(change("$2", before))
+
+
+@pytest.mark.parametrize("planted", SERVICES, indirect=True)
+def test_a_wrong_row_is_named(nervure: Nervure, planted: tuple[str, str]) -> None:
+    service, row = planted
+    audit = nervure("audit", "--json")
+    assert audit.code == 1
+    assert any(row in each["what"] and each["service"] == service for each in audit.json["violations"]), audit.out
+    rebuilt = nervure("rebuild", service)
+    assert rebuilt.code == 1 and row in rebuilt.out
+
+
+def test_the_audit_is_clean(nervure: Nervure, order: str) -> None:
+    audit = nervure("audit")
+    assert audit.code == 0 and "28 checks: clean." in audit.out, audit.out
+    assert all(nervure("rebuild", service).code == 0 for service in SERVICES)
+
+
+# ---- nothing runs, or asked wrongly ----
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Nervure:
+    return Nervure({"NERVURE_HOME": str(tmp_path), "NERVURE_KAFKA": "", "NERVURE_POSTGRES": ""})
+
+
+@pytest.mark.parametrize(
+    "command", [["status", "web:1"], ["trace", "web:1"], ["lanes"], ["dlq", "list"], ["audit"], ["watch"], ["topics", "list"]]
+)
+def test_where_nothing_runs_every_command_says_how_to_start(nowhere: Nervure, command: list[str]) -> None:
+    seen = nowhere(*command)
+    assert seen.code == 3 and "Start them with `nervure up`" in seen.err
+
+
+def test_wrong_settings_are_named(nowhere: Nervure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NERVURE_PARTITIONS", "many")
+    seen = nowhere("lanes")
+    assert seen.code == 2 and "NERVURE_PARTITIONS" in seen.err
+
+
+def test_a_service_needs_a_name_and_servers(nowhere: Nervure) -> None:
+    assert nowhere("run", "warehouse").code == 2
+    assert nowhere("run", "returns").code == 2
+
+
+def test_a_broker_that_does_not_answer_is_named() -> None:
+    unreachable = Nervure({"NERVURE_KAFKA": "127.0.0.1:9", "NERVURE_POSTGRES": "postgresql://nobody@127.0.0.1:9/x"})
+    seen = unreachable("trace", "web:1")
+    assert seen.code == 1 and "Kafka does not answer at 127.0.0.1:9" in seen.err
+    seen = unreachable("dlq", "list")
+    assert seen.code == 1 and "Postgres does not answer" in seen.err
