@@ -234,9 +234,10 @@ class Engine:
             self._stored_due = True
             self._next_poll_at = self._now_s() + POLL_S
         if self._retry_kept:
-            keys, self._retry_kept = sorted(self._retry_kept), set()
+            keys = sorted(self._retry_kept)
             async with self._store.begin() as transaction:
                 kept = await transaction.kept_for(keys)
+            self._retry_kept.clear()
             if kept:
                 await self._run([self._stored(one) for one in kept])
                 return True
@@ -289,6 +290,7 @@ class Engine:
         except BaseException:
             self.feed.give_back([a.record for a in rest if a.record is not None and a.stored is None])
             self._stored_due = True
+            self._retry_kept |= _kept_for(rest)
             raise
 
     async def _attempt(self, batch: Sequence[Arrival]) -> int:
@@ -297,11 +299,7 @@ class Engine:
         try:
             outcome = await self._transact(batch)
         except Collision as error:
-            self._view.rollback()
-            self.counters.collisions += 1
-            self._log.info("collision", action="decide_again", error=str(error)[:200])
-            await self._clock.sleep(0.005)
-            return 0
+            return await self._collided(batch, error)
         except (Transient, NotOwner):
             self._view.rollback()
             raise
@@ -314,6 +312,18 @@ class Engine:
             return await self._isolate(batch, error)
         self._committed(outcome, self._now_s() - started)
         return outcome.consumed
+
+    async def _collided(self, batch: Sequence[Arrival], error: Collision) -> int:
+        """Somebody was quicker. Records are decided again; timers and stored inputs may be gone by now: they are read again."""
+        self._view.rollback()
+        self.counters.collisions += 1
+        self._log.info("collision", action="decide_again", error=str(error)[:200])
+        await self._clock.sleep(0.005)
+        if batch[0].timer is None and batch[0].stored is None:
+            return 0
+        self._next_timer_at, self._stored_due = 0.0, True
+        self._retry_kept |= _kept_for(batch)
+        return len(batch)
 
     async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
         stage = Stage(self.service, self._view, self._partitions, self._marks)
@@ -414,10 +424,13 @@ class Engine:
             return 0
         self._log.warning("input refused", action="refuse", error=f"{type(error).__name__}: {error}"[:500], exc_info=error)
         stage = Stage(self.service, self._view, self._partitions, self._marks)
-        async with self._store.begin() as transaction:
-            need = await self._lock_for_refusal(transaction, stage, batch[0])
-            stage.refuse(batch[0], need, error)
-            numbered = await self._write(transaction, stage, batch)
+        try:
+            async with self._store.begin() as transaction:
+                need = await self._lock_for_refusal(transaction, stage, batch[0])
+                stage.refuse(batch[0], need, error)
+                numbered = await self._write(transaction, stage, batch)
+        except Collision as collision:
+            return await self._collided(batch, collision)
         self._committed(_Outcome(1, stage, numbered), 0.0)
         return 1
 
@@ -441,6 +454,11 @@ class Engine:
 def _positions(stage: Stage) -> dict[str, int]:
     """Where reading goes on after this batch, as `topic/partition`."""
     return {f"{at.topic}/{at.partition}": offset for at, offset in stage.next_offset.items()}
+
+
+def _kept_for(arrivals: Sequence[Arrival]) -> set[Key]:
+    """The rows that kept ones among these wait for."""
+    return {a.stored.key for a in arrivals if a.stored is not None and a.stored.key is not None}
 
 
 def _apart(due: Sequence[StoredInput]) -> list[list[StoredInput]]:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData, is_order_id
 from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body
-from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Unreadable, Wake, Woken
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     Attached,
@@ -175,6 +175,8 @@ class Stage:
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
     _roles: dict[str, int] = field(default_factory=dict)
     _kept: set[Key] = field(default_factory=set)
+    _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
+    """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
     _need: Need = Need(())
 
     # ---- loading ----
@@ -210,7 +212,7 @@ class Stage:
         """Whether this message needs rows that were loaded before this batch changed them: it starts the next batch."""
         if not self.changed:
             return False
-        stale_slice = any(of.owner in self.changed for of in need.slices)
+        stale_slice = any(of.owner in self.changed or (of.kind, of.owner.id) in self._moved_under for of in need.slices)
         stale_found = any(key in self.changed for key in found)
         kept_first = any(key in self.changed and key in self.attached.kept for key in need.keys)
         return stale_slice or stale_found or kept_first
@@ -218,6 +220,9 @@ class Stage:
     def take(self, arrival: Arrival, need: Need) -> None:
         """Decides one arrival, or drops it where it was seen before."""
         if not self._passes_lane(arrival):
+            return
+        if arrival.timer is not None and (arrival.timer.key, arrival.timer.name) in self._timers:
+            self._count("moved")
             return
         self._advance(arrival)
         if arrival.broken is not None:
@@ -359,13 +364,21 @@ class Stage:
         row = self._rows.get(key)
         if row is None:
             raise KeyError(f"{type(event).__name__} changes {key}, which keys() did not name")
-        row.state = kind.evolve(kind.initial(key.id) if row.state is None else row.state, event)
+        before, row.state = row.state, kind.evolve(kind.initial(key.id) if row.state is None else row.state, event)
         row.version += 1
         self.changed.add(key)
         if key in self._kept:
             self.awaited.add(key)
+        self._note_move(kind, before, row.state)
         self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, arrival.now))
         self.view.fold(event)
+
+    def _note_move(self, kind: Kind[Any], before: Any, after: Any) -> None:
+        if kind.owner is None or kind.rank is None:
+            return
+        places = {(kind.owner(state), kind.rank(state)) for state in (before, after) if state is not None}
+        if before is None or after is None or len(places) > 1:
+            self._moved_under.update((kind.name, owner) for owner, _ in places)
 
     def _publish(self, arrival: Arrival, body: Body) -> None:
         topic = TOPIC_OF[type(body)]
