@@ -74,21 +74,21 @@ class Turns:
         self._ready.append(task)
 
     def run(self, until: Callable[[], bool], end: datetime) -> None:
-        """Runs until the condition holds; asserts that it does before `end`."""
-        while not until():
-            if not self._ready:
+        """Runs until the condition holds when nobody is ready; asserts that it does before `end`."""
+        while self._ready or not until():
+            if self._ready:
+                self._turn(self._ready.pop(self.dice.randrange(len(self._ready))))
+            else:
                 due = self.clock.next_due()
                 assert due is not None, "nobody is ready and nobody sleeps"
                 assert due <= end, f"did not come to rest by {end}"
                 self.clock.advance(due)
-                continue
-            self.taken += 1
-            assert self.taken < TURNS_AT_MOST, "turns without end"
-            self._turn(self._ready.pop(self.dice.randrange(len(self._ready))))
 
     def _turn(self, task: Task) -> None:
         if task.done:
             return
+        self.taken += 1
+        assert self.taken < TURNS_AT_MOST, "turns without end"
         try:
             pause = task.coroutine.send(None)
         except StopIteration:

@@ -1,0 +1,215 @@
+"""A small world: the counting services, two processes each, wholly on the ports in memory, run by turns, with troubles by the dice.
+
+Nothing in it is an event loop, a socket, a thread or the wall clock; one seed is one course of events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from schemas.topics import dead_letter_topic, owned_by
+from shared.kernel.codec import external_record
+from shared.kernel.engine import Engine
+from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
+from shared.kernel.memory_store import MemoryStore
+from shared.kernel.memory_tables import Database
+from shared.kernel.model import Service
+from shared.kernel.partition import partition_of
+from shared.kernel.pictures import Pictures, ReadBacks
+from shared.kernel.ports import TIMERS, CommitUnknown, ProduceFailed, Record, TopicPartition, Transient
+from shared.kernel.publisher import Publisher
+from tests.support.counting import ALL, ASKS, COMMANDS, DESK, HOUSE, OPENINGS, SHOWN, Ask, Counter, Gauge, Open, Shown, Tally
+from tests.support.turns import Task, Turns
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PARTITIONS = 2
+SERVICES: tuple[Service[Any], ...] = (DESK, HOUSE)
+STALL_S = 7.5
+"""Longer than a session: who stalls while fetching is evicted."""
+QUIET: FilteringBoundLogger = structlog.wrap_logger(
+    structlog.ReturnLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class Troubles:
+    """How likely each step fails, and in which ways."""
+
+    chance: float = 0.0
+    stall_chance: float = 0.0
+    happened: dict[str, int] = field(default_factory=dict)
+
+    def note(self, what: str) -> None:
+        self.happened[what] = self.happened.get(what, 0) + 1
+
+
+class Process:
+    """One replica: it starts, works, dies, and is started again."""
+
+    def __init__(self, world: SmallWorld, service: Service[Any], replica: int) -> None:
+        self.world = world
+        self.service = service
+        self.replica = replica
+        self.store: MemoryStore | None = None
+        self._tasks: list[Task] = []
+
+    def start(self) -> None:
+        self._spawn("main", self._main())
+
+    def die(self, error: BaseException) -> None:
+        """Everything stops where it is; the servers notice; somebody starts it again."""
+        self.world.troubles.note(f"died of {type(error).__name__}")
+        if not isinstance(error, Crash | Transient):
+            self.world.failures.append(error)
+        for task in self._tasks:
+            task.end()
+        self._tasks.clear()
+        if self.store is not None:
+            self.store.cut()
+        self.world.turns.spawn("restart", self._restart(), self.world.failures.append)
+
+    async def _restart(self) -> None:
+        await self.world.turns.clock.sleep(self.world.turns.dice.choice((0.1, 1.0, 8.0)))
+        self.start()
+
+    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self.world.turns.spawn(f"{self.service.name}-{self.replica} {name}", coroutine, self.die))
+
+    async def _main(self) -> None:
+        world, service, clock = self.world, self.service, self.world.turns.clock
+        partitions = world.partitions()
+        owned = [(topic, PARTITIONS) for topic in owned_by(service.name)]
+        self.store = store = MemoryStore(
+            service, world.databases[service.name], owned=owned, hook=world.hook(Transient), round_trip=world.round_trip
+        )
+        topics, view = MemoryTopics(world.broker, world.hook(Transient)), service.view()
+        pictures = Pictures(service, view, topics, clock, QUIET, partitions)
+        writer = MemoryWriter(world.broker, world.hook(ProduceFailed))
+        publisher = Publisher(service, store, writer, topics, clock, QUIET, partitions, timedelta(minutes=10))
+        reads = [topic.name for topic in service.reads]
+        reader = MemoryReader(world.broker, service.name, f"{service.name}-{self.replica}", reads, world.hook(Transient))
+        engine = Engine(service, store, reader, publisher, topics, view, clock, QUIET, partitions)
+        backs = ReadBacks(service, store, publisher, topics, clock, QUIET, partitions)
+        await store.declare([TopicPartition(name, p) for name in (*reads, TIMERS) for p in range(PARTITIONS)])
+        await pictures.catch_up()
+        await reader.start()
+        self._spawn("reader", engine.read())
+        self._spawn("publisher", publisher.run())
+        self._spawn("read back", backs.run())
+        self._spawn("engine", engine.run())
+
+
+class SmallWorld:
+    """The counting services and whoever asks them."""
+
+    def __init__(self, seed: int, troubles: Troubles | None = None, round_trip: bool = False) -> None:
+        self.turns = Turns(seed, START)
+        self.troubles = troubles or Troubles()
+        self.round_trip = round_trip
+        self.failures: list[BaseException] = []
+        """What no crash explains."""
+        self.broker = Broker(self.turns.clock)
+        for topic in ALL:
+            self.broker.create(topic.name, PARTITIONS, compacted=topic.compacted)
+        for service in SERVICES:
+            for topic in service.reads:
+                self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+        self.databases = {service.name: Database(self.turns.clock) for service in SERVICES}
+        self.processes = [Process(self, service, replica) for service in SERVICES for replica in range(2)]
+        self.sent: dict[str, list[int]] = {}
+
+    def partitions(self) -> Mapping[str, int]:
+        return self.broker.topics() | {TIMERS: PARTITIONS}
+
+    # ---- troubles ----
+
+    def hook(self, failure: type[Exception]) -> Callable[[str], Awaitable[None]]:
+        async def step(what: str) -> None:
+            await self.turns.give_way(what)
+            dice = self.turns.dice
+            if dice.random() < self.troubles.stall_chance:
+                self.troubles.note("stalled")
+                await self.turns.clock.sleep(STALL_S)
+            if dice.random() < self.troubles.chance:
+                error = self._error(what, failure)
+                self.troubles.note(f"{type(error).__name__} at {what.split(' ', maxsplit=1)[0]}")
+                raise error
+
+        return step
+
+    def _error(self, what: str, failure: type[Exception]) -> BaseException:
+        if self.turns.dice.random() < 0.3:
+            return Crash(what)
+        return CommitUnknown(what) if what.startswith("commit") else failure(what)
+
+    # ---- what goes in ----
+
+    def ask(self, counter: str, amount: int) -> None:
+        asked = self.sent.setdefault(counter, [])
+        asked.append(amount)
+        self._append(Ask(counter=counter, ref=f"r{len(asked)}", amount=amount), ASKS.name, f"ask-{counter}-{len(asked)}")
+
+    def open(self, counter: str) -> None:
+        self._append(Open(counter=counter), OPENINGS.name, f"open-{counter}")
+
+    def _append(self, body: Ask | Open, topic: str, id: str) -> None:
+        now = self.turns.clock.now()
+        record = external_record({ASKS.name: ASKS, OPENINGS.name: OPENINGS}[topic], body, source="/world", id=id, now=now)
+        self.broker.append(TopicPartition(topic, partition_of(body.counter, PARTITIONS)), [record])
+
+    # ---- what came of it ----
+
+    def run(self, until: Callable[[], bool], at_most: timedelta = timedelta(minutes=5)) -> None:
+        self.turns.run(lambda: bool(self.failures) or until(), self.turns.clock.now() + at_most)
+        if self.failures:
+            raise self.failures[0]
+
+    def states(self, service: str, kind: str) -> dict[str, Any]:
+        return {str(id): row.state for id, row in self.databases[service].table(f"state.{kind}").items()}
+
+    def at_rest(self) -> bool:
+        """Everything that was sent has come to its end, everywhere."""
+        return not self.differences()
+
+    def differences(self) -> dict[str, Any]:
+        """What is still other than it must be in the end, by place."""
+        asked = {counter: len(amounts) for counter, amounts in self.sent.items()}
+        totals = {counter: sum(amounts) for counter, amounts in self.sent.items()}
+        found: dict[str, tuple[Any, Any]] = {
+            "tallies": (self.states("desk", "tally"), {c: Tally(c, n, n, 0) for c, n in asked.items()}),
+            "counters": (self.states("house", "counter"), {c: Counter(c, totals[c], n) for c, n in asked.items()}),
+            "gauges": ({c: g.turned for c, g in self.states("house", "gauge").items() if isinstance(g, Gauge)}, asked),
+            "units": (self.states("house", "unit"), {}),
+            "shown": ({c: shown.total for c, shown in self.newest_shown().items()}, totals),
+            "kept": (len(self.databases["house"].table("kept")), 0),
+            "timers": (len(self.databases["house"].table("timer")), 0),
+        }
+        return {place: (is_, must) for place, (is_, must) in found.items() if is_ != must}
+
+    def newest_shown(self) -> dict[str, Shown]:
+        records = [r for p in range(PARTITIONS) for r in self.broker.records(TopicPartition(SHOWN.name, p))]
+        return {(r.key or b"").decode(): Shown.model_validate_json(r.value) for r in records if r.value is not None}
+
+    def lane(self, partition: int) -> list[int]:
+        """The sequences of the commands, as their topic has them."""
+        return [_seq(record) for record in self.broker.records(TopicPartition(COMMANDS.name, partition))]
+
+
+def _seq(record: Record) -> int:
+    return int(dict(record.headers)["ce_seq"] or b"0")
+
+
+def first_times(sequences: list[int]) -> list[int]:
+    """The sequences without their repeats."""
+    return list(dict.fromkeys(sequences))
