@@ -17,9 +17,9 @@ import uvloop
 
 from deploy.commands.printing import page
 from deploy.demo.progress import say
-from deploy.embedded import Embedded
-from deploy.errors import Explained
-from deploy.supervisor import NotUp, System, fleet
+from deploy.embedded import Embedded, EmbeddedError
+from deploy.embedded.lock import held
+from deploy.supervisor import System
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ HOME = "demo"
 """The demo's own folder inside the home."""
 DEFAULT_DAY, DEFAULT_ORDERS = date(2017, 6, 15), 500
 NO_SUCCESS = 1
+LOCK_WAIT_S = 1.0
 
 
-class DemoRuns(Explained):
-    """A demo runs already in {home}, supervised by process {pid}. End it there with Ctrl-C, or `kill -TERM {pid}`."""
+class DemoRuns(EmbeddedError):
+    """A demo runs already in {home}. End it there with Ctrl-C, or give this one a home of its own with NERVURE_HOME."""
 
 
 def demo(
@@ -81,14 +82,22 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _started(settings: Settings, fresh: bool) -> Iterator[System]:
     """A running system, on fresh servers where they are ours; drained at the end. Raises DemoRuns, EmbeddedError."""
-    if fresh:
-        _clear(settings)
+    settings.home.parent.mkdir(parents=True, exist_ok=True)
+    with held(settings.home.with_suffix(".lock"), LOCK_WAIT_S, otherwise=DemoRuns(home=settings.home)):
+        if fresh:
+            _clear(settings)
+        with _drained(System(settings, on_change=_tell)) as system:
+            yield system
+
+
+@contextmanager
+def _drained(system: System) -> Iterator[System]:
+    """Started and ready; at the end it is drained, and nobody interrupts that."""
     began = time.monotonic()
-    system = System(settings, on_change=lambda line: say(f"  {line}") if "started" not in line.partition(": ")[2][:7] else None)
     try:
         system.start()
         system.wait_ready()
-        say(f"System ready after {time.monotonic() - began:.1f} s: {len(system.replicas())} services; home {settings.home}.")
+        say(f"System ready after {time.monotonic() - began:.1f} s: {len(system.replicas())} services; home {system.settings.home}.")
         yield system
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -96,13 +105,16 @@ def _started(settings: Settings, fresh: bool) -> Iterator[System]:
         system.stop()
 
 
+def _tell(line: str) -> None:
+    """What happened to a process, but for its first start."""
+    if not line.endswith(": started"):
+        say(f"  {line}")
+
+
 def _clear(settings: Settings) -> None:
-    """Delete what an earlier demo left. Raises DemoRuns."""
-    try:
-        raise DemoRuns(home=settings.home, pid=fleet(settings.home).supervisor.pid)
-    except NotUp:
-        if settings.home.exists():
-            Embedded.of(settings).erase()
+    """Stop and delete what an earlier demo left. Raises EmbeddedError."""
+    if settings.home.exists():
+        Embedded.of(settings).erase()
 
 
 def _report(system: System, world: World, dice: Dice, json: Path | None) -> int:
