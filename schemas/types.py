@@ -124,8 +124,7 @@ def level_id_of(sku: str, location: str) -> str:
 def unknown_fields(model: BaseModel, path: str = "") -> tuple[str, ...]:
     """Paths of the fields a request carried that no contract knows, such as `lines.0.deliver_byy`; at most 50."""
     found: list[str] = [f"{path}{name}" for name in (model.model_extra or {})]
-    for name in type(model).model_fields:
-        value = getattr(model, name)
+    for name, value in vars(model).items():
         if isinstance(value, BaseModel):
             found.extend(unknown_fields(value, f"{path}{name}."))
         elif isinstance(value, tuple):

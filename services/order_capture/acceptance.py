@@ -11,7 +11,8 @@ from services.order_capture.case import Case
 from services.order_capture.ending import CANCEL_AFTER, carry_on
 from services.order_capture.events import ItemsAwaited, OrderPassedOn
 from services.order_capture.holds import deadline_of, end_hold, open_hold
-from services.order_capture.review import Draft, Finding, review_mendable, unknown_references
+from services.order_capture.projection import Catalogue
+from services.order_capture.review import Draft, Finding, draft_lines, review_mendable, unknown_references
 from services.order_capture.snapshot import snapshot_of
 from services.order_capture.state import Check, Hold, Order
 from shared.kernel.model import Wake, Yield
@@ -19,29 +20,39 @@ from shared.kernel.model import Wake, Yield
 _HOLD_TYPES: dict[Check, HoldType] = {"item": "item", "address": "address", "payment": "payment", "totals": "other"}
 
 
-def draft_of(order: Order) -> Draft:
+def draft_of(order: Order, view: Catalogue) -> Draft:
     """The held order as far as its validity goes."""
     assert order.content is not None
-    left = {line.line_id: line.kept for line in order.lines.values()}
-    return Draft(order.channel, order.content, left, order.owed_minor, order.money.covers_minor)
+    lines = draft_lines(order.content, order.channel, order.lines.values(), view)
+    return Draft(order.channel, order.content, lines, order.owed_minor, order.money.covers_minor)
 
 
 def look_again(case: Case) -> Iterator[Yield]:
     """A held order is judged anew: something arrived that may have mended it."""
     if case.order.stage == "held":
-        yield from go_on(case, review_mendable(draft_of(case.order), case.view))
+        draft = draft_of(case.order, case.view)
+        yield from go_on(case, draft, review_mendable(draft, case.view))
 
 
-def go_on(case: Case, findings: Sequence[Finding]) -> Iterator[Yield]:
+def go_on(case: Case, draft: Draft, findings: Sequence[Finding]) -> Iterator[Yield]:
     """Holds for what is wrong, no longer for what isn't; accepted when none is left."""
     by_check = {finding.check: finding for finding in findings if finding.check not in case.order.waived}
     yield from _end_mended(case, frozenset(check for check in by_check if check is not None))
     for check in _HOLD_TYPES:
         if check in by_check and check not in case.order.holds:
             yield from _open(case, check, findings)
-    yield from _await_items(case)
+    yield from _await_items(case, unknown_references(draft))
     if not case.order.holds:
-        yield from _accept(case)
+        yield from accept(case, draft)
+
+
+def accept(case: Case, draft: Draft) -> Iterator[Yield]:
+    """Nothing stands in the way: everybody has the order from now on."""
+    assert case.order.placed_at is not None
+    snapshot = snapshot_of(draft, case.view, placed_at=case.order.placed_at, revision=1)
+    yield OrderPassedOn(case.order_id, snapshot)
+    yield OrderAccepted(order_id=case.order_id, order=snapshot)
+    yield from carry_on(case, "accepted")
 
 
 def watch_cancel_after(case: Case) -> Wake:
@@ -62,24 +73,12 @@ def _open(case: Case, check: Check, findings: Sequence[Finding]) -> Iterator[Yie
     yield from open_hold(case, Hold(check, _HOLD_TYPES[check], deadline, check), problems)
 
 
-def _await_items(case: Case) -> Iterator[Yield]:
+def _await_items(case: Case, unknown: tuple[str, ...]) -> Iterator[Yield]:
     """Wait for exactly the items that are unknown now. Asking for one that is waited for already changes nothing."""
     order = case.order
-    unknown = unknown_references(draft_of(order), case.view)
     if unknown != order.awaits:
         gone = tuple(reference for reference in order.awaits if reference not in unknown)
         yield from leave(case.order_id, gone, case.now)
         yield ItemsAwaited(case.order_id, unknown)
         yield Wake(case.key, SECOND_LOOK, case.now + SECOND_LOOK_AFTER if unknown else None)
     yield from join(case.order_id, unknown, case.now)
-
-
-def _accept(case: Case) -> Iterator[Yield]:
-    order = case.order
-    assert order.content is not None
-    assert order.placed_at is not None
-    left = {line.line_id: line.kept for line in order.lines.values()}
-    snapshot = snapshot_of(order.content, case.view, channel=order.channel, placed_at=order.placed_at, revision=1, left=left)
-    yield OrderPassedOn(case.order_id, snapshot)
-    yield OrderAccepted(order_id=case.order_id, order=snapshot)
-    yield from carry_on(case, "accepted")

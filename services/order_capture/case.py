@@ -34,7 +34,8 @@ class Case:
 
     @property
     def order(self) -> Order:
-        return self.world.get(self.key, Order(self.key.id))
+        found: Order | None = self.world.get(self.key, None)
+        return found if found is not None else Order(self.key.id)
 
     @property
     def order_id(self) -> str:
@@ -52,7 +53,7 @@ def asked_by(request: ChannelRequest) -> Asked:
 
 def digest_of(request: ChannelRequest) -> str:
     """Equal for requests of the same content, whoever asks, why, and under which request id."""
-    content = request.model_dump(mode="json", exclude={"request_id", "actor", "reason"})
+    content = request.model_dump(mode="json", exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return sha256(f"{type(request).__name__}:{text}".encode()).hexdigest()[:32]
 

@@ -12,11 +12,10 @@ from services.order_capture.acceptance import watch_cancel_after
 from services.order_capture.cancels import take_queue
 from services.order_capture.case import Case, answer, decline
 from services.order_capture.ending import carry_on
-from services.order_capture.events import ChangeAsked, ChangeSettled, SnapshotReplaced, evolve
-from services.order_capture.placing import claims_of
+from services.order_capture.events import ChangeAsked, ChangeSettled, SnapshotReplaced
+from services.order_capture.placing import claims_of, draft_anew
 from services.order_capture.review import Draft, review
-from services.order_capture.rules import charges_net_minor
-from services.order_capture.snapshot import effect_of, lines_of, snapshot_of
+from services.order_capture.snapshot import effect_of, snapshot_of
 from services.order_capture.state import Asked, Effect, Order, PendingChange
 from shared.kernel.model import Yield
 
@@ -25,11 +24,12 @@ def change(case: Case, request: ChangeOrder, asked: Asked) -> Iterator[Yield]:
     """The channel states the whole content again. Declined with every reason, or passed on by what it touches."""
     old = case.order.snapshot
     assert old is not None
-    problems = _problems(case, request, old)
+    draft = draft_anew(case.order, request.channel, request.order, case.view)
+    problems = _problems(case, draft, old)
     if problems:
         yield from answer(case, asked, "declined", problems)
         return
-    new = _snapshot(case, request, old)
+    new = snapshot_of(draft, case.view, placed_at=old.placed_at, revision=old.revision + 1)
     effect = effect_of(old, new)
     refusal = _refusal(case.order, new, effect)
     if refusal is not None:
@@ -89,19 +89,19 @@ def _pass(case: Case, change: PendingChange | None, asked: Asked) -> Iterator[Yi
     yield from carry_on(case, "order changed")
 
 
-def _problems(case: Case, request: ChangeOrder, old: OrderSnapshot) -> tuple[Problem, ...]:
+def _problems(case: Case, draft: Draft, old: OrderSnapshot) -> tuple[Problem, ...]:
     """Everything that speaks against the content itself."""
     order = case.order
     if order.busy:
         message = "A cancel or change of this order is under way."
         return (Problem(code="busy", message=message, remedy="Send it again once that one is answered."),)
-    content = request.order
+    content = draft.content
     fixed = {
         "kind": (old.kind, content.kind),
         "currency": (old.currency, content.currency),
         "payment_terms": (old.payment_terms, content.payment_terms),
     }
-    findings = review(_draft(case, request), case.view, case.now)
+    findings = review(draft, case.view, case.now)
     return (
         *(finding.problem for finding in findings),
         *(
@@ -109,28 +109,6 @@ def _problems(case: Case, request: ChangeOrder, old: OrderSnapshot) -> tuple[Pro
             for name, (was, wished) in fixed.items()
             if was != wished
         ),
-    )
-
-
-def _draft(case: Case, request: ChangeOrder) -> Draft:
-    content, money = request.order, case.order.money
-    after = case.order
-    for claim in claims_of(case.order_id, content.payments):
-        after = evolve(after, claim)
-    owed = charges_net_minor(content) + sum(line.net_minor for line in lines_of(content))
-    covered = max(after.money.covers_minor, money.covers_minor)
-    left = {line.channel_line_ref: line.quantity for line in content.lines}
-    return Draft(request.channel, content, left, owed, covered)
-
-
-def _snapshot(case: Case, request: ChangeOrder, old: OrderSnapshot) -> OrderSnapshot:
-    return snapshot_of(
-        request.order,
-        case.view,
-        channel=request.channel,
-        placed_at=old.placed_at,
-        revision=old.revision + 1,
-        left={line.channel_line_ref: line.quantity for line in request.order.lines},
     )
 
 

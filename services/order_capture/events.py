@@ -312,7 +312,7 @@ def _live(order: Order, event: Life) -> Order:
                 waived=(),
             )
         case OrderPassedOn():
-            return _under(replace(order, stage="accepted", content=None), event.snapshot, {})
+            return replace(_under(order, event.snapshot, {}), stage="accepted", currency=event.snapshot.currency, content=None)
         case SnapshotReplaced():
             return _under(order, event.snapshot, {} if event.effect == "demand" else order.lines)
         case ItemsAwaited():

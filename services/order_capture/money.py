@@ -28,7 +28,7 @@ _TYPES: Mapping[MoneyRequest, type[PaymentRequest]] = {
 
 def settle(case: Case, reason: str) -> Iterator[Yield]:
     """Ask for whatever is missing between the money and the quantities; asked again, it asks for nothing."""
-    if case.order.stage == "unknown":
+    if case.order.stage == "unknown" or not case.order.money.payments:
         return
     yield from _capture(case, reason)
     yield from _refund(case, reason)

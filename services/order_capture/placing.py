@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from schemas.channel import ChangeOrder, OrderContent, Payment, PlaceOrder, Problem
 from schemas.orders import OrderClosed, OrderRejected
 from services.order_capture import money
-from services.order_capture.acceptance import draft_of, go_on, watch_cancel_after
+from services.order_capture.acceptance import accept, go_on, watch_cancel_after
 from services.order_capture.case import Case, answer
+from services.order_capture.ending import CANCEL_AFTER
 from services.order_capture.events import (
     ContentStated,
     OrderEnded,
@@ -17,11 +18,12 @@ from services.order_capture.events import (
     PaymentClaimed,
     evolve,
 )
-from services.order_capture.review import Finding, review
+from services.order_capture.projection import Catalogue
+from services.order_capture.review import Draft, Finding, draft_lines, review
 from services.order_capture.rules import charges_net_minor
 from services.order_capture.snapshot import lines_of, without_unknown
-from services.order_capture.state import Asked
-from shared.kernel.model import Yield
+from services.order_capture.state import Asked, Order
+from shared.kernel.model import Wake, Yield
 
 
 def place(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
@@ -39,17 +41,25 @@ def place(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
 
 def change_held(case: Case, request: ChangeOrder, asked: Asked) -> Iterator[Yield]:
     """Nobody else has the order: its content is replaced, if the new one isn't refused."""
-    stated = tuple(_stated(case.order_id, request.order, asked))
-    after = case.order
-    for event in stated:
-        after = evolve(after, event)
-    findings = review(draft_of(after), case.view, case.now)
+    draft = draft_anew(case.order, request.channel, request.order, case.view)
+    findings = review(draft, case.view, case.now)
     if any(finding.check is None for finding in findings):
         yield from answer(case, asked, "declined", _problems(findings))
     else:
-        yield from stated
+        yield from _stated(case.order_id, request.order, asked)
         yield watch_cancel_after(case)
-        yield from _let_go_on(case, asked, findings)
+        yield from _let_go_on(case, draft, asked, findings)
+
+
+def draft_anew(order: Order, channel: str, content: OrderContent, view: Catalogue) -> Draft:
+    """The order as it would stand with this content and what it says of payments."""
+    after = order
+    for claim in claims_of(order.order_id, content.payments):
+        after = evolve(after, claim)
+    lines = lines_of(content)
+    owed = charges_net_minor(content) + sum(line.net_minor for line in lines)
+    covered = max(after.money.covers_minor, order.money.covers_minor)
+    return Draft(channel, content, draft_lines(content, channel, lines, view), owed, covered)
 
 
 def claims_of(order_id: str, payments: Sequence[Payment]) -> Iterator[OrderEvent]:
@@ -61,15 +71,24 @@ def claims_of(order_id: str, payments: Sequence[Payment]) -> Iterator[OrderEvent
 
 
 def _take_in(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
+    """Content is kept only while the order isn't accepted: one in which nothing is wrong goes on without."""
+    content = request.order
+    draft = draft_anew(case.order, request.channel, content, case.view)
+    findings = review(draft, case.view, case.now)
     yield OrderPlaced(case.order_id, asked, request.placed_at, request.channel)
-    yield from _stated(case.order_id, request.order, asked)
-    findings = review(draft_of(case.order), case.view, case.now)
     if any(finding.check is None for finding in findings):
+        yield from _stated(case.order_id, content, asked)
         yield from _reject(case, asked, findings)
+        return
+    if content.cancel_after is not None:
+        yield Wake(case.key, CANCEL_AFTER, content.cancel_after)
+    if findings:
+        yield from _stated(case.order_id, content, asked)
+        yield from _let_go_on(case, draft, asked, findings)
     else:
-        if case.order.cancel_after is not None:
-            yield watch_cancel_after(case)
-        yield from _let_go_on(case, asked, findings)
+        yield from claims_of(case.order_id, content.payments)
+        yield from answer(case, asked, "accepted")
+        yield from accept(case, draft)
 
 
 def _stated(order_id: str, content: OrderContent, asked: Asked) -> Iterator[OrderEvent]:
@@ -79,11 +98,11 @@ def _stated(order_id: str, content: OrderContent, asked: Asked) -> Iterator[Orde
     yield from claims_of(order_id, content.payments)
 
 
-def _let_go_on(case: Case, asked: Asked, findings: Sequence[Finding]) -> Iterator[Yield]:
+def _let_go_on(case: Case, draft: Draft, asked: Asked, findings: Sequence[Finding]) -> Iterator[Yield]:
     """Accepted, or held with every reason. The request has its answer before anything follows from it."""
     held = bool(findings) or any(hold.check is None for hold in case.order.holds.values())
     yield from answer(case, asked, "held" if held else "accepted", _problems(findings))
-    yield from go_on(case, findings)
+    yield from go_on(case, draft, findings)
 
 
 def _reject(case: Case, asked: Asked, findings: Sequence[Finding]) -> Iterator[Yield]:

@@ -121,7 +121,7 @@ def _resolve(case: Case, request: ResolveHold, asked: Asked) -> Iterator[Yield]:
         yield from decline(case, asked, "no_such_hold", message, f"Open: {', '.join(case.order.holds) or 'none'}."[:500])
     elif request.resolution == "cancel":
         yield from _resolve_by_cancelling(case, hold, request, asked)
-    elif hold.check == "item" and unknown_references(draft_of(case.order), case.view):
+    elif hold.check == "item" and unknown_references(draft_of(case.order, case.view)):
         message = "An item of the order is still unknown; without it nobody can ship."
         yield from decline(case, asked, "unknown_item", message, "Publish the item, or change or cancel the order.")
     else:

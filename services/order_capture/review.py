@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from schemas.channel import Line, OrderContent, Party, Problem
 from schemas.reference import Channel, Item, Location, Method
 from services.order_capture.projection import Catalogue
-from services.order_capture.rules import MOST_MINOR, charges_net_minor, line_net_minor, sums_of
+from services.order_capture.rules import MOST_MINOR, charges_net_minor, sums_of
 from services.order_capture.state import CAPTURING_TERMS, Check
+from services.order_capture.state import Line as KeptLine
 
 MOST_CONTENT_BYTES = 180_000
 """Of an order as JSON: 500 plain lines have 165 kB. A row of the store has 512 kB, and may hold an order and its change."""
@@ -26,17 +28,34 @@ class Finding:
     problem: Problem
 
 
+class DraftLine(NamedTuple):
+    """One line as stated, and what is known of it."""
+
+    stated: Line
+    net_minor: int
+    """The whole line after discounts, tax included."""
+    left: int
+    """Units that are still wanted."""
+    item: Item | None
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An order as far as its validity goes."""
 
     channel: str
     content: OrderContent
-    left: dict[str, int]
-    """Units by line that are still wanted."""
+    lines: tuple[DraftLine, ...]
     owed_minor: int
     covered_minor: int
     """Authorised or captured by its payments."""
+
+
+def draft_lines(content: OrderContent, channel: str, kept: Iterable[KeptLine], view: Catalogue) -> tuple[DraftLine, ...]:
+    """The lines of a content with their items, each looked up once."""
+    known = {line.line_id: line for line in kept}
+    lines = ((line, known[line.channel_line_ref]) for line in content.lines)
+    return tuple(DraftLine(line, known.net_minor, known.kept, item_of(line, channel, view)) for line, known in lines)
 
 
 def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
@@ -47,8 +66,8 @@ def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
         *_size(draft.content),
         *_times(draft.content, now),
         *_location(draft.content, view),
-        *_amounts(draft.content),
-        *_inactive(draft, view),
+        *_amounts(draft),
+        *_inactive(draft),
         *review_mendable(draft, view),
     )
     return tuple(_weighed(finding, channel) for finding in findings)
@@ -57,7 +76,7 @@ def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
 def review_mendable(draft: Draft, view: Catalogue) -> tuple[Finding, ...]:
     """What is wrong that data, payments, the channel or a person can still mend."""
     return (
-        *_unknown_items(draft, view),
+        *_unknown_items(draft),
         *_address(draft.content, view),
         *_totals(draft.content),
         *_payment(draft, view.channel(draft.channel)),
@@ -79,9 +98,9 @@ def item_of(line: Line, channel: str, view: Catalogue) -> Item | None:
     return next((item for item in found if item is not None), None)
 
 
-def unknown_references(draft: Draft, view: Catalogue) -> tuple[str, ...]:
+def unknown_references(draft: Draft) -> tuple[str, ...]:
     """References of items that must arrive before the order can go on."""
-    lines = (line for _, line in _unresolved(draft, view))
+    lines = (line for _, line in _unresolved(draft))
     return tuple(dict.fromkeys(name for line in lines for name in references_of_line(line, draft.channel)))
 
 
@@ -142,40 +161,38 @@ def _location(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
         yield _refused("method_not_served", field, message, f"Choose one of {', '.join(location.methods)}.")
 
 
-def _amounts(content: OrderContent) -> Iterator[Finding]:
+def _amounts(draft: Draft) -> Iterator[Finding]:
     """Amounts no message could carry, and discounts beyond the price."""
-    nets = [(f"order.lines.{n}", line_net_minor(content, line)) for n, line in enumerate(content.lines)]
-    nets.append(("order.charges", charges_net_minor(content)))
-    for field, net in nets:
+    nets = [*(line.net_minor for line in draft.lines), charges_net_minor(draft.content)]
+    for number, net in enumerate(nets):
         if net < 0:
+            field = f"order.lines.{number}" if number < len(draft.lines) else "order.charges"
             yield _refused("negative_amount", field, f"It comes to {net} after discounts.", "Discount at most the price.")
-    total = sum(net for _, net in nets)
+    total = sum(nets)
     if total > MOST_MINOR:
         message = f"The order comes to {total}, at most {MOST_MINOR} can be handled."
         yield _refused("amount_too_large", "order.totals", message, "Split the order.")
 
 
-def _inactive(draft: Draft, view: Catalogue) -> Iterator[Finding]:
-    for number, line in enumerate(draft.content.lines):
-        item = item_of(line, draft.channel, view)
-        if item is not None and not item.active:
-            message = f"Item {item.sku} is no longer sold."
+def _inactive(draft: Draft) -> Iterator[Finding]:
+    for number, line in enumerate(draft.lines):
+        if line.item is not None and not line.item.active:
+            message = f"Item {line.item.sku} is no longer sold."
             yield _refused("inactive_item", f"order.lines.{number}", message, "Leave the line out.")
 
 
-def _unknown_items(draft: Draft, view: Catalogue) -> Iterator[Finding]:
-    for number, line in _unresolved(draft, view):
+def _unknown_items(draft: Draft) -> Iterator[Finding]:
+    for number, line in _unresolved(draft):
         names = " or ".join(references_of_line(line, draft.channel))
         message = f"Nobody knows {names}."
         yield Finding("item", _problem("unknown_item", f"order.lines.{number}", message, "Publish the item."))
 
 
-def _unresolved(draft: Draft, view: Catalogue) -> Iterator[tuple[int, Line]]:
+def _unresolved(draft: Draft) -> Iterator[tuple[int, Line]]:
     """Lines of goods, with their numbers, that are still wanted and whose item isn't known."""
-    for number, line in enumerate(draft.content.lines):
-        wanted = line.kind == "goods" and draft.left.get(line.channel_line_ref, 0) > 0
-        if wanted and item_of(line, draft.channel, view) is None:
-            yield number, line
+    for number, line in enumerate(draft.lines):
+        if line.item is None and line.left > 0 and line.stated.kind == "goods":
+            yield number, line.stated
 
 
 def _address(content: OrderContent, view: Catalogue) -> Iterator[Finding]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from schemas.channel import Line as StatedLine
 from schemas.channel import OrderContent
 from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot
 from schemas.reference import Location
 from schemas.types import OpenData
 from services.order_capture.projection import Catalogue
-from services.order_capture.review import COLLECTING_METHODS, item_of, receiver_of
+from services.order_capture.review import COLLECTING_METHODS, Draft, DraftLine, receiver_of
 from services.order_capture.rules import charges_net_minor, line_net_minor, value_minor
 from services.order_capture.state import Effect, Line
 
@@ -30,19 +29,10 @@ def without_unknown(content: OrderContent) -> OrderContent:
     return kept
 
 
-def snapshot_of(
-    content: OrderContent,
-    view: Catalogue,
-    *,
-    channel: str,
-    placed_at: datetime,
-    revision: int,
-    left: dict[str, int],
-) -> OrderSnapshot:
-    """The order as it may be sourced: `left` units of each line; every line of goods has a known item."""
-    lines = tuple(
-        _line(content, line, channel, left[line.channel_line_ref], view) for line in content.lines if left[line.channel_line_ref] > 0
-    )
+def snapshot_of(draft: Draft, view: Catalogue, *, placed_at: datetime, revision: int) -> OrderSnapshot:
+    """The order as it may be sourced: what is left of each line; every line of goods has a known item."""
+    content, channel = draft.content, draft.channel
+    lines = tuple(_line(line) for line in draft.lines if line.left > 0)
     charges = charges_net_minor(content)
     total = charges + sum(line.net_minor for line in lines)
     delivery = content.delivery
@@ -89,21 +79,20 @@ def _known(value: object) -> object:
     return tuple(map(_known, value)) if isinstance(value, tuple) else value
 
 
-def _line(content: OrderContent, line: StatedLine, channel: str, left: int, view: Catalogue) -> OrderLine:
-    item = item_of(line, channel, view)
-    kind = item.kind if item is not None and line.kind == "goods" else line.kind
+def _line(line: DraftLine) -> OrderLine:
+    stated, item = line.stated, line.item
     return OrderLine(
-        line_id=line.channel_line_ref,
-        kind=kind,
-        sku=item.sku if item is not None else line.sku or line.channel_line_ref,
-        gtin=line.gtin or next(iter(item.gtins if item is not None else ()), None),
+        line_id=stated.channel_line_ref,
+        kind=item.kind if item is not None and stated.kind == "goods" else stated.kind,
+        sku=item.sku if item is not None else stated.sku or stated.channel_line_ref,
+        gtin=stated.gtin or (item.gtins[0] if item is not None and item.gtins else None),
         description=item.description[:MOST_DESCRIPTION] if item is not None else "",
-        quantity=left,
+        quantity=line.left,
         weight_g=item.weight_g if item is not None else 0,
-        net_minor=value_minor(line_net_minor(content, line), line.quantity, left),
-        attributes=line.attributes,
-        gift_message=line.gift_message,
-        substitution_allowed=line.substitution_allowed,
+        net_minor=value_minor(line.net_minor, stated.quantity, line.left),
+        attributes=stated.attributes,
+        gift_message=stated.gift_message,
+        substitution_allowed=stated.substitution_allowed,
     )
 
 
