@@ -30,9 +30,11 @@ from deploy.embedded.ports import free_port
 from deploy.embedded.process import Identity, own_identity
 from deploy.embedded.server import tail
 from deploy.errors import Explained
-from deploy.fleet import SERVICES, create_topics, service_name
+from deploy.fleet import SERVICES, create_topics, kafka_connection, service_name
 from deploy.health import ready
 from deploy.run import DRAINED, MISCONFIGURED, NEEDS_A_PERSON
+from schemas.topics import CHANNEL_ORDERS
+from shared.kernel.kafka import KafkaTopics
 from shared.settings import Settings
 
 STATE_FILE = "services.json"
@@ -61,6 +63,11 @@ class AlreadyUp(EmbeddedError):
 
 class NotReady(Explained):
     """After {seconds} s not ready: {waits}. The end of its log: {tail} Mend what it names, then start again."""
+
+
+class TooManyReplicas(Explained):
+    """{count} replicas of {service} were asked for, but the topics have {partitions} partitions: the others would have nothing to do. Ask
+    for fewer, or begin a new home with NERVURE_PARTITIONS={count}."""
 
 
 class NotUp(Explained):
@@ -146,19 +153,27 @@ class System:
     def start(self) -> None:
         """Servers, topics, processes; returns when the processes are started (see `wait_ready`). `settings` then names the servers.
 
-        Raises EmbeddedError, AlreadyUp, and what the broker raises; nothing is left running then."""
+        Raises EmbeddedError, AlreadyUp, TooManyReplicas, and what the broker raises; nothing is left running then."""
         self.settings.home.mkdir(parents=True, exist_ok=True)
         with self._unwound_on_failure():
             self._stack.enter_context(_alone(self.settings.home))
             endpoints = self._stack.enter_context(infrastructure(self.settings))
             self.settings = _with_outbox_keep(self.settings, endpoints.applied_to(self.settings))
-            asyncio.run(create_topics(self.settings, self.services))
+            asyncio.run(self._prepare_topics())
             self._stack.callback(self._drain)
             for service, count in self._counts.items():
                 for number in range(count):
                     self._children[service, number] = self._new(service, number)
             self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._watcher.start()
+
+    async def _prepare_topics(self) -> None:
+        """Raises TooManyReplicas: a partition is read by one replica, so further ones would have nothing to do."""
+        await create_topics(self.settings, self.services)
+        partitions = (await KafkaTopics(kafka_connection(self.settings)).existing())[CHANNEL_ORDERS.name]
+        for service, count in self._counts.items():
+            if count > partitions:
+                raise TooManyReplicas(service=service, count=count, partitions=partitions)
 
     def stop(self) -> None:
         """Drain every process, then stop the servers that were started here."""

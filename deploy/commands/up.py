@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Annotated
 
 import psutil
@@ -36,19 +38,29 @@ def up(
     began = time.monotonic()
     counts = replica_counts(replicas or [])
     system = System(Settings(), counts, on_change=_tell_json if json else _tell)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        system.start()
-        system.wait_ready()
-        _tell_ready(system, time.monotonic() - began, json)
-        _stay(system, json)
-    except KeyboardInterrupt:
-        remarks.print("Draining; services first, then the servers started here.")
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        system.stop()
+    with _ended_by(signal.default_int_handler):
+        try:
+            system.start()
+            system.wait_ready()
+            _tell_ready(system, time.monotonic() - began, json)
+            _stay(system, json)
+        except KeyboardInterrupt:
+            remarks.print("Draining; services first, then the servers started here.")
+        finally:
+            with _ended_by(signal.SIG_IGN):
+                system.stop()
     remarks.print("Stopped. All data stays in the home; `nervure up` goes on where this ended.")
+
+
+@contextmanager
+def _ended_by(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Ctrl-C and SIGTERM do the same meanwhile: interrupt, or nothing, so that nobody cuts the draining off."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def replica_counts(texts: list[str]) -> Mapping[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from deploy.cli import app
 from deploy.commands.up import ReplicasUnfit, replica_counts
 from deploy.errors import explain
 from deploy.fleet import KafkaFileUnfit, UnknownService, kafka_connection, service_dsn, service_name
-from deploy.supervisor import NotUp, environ, fleet
+from deploy.supervisor import BACKOFF_S, NotUp, Replica, System, _Child, environ, fleet
 from shared.settings import Settings
 
 
@@ -74,3 +75,26 @@ def test_a_home_without_services_says_how_to_start_them(tmp_path: Path) -> None:
 
 def test_errors_show_no_local_variables() -> None:
     assert app.pretty_exceptions_show_locals is False
+
+
+@pytest.mark.parametrize(
+    ("code", "state"), [(0, "stopped"), (1, "waits to restart"), (-9, "waits to restart"), (2, "misconfigured"), (3, "needs a person")]
+)
+def test_a_process_starts_again_unless_a_person_must_act(tmp_path: Path, code: int, state: str) -> None:
+    said: list[str] = []
+    system = System(Settings(home=tmp_path), on_change=said.append)
+    child = _Child(Replica(service="returns", number=0, health_port=1, log=tmp_path / "returns-0.log"))
+    system._ended(child, code)
+    assert child.replica.state == state and child.replica.last_exit == code
+    assert said and said[0].startswith("returns-0: ended ") and state in said[0]
+    assert fleet(tmp_path).replicas == ()
+
+
+def test_a_process_that_keeps_failing_waits_longer(tmp_path: Path) -> None:
+    said: list[str] = []
+    system = System(Settings(home=tmp_path), on_change=said.append)
+    child = _Child(Replica(service="returns", number=0, health_port=1, log=tmp_path / "returns-0.log"), started_s=time.monotonic())
+    for _ in range(len(BACKOFF_S) + 1):
+        system._ended(child, 1)
+    waits = [line.rpartition(" in ")[2] for line in said]
+    assert waits == [f"{seconds:g} s" for seconds in (*BACKOFF_S, BACKOFF_S[-1])]
