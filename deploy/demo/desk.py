@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 
 from deploy.demo.dice import Dice
-from deploy.demo.wire import Positions, Reads, Sender, hear
+from deploy.demo.wire import Positions, Reads, hear
 from schemas.topics import Body, Topic
 from shared.kernel.kafka import Connection
 
@@ -32,6 +32,18 @@ class Actor(Protocol):
     def hear(self, body: Body) -> None:
         """Called for each, in the order of its key. What follows goes through the desk; it never blocks."""
         ...
+
+
+class Post(Protocol):
+    """Takes messages to their topics."""
+
+    def send(self, topic: Topic, body: Body, *, source: str, id: str) -> None: ...
+
+
+class Diary(Protocol):
+    """Remembers what is to be done later."""
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> None: ...
 
 
 class Agenda:
@@ -70,17 +82,17 @@ class Agenda:
 class Desk:
     """One actor's desk. `source` is who it says it is (the CloudEvents source)."""
 
-    def __init__(self, source: str, sender: Sender, agenda: Agenda, dice: Dice) -> None:
-        self._source, self._sender, self._agenda = source, sender, agenda
+    def __init__(self, source: str, post: Post, diary: Diary, dice: Dice) -> None:
+        self._source, self._post, self._diary = source, post, diary
         self.dice = dice
 
     def send(self, topic: Topic, body: Body, id: str) -> None:
         """Report. `id` is the report's own: sent again under the same one it is recognised as a repeat."""
-        self._sender.send(topic, body, source=self._source, id=id)
+        self._post.send(topic, body, source=self._source, id=id)
 
     def later(self, least_s: float, most_s: float, about: str, act: Callable[[], None]) -> None:
         """Do something after a seeded time between two."""
-        self._agenda.later(self.dice.between(least_s, most_s, self._source, about), act)
+        self._diary.later(self.dice.between(least_s, most_s, self._source, about), act)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
