@@ -87,7 +87,8 @@ def read_drafts(text: str, now: datetime, source: str, type_name: str | None = N
 
     `type_name` is the type of all; `otherwise` that of those which don't name one, if it is one at all. Raises Faulty with all faults of
     all messages."""
-    drafts, faults = [], []
+    drafts: list[Draft] = []
+    faults: list[Fault] = []
     for number, entry in enumerate(_entries(text), start=1):
         unnamed = type_name is None and otherwise in BY_TYPE and not _names_its_type(entry)
         try:

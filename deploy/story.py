@@ -123,7 +123,8 @@ def _channel(body: Body) -> str:
             again = ", once more" if body.repeated else ""
             details = [text for text in (lines, problems(body.problems)) if text]
             return f"answered {body.request}{again}: {body.outcome}" + (f" ({'; '.join(details)})" if details else "")
-    return ""
+        case _:
+            return ""
 
 
 def _to(party: channel.Party | None) -> str:
@@ -144,7 +145,8 @@ def _order(body: Body) -> str:
             return f"closed the order: {words(body.outcome)}"
         case orders.MoneyExceptionOpened():
             return _exception(body.kind, body.detail, body.action)
-    return ""
+        case _:
+            return ""
 
 
 def _hold_or_change(body: Body) -> str:
@@ -164,7 +166,8 @@ def _hold_or_change(body: Body) -> str:
             return f"passed the cancellation of {units(body.lines)} on behind the demand{_because(body.reason)}"
         case orders.LinesCancelled():
             return f"cancelled {units(body.lines)} for good{_because(body.reason)}"
-    return ""
+        case _:
+            return ""
 
 
 def _exception(kind: str, detail: str, action: str) -> str:
@@ -181,7 +184,8 @@ def _money(body: Body) -> str:
         case payments.PaymentFact():
             done = type(body).__name__.removeprefix("Payment").lower()
             return f"{done} {money(body.amount_minor, body.currency)} of payment {body.payment_id}"
-    return ""
+        case _:
+            return ""
 
 
 # ---- sourcing and inventory ----
@@ -206,7 +210,8 @@ def _sourcing(body: Body) -> str:
             return f"on the change: {'accepted' if body.accepted else 'passed on to fulfilment' if body.passed_on else 'declined'}"
         case sourcing.SourcingExceptionOpened():
             return _exception(body.kind, body.detail, body.action)
-    return ""
+        case _:
+            return ""
 
 
 def promise(of: Promise) -> str:
@@ -279,7 +284,8 @@ def _inventory(body: Body) -> str:
             return f"{words(body.cause)} at {body.location}: {figures}"
         case inventory.DiscrepancyFound():
             return f"found a discrepancy at {body.location}: {body.quantity:+d} x {body.sku}, {words(body.kind)}{_because(body.detail)}"
-    return ""
+        case _:
+            return ""
 
 
 def _stock(body: Body) -> str:
@@ -292,7 +298,8 @@ def _stock(body: Body) -> str:
             return f"announced {body.expected} x {body.sku} for {body.eta:%Y-%m-%d %H:%M} ({body.reference})"
         case stock.InboundClosed():
             return f"closed the announcement {body.reference}: {words(body.reason)}"
-    return ""
+        case _:
+            return ""
 
 
 # ---- fulfilment ----
@@ -310,7 +317,8 @@ def _instruction(body: Body) -> str:
             return f"told {body.location} to go on"
         case fulfilment.CancelFulfilment():
             return f"asked {body.location} to cancel {units(body.lines)}, answer by {body.answer_by:%H:%M:%S}"
-    return ""
+        case _:
+            return ""
 
 
 def _report(body: Body) -> str:
@@ -330,7 +338,8 @@ def _report(body: Body) -> str:
             return f"answered the cancellation: {units(body.accepted) or 'nothing'} cancelled"
         case fulfilment.AmendmentAnswered():
             return f"{'accepted' if body.accepted else 'refused'} revision {body.revision}"
-    return ""
+        case _:
+            return ""
 
 
 def _arrival(body: Body) -> str:
@@ -345,7 +354,8 @@ def _arrival(body: Body) -> str:
             return f"received {units(body.lines)} of parcel {body.parcel_id}{', damaged: ' + units(body.damaged) if body.damaged else ''}"
         case fulfilment.ParcelTracked():
             return f"{body.tracking_number}: {words(body.status)}{_because(' '.join(x for x in (body.raw_code, body.place) if x))}"
-    return ""
+        case _:
+            return ""
 
 
 def _fulfilment(body: Body) -> str:
@@ -366,9 +376,11 @@ def _fulfilment(body: Body) -> str:
         case fulfilment.ReservationEnded():
             reason = f", {words(body.reason)}" if body.reason != "none" else ""
             return f"{body.location} won't do {units(body.lines)}: {words(body.cause)}{reason}"
-    return ""
+        case _:
+            return ""
 
 
+_HOW = {"delivered": "delivered to the buyer", "collected": "collected by the buyer", "presumed": "presumed delivered"}
 _FACTS: Mapping[type[fulfilment.FulfilmentFact], Callable[[Any], str]] = {
     fulfilment.FulfilmentScheduled: lambda body: f"scheduled the fulfilment order for {body.release_at:%Y-%m-%d %H:%M:%S}",
     fulfilment.FulfilmentInstructed: lambda body: f"the instruction went out, revision {body.revision}",
@@ -383,7 +395,6 @@ _FACTS: Mapping[type[fulfilment.FulfilmentFact], Callable[[Any], str]] = {
     fulfilment.ParcelMoved: lambda body: f"parcel {body.parcel_id}: {words(body.status)}",
     fulfilment.ParcelCameBack: lambda body: f"parcel {body.parcel_id} came back: {units(body.lines)}",
 }
-_HOW = {"delivered": "delivered to the buyer", "collected": "collected by the buyer", "presumed": "presumed delivered"}
 
 
 # ---- returns ----
@@ -407,7 +418,8 @@ def _return(body: Body) -> str:
             return _received_back(body)
         case returns.ReturnInspected():
             return "booked the inspection: " + ", ".join(f"{x.quantity} x {x.sku} to {words(x.disposition)}" for x in body.lines)
-    return ""
+        case _:
+            return ""
 
 
 def _received_back(body: returns.ReturnReceived) -> str:
@@ -435,7 +447,8 @@ def _return_decided(body: Body) -> str:
             return f"credit is due for {units(body.lines)}"
         case returns.ReturnExceptionOpened():
             return _exception(body.kind, body.detail, body.action)
-    return ""
+        case _:
+            return ""
 
 
 FAMILIES: Sequence[Callable[[Body], str]] = (

@@ -45,7 +45,7 @@ async def test_a_gap_is_spooled_and_republishing_closes_it(bank: Bank) -> None:
     await bank.logged("ledger", event="records expired unread")
 
     async def spooled() -> bool:
-        return (await bank.query("ledger", "SELECT count(*) AS n FROM kernel.spool"))[0]["n"] == 6
+        return bool((await bank.query("ledger", "SELECT count(*) AS n FROM kernel.spool"))[0]["n"] == 6)
 
     await bank.until(spooled, "six records wait behind the gap")
     assert await bank.totals("ledger") == {"acc": 5}
