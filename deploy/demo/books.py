@@ -48,9 +48,10 @@ class Books:
         async for batch in hear(connection, READS, start):
             for heard in batch:
                 assert isinstance(heard.body, Booked)
-                self._note(heard.body)
+                self.note(heard.body)
 
-    def _note(self, level: Booked) -> None:
+    def note(self, level: Booked) -> None:
+        """A document; an older one than is known changes nothing."""
         spot = Spot(level.location, level.sku)
         known = self._levels.get(spot)
         if known is None or level.version > known.version:

@@ -177,7 +177,9 @@ async def _place(scene: _Scene, world: World, agenda: Agenda, progress: Progress
     clock = asyncio.get_running_loop().time
     began = clock()
     for number, purchase in enumerate(world.purchases):
-        await asyncio.sleep(max(0.0, began + number / ORDERS_A_SECOND - clock()))
+        early_s = began + number / ORDERS_A_SECOND - clock()
+        if early_s > 0:
+            await asyncio.sleep(early_s)
         scene.channel.place(purchase)
         progress.placed += 1
 

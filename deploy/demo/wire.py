@@ -27,6 +27,8 @@ from shared.kernel.ports import Record, TopicPartition
 LINGER_MS = 5
 MOST_UNSENT = 200_000
 FETCH_WAIT_MS = 200
+MOST_RECORDS = 500
+"""Handled at once; then everybody else has a turn."""
 
 Positions = Mapping[TopicPartition, int]
 Reads = Mapping[Topic, tuple[type[Body], ...]]
@@ -122,7 +124,7 @@ async def records_of(connection: Connection, names: Collection[str], start: Posi
         for where, offset in at.items():
             consumer.seek(where, offset)
         while True:
-            fetched = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=2000)
+            fetched = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=MOST_RECORDS)
             records = [_record(message) for messages in fetched.values() for message in messages]
             if records:
                 yield records
