@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, ClassVar
+from functools import cache
+from typing import Annotated, ClassVar, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -124,11 +125,23 @@ def level_id_of(sku: str, location: str) -> str:
 def unknown_fields(model: BaseModel, path: str = "") -> tuple[str, ...]:
     """Paths of the fields a request carried that no contract knows, such as `lines.0.deliver_byy`; at most 50."""
     found: list[str] = [f"{path}{name}" for name in (model.model_extra or {})]
-    for name, value in vars(model).items():
+    for name in _nesting_fields(type(model)):
+        value = getattr(model, name)
         if isinstance(value, BaseModel):
             found.extend(unknown_fields(value, f"{path}{name}."))
         elif isinstance(value, tuple):
             for index, entry in enumerate(value):
-                if isinstance(entry, BaseModel):
-                    found.extend(unknown_fields(entry, f"{path}{name}.{index}."))
+                found.extend(unknown_fields(entry, f"{path}{name}.{index}."))
     return tuple(found[:50])
+
+
+@cache
+def _nesting_fields(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that hold a model or a tuple of models."""
+    return tuple(name for name, field in kind.model_fields.items() if _names_a_model(field.annotation))
+
+
+def _names_a_model(annotation: object) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_names_a_model(part) for part in get_args(annotation))

@@ -15,12 +15,11 @@ class Catalogue(Documents):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sku_by_reference: dict[str, str] = {}
+        self._by_reference: dict[str, Item] = {}
 
     def item(self, reference: str) -> Item | None:
         """The item a reference means."""
-        sku = self._sku_by_reference.get(reference)
-        return self.get(Item, sku) if sku is not None else None
+        return self._by_reference.get(reference)
 
     def channel(self, code: str) -> Channel:
         """The channel's document, or the defaults where it has none."""
@@ -29,7 +28,7 @@ class Catalogue(Documents):
     def apply(self, body: Body) -> None:
         if isinstance(body, Item):
             self._unindex(body.sku)
-            self._sku_by_reference.update(dict.fromkeys(references_of(body), body.sku))
+            self._by_reference.update(dict.fromkeys(references_of(body), body))
         super().apply(body)
 
     def forget(self, topic: Topic, key: str) -> None:
@@ -40,8 +39,8 @@ class Catalogue(Documents):
     def _unindex(self, sku: str) -> None:
         earlier = self.get(Item, sku)
         for reference in references_of(earlier) if earlier else ():
-            if self._sku_by_reference.get(reference) == sku:
-                del self._sku_by_reference[reference]
+            if self._by_reference.get(reference) is earlier:
+                del self._by_reference[reference]
 
 
 def references_of(item: Item) -> tuple[str, ...]:

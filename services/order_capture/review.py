@@ -83,19 +83,22 @@ def review_mendable(draft: Draft, view: Catalogue) -> tuple[Finding, ...]:
     )
 
 
-def references_of_line(line: Line, channel: str) -> tuple[str, ...]:
+def references_of_line(line: Line, channel: str) -> Iterator[str]:
     """How the line names its item, as the catalogue writes references; the first one known counts."""
-    named = (
-        f"sku:{line.sku}" if line.sku else "",
-        f"gtin:{line.gtin}" if line.gtin else "",
-        f"channel_sku:{channel}:{line.channel_sku}" if line.channel_sku else "",
-    )
-    return tuple(reference for reference in named if reference)
+    if line.sku:
+        yield f"sku:{line.sku}"
+    if line.gtin:
+        yield f"gtin:{line.gtin}"
+    if line.channel_sku:
+        yield f"channel_sku:{channel}:{line.channel_sku}"
 
 
 def item_of(line: Line, channel: str, view: Catalogue) -> Item | None:
-    found = (view.item(reference) for reference in references_of_line(line, channel))
-    return next((item for item in found if item is not None), None)
+    for reference in references_of_line(line, channel):
+        item = view.item(reference)
+        if item is not None:
+            return item
+    return None
 
 
 def unknown_references(draft: Draft) -> tuple[str, ...]:

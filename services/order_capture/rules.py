@@ -5,7 +5,7 @@ All amounts are integer minor units of the order's currency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.channel import Charge, Discount, Line, OrderContent, Tax
@@ -62,8 +62,8 @@ def spread(amount_minor: int, rooms_minor: Sequence[int]) -> tuple[int, ...]:
     return tuple(taken)
 
 
-def _amount(parts: Iterable[Discount | Tax]) -> int:
-    return sum(part.amount_minor for part in parts)
+def _amount(parts: Sequence[Discount | Tax]) -> int:
+    return sum(part.amount_minor for part in parts) if parts else 0
 
 
 def _added(taxes_minor: int, content: OrderContent) -> int:
