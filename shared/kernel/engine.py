@@ -44,6 +44,8 @@ TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
+KEPT_S = 30.0
+"""How often all kept inputs are tried: whoever made their row may have died before it looked for them."""
 BACKOFF_S = (0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0)
 QUARANTINES_A_MINUTE = 20
 
@@ -123,6 +125,7 @@ class Engine:
         self._everything_kept = True
         self._next_timer_at = 0.0
         self._next_poll_at = 0.0
+        self._next_kept_at = 0.0
         self._quarantined_at: list[float] = []
 
     # ---- the loop ----
@@ -233,6 +236,9 @@ class Engine:
         if self._now_s() >= self._next_poll_at:
             self._stored_due = True
             self._next_poll_at = self._now_s() + POLL_S
+        if self._now_s() >= self._next_kept_at:
+            self._everything_kept = True
+            self._next_kept_at = self._now_s() + KEPT_S
         if self._retry_kept:
             keys = sorted(self._retry_kept)
             async with self._store.begin() as transaction:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.support.small_world import PARTITIONS, SmallWorld, Troubles, first_times
+from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
 
 COUNTERS = ("a", "b", "c", "d", "e")
 
@@ -63,3 +64,49 @@ def test_whatever_fails_the_counts_are_the_same(seed: int) -> None:
     play(world, asks=30)
     check_lanes(world)
     assert world.troubles.happened
+
+
+def started(seed: int) -> SmallWorld:
+    world = SmallWorld(seed)
+    for process in world.processes:
+        process.start()
+    return world
+
+
+def test_a_timer_that_moves_before_it_fires_waits_for_its_new_time() -> None:
+    """Moved by somebody else between looking and firing, it is looked for again; the replica doesn't insist on the old time."""
+    world = started(seed=3)
+    timers = world.databases["house"].table("timer")
+    moved: list[str] = []
+
+    def move_once(process: str, what: str) -> None:
+        if what == "timers_due answer" and timers and not moved:
+            for of, timer in list(timers.items()):
+                moved.append(timer.name)
+                timers[of] = replace(timer, due=timer.due + timedelta(seconds=20))
+
+    world.trap = move_once
+    for number in range(5):
+        world.ask("a", number + 1)
+    world.open("a")
+    world.run(world.at_rest, timedelta(minutes=1))
+    assert moved
+    assert world.turns.clock.now() - START > timedelta(seconds=20)
+
+
+def test_kept_messages_are_found_when_who_made_their_row_dies_at_once() -> None:
+    """The replica that opened the counter dies before it looks for what waited; another one, whose shard it is, does."""
+    world = started(seed=3)
+
+    def die(process: str, what: str) -> None:
+        if what == "kept_for":
+            world.trap = lambda process, what: None
+            raise Crash(what)
+
+    world.trap = die
+    world.ask("a", 2)
+    world.run(lambda: len(world.databases["house"].table("kept")) == 1)
+    world.open("a")
+    world.run(world.at_rest, timedelta(minutes=2))
+    assert world.troubles.happened == {"died of Crash": 1}
+    assert world.turns.clock.now() - START > timedelta(seconds=10), "it came back before a session was over: nobody claimed anew"

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from schemas.topics import dead_letter_topic, owned_by
+from schemas.topics import Topic, dead_letter_topic, owned_by
 from shared.kernel.codec import external_record
 from shared.kernel.engine import Engine
 from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
@@ -84,21 +84,21 @@ class Process:
         self.start()
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(self.world.turns.spawn(f"{self.service.name}-{self.replica} {name}", coroutine, self.die))
+        self._tasks.append(self.world.turns.spawn(name, coroutine, self.die))
 
     async def _main(self) -> None:
         world, service, clock = self.world, self.service, self.world.turns.clock
-        partitions = world.partitions()
+        name, partitions = f"{service.name}-{self.replica}", world.partitions()
         owned = [(topic, PARTITIONS) for topic in owned_by(service.name)]
         self.store = store = MemoryStore(
-            service, world.databases[service.name], owned=owned, hook=world.hook(Transient), round_trip=world.round_trip
+            service, world.databases[service.name], owned=owned, hook=world.hook(name, Transient), round_trip=world.round_trip
         )
-        topics, view = MemoryTopics(world.broker, world.hook(Transient)), service.view()
+        topics, view = MemoryTopics(world.broker, world.hook(name, Transient)), service.view()
         pictures = Pictures(service, view, topics, clock, QUIET, partitions)
-        writer = MemoryWriter(world.broker, world.hook(ProduceFailed))
+        writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
         publisher = Publisher(service, store, writer, topics, clock, QUIET, partitions, timedelta(minutes=10))
         reads = [topic.name for topic in service.reads]
-        reader = MemoryReader(world.broker, service.name, f"{service.name}-{self.replica}", reads, world.hook(Transient))
+        reader = MemoryReader(world.broker, service.name, name, reads, world.hook(name, Transient))
         engine = Engine(service, store, reader, publisher, topics, view, clock, QUIET, partitions)
         backs = ReadBacks(service, store, publisher, topics, clock, QUIET, partitions)
         await store.declare([TopicPartition(name, p) for name in (*reads, TIMERS) for p in range(PARTITIONS)])
@@ -117,6 +117,8 @@ class SmallWorld:
         self.turns = Turns(seed, START)
         self.troubles = troubles or Troubles()
         self.round_trip = round_trip
+        self.trap: Callable[[str, str], None] = lambda process, what: None
+        """Told of every step of every process before it is taken; may raise what it shall fail with, or change the world."""
         self.failures: list[BaseException] = []
         """What no crash explains."""
         self.broker = Broker(self.turns.clock)
@@ -134,9 +136,10 @@ class SmallWorld:
 
     # ---- troubles ----
 
-    def hook(self, failure: type[Exception]) -> Callable[[str], Awaitable[None]]:
+    def hook(self, process: str, failure: type[Exception]) -> Callable[[str], Awaitable[None]]:
         async def step(what: str) -> None:
             await self.turns.give_way(what)
+            self.trap(process, what)
             dice = self.turns.dice
             if dice.random() < self.troubles.stall_chance:
                 self.troubles.note("stalled")
@@ -158,15 +161,16 @@ class SmallWorld:
     def ask(self, counter: str, amount: int) -> None:
         asked = self.sent.setdefault(counter, [])
         asked.append(amount)
-        self._append(Ask(counter=counter, ref=f"r{len(asked)}", amount=amount), ASKS.name, f"ask-{counter}-{len(asked)}")
+        body = Ask(counter=counter, ref=f"r{len(asked)}", amount=amount)
+        self._append(ASKS, body, f"ask-{counter}-{len(asked)}", partition_of(counter, PARTITIONS))
 
     def open(self, counter: str) -> None:
-        self._append(Open(counter=counter), OPENINGS.name, f"open-{counter}")
+        """By a key of its own: what opens a counter and what it shall count are read by different processes."""
+        self._append(OPENINGS, Open(counter=counter), f"open-{counter}", 1 - partition_of(counter, PARTITIONS))
 
-    def _append(self, body: Ask | Open, topic: str, id: str) -> None:
-        now = self.turns.clock.now()
-        record = external_record({ASKS.name: ASKS, OPENINGS.name: OPENINGS}[topic], body, source="/world", id=id, now=now)
-        self.broker.append(TopicPartition(topic, partition_of(body.counter, PARTITIONS)), [record])
+    def _append(self, topic: Topic, body: Ask | Open, id: str, partition: int) -> None:
+        record = external_record(topic, body, source="/world", id=id, now=self.turns.clock.now())
+        self.broker.append(TopicPartition(topic.name, partition), [record])
 
     # ---- what came of it ----
 
