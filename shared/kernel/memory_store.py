@@ -417,12 +417,15 @@ class MemoryTransaction:
                 session.put("history", session.database.number("history"), entry)
 
     async def _write_inbox(self, marks: Sequence[InboxMark]) -> None:
-        if marks:
+        fresh = sorted((mark for mark in marks if mark.before is None), key=lambda mark: (mark.source, mark.id))
+        again = {(mark.source, mark.id): mark for mark in marks if mark.before is not None}
+        if fresh:
             session = await self._statement("mark_inbox")
-            done = 0
-            for mark in sorted(marks, key=lambda mark: (mark.source, mark.id)):
-                done += await session.upsert("inbox", (mark.source, mark.id), mark, _other_digest(mark))
-            _expect(len(marks), done, "mark_inbox")
+            _expect(len(fresh), sum([await session.insert("inbox", (mark.source, mark.id), mark) for mark in fresh]), "mark_inbox")
+        if again:
+            session = await self._statement("mark_inbox_again")
+            done = await session.update("inbox", again, lambda of, mark: mark.digest == again[of].before, lambda of, _: again[of])
+            _expect(len(again), done, "mark_inbox_again")
 
     async def _write_timers(self, changes: Changes) -> None:
         if changes.timers_fired:
@@ -584,10 +587,6 @@ def _kept_input(kept: _Kept) -> StoredInput:
 
 def _is_as_loaded(move: OffsetMove, position: _Position) -> bool:
     return position.epoch == move.epoch and position.next == move.loaded
-
-
-def _other_digest(mark: InboxMark) -> Callable[[InboxMark], InboxMark | None]:
-    return lambda known: mark if known.digest != mark.digest else None
 
 
 def _moved_to(timer: TimerRow) -> Callable[[TimerRow], TimerRow]:

@@ -95,6 +95,8 @@ class InboxMark:
     id: str
     digest: bytes
     at: datetime
+    before: bytes | None = None
+    """Digest it was known with when this was decided; None where it wasn't."""
 
 
 @dataclass(frozen=True, slots=True)

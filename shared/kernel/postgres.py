@@ -24,6 +24,7 @@ from shared.kernel.ports import (
     CommitUnknown,
     DeadLetter,
     HistoryEntry,
+    InboxMark,
     KeepRow,
     LaneId,
     LaneRow,
@@ -344,16 +345,12 @@ class PostgresTransaction:
             await self.connection.copy_records_to_table("history", schema_name="kernel", records=records, columns=HISTORY_COLUMNS)
 
     async def _write_inbox(self, changes: Changes) -> None:
-        marks = changes.inbox
-        if marks:
-            await self._expect(
-                len(marks),
-                Q["mark_inbox"],
-                [m.source for m in marks],
-                [m.id for m in marks],
-                [m.digest for m in marks],
-                [m.at for m in marks],
-            )
+        fresh = [mark for mark in changes.inbox if mark.before is None]
+        again = [mark for mark in changes.inbox if mark.before is not None]
+        if fresh:
+            await self._expect(len(fresh), Q["mark_inbox"], *_mark_columns(fresh))
+        if again:
+            await self._expect(len(again), Q["mark_inbox_again"], *_mark_columns(again), [mark.before for mark in again])
 
     async def _write_timers(self, changes: Changes) -> None:
         fired, cancelled, made = changes.timers_fired, changes.timers_cancelled, changes.timers_set
@@ -477,6 +474,10 @@ async def _roll_back(connection: Any, transaction: Any) -> None:
 
 def _columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
     return [one.topic for one in at], [one.partition for one in at]
+
+
+def _mark_columns(marks: Sequence[InboxMark]) -> tuple[list[str], list[str], list[bytes], list[datetime]]:
+    return [m.source for m in marks], [m.id for m in marks], [m.digest for m in marks], [m.at for m in marks]
 
 
 def _timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], list[str]]:

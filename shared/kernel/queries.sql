@@ -44,9 +44,15 @@ SELECT i.source, i.id, i.digest FROM kernel.inbox i
 JOIN unnest($1::text[], $2::text[]) AS u(source, id) ON i.source = u.source AND i.id = u.id;
 
 -- name: mark_inbox
-INSERT INTO kernel.inbox AS i (source, id, digest, at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) ORDER BY 1, 2
-ON CONFLICT (source, id) DO UPDATE SET digest = excluded.digest, at = excluded.at WHERE i.digest <> excluded.digest;
+-- External ids never seen; one that somebody else has marked meanwhile marks nothing.
+INSERT INTO kernel.inbox (source, id, digest, at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) ORDER BY 1, 2 ON CONFLICT (source, id) DO NOTHING;
+
+-- name: mark_inbox_again
+-- External ids seen with other content: by compare-and-set on the digest they were known with.
+UPDATE kernel.inbox i SET digest = u.digest, at = u.at
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::bytea[]) AS u(source, id, digest, at, before)
+WHERE i.source = u.source AND i.id = u.id AND i.digest = u.before;
 
 -- name: attached
 -- Which of these rows have kept messages, and which are quarantined.

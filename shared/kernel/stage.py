@@ -336,11 +336,11 @@ class Stage:
         """(a repeat, seen with other content)."""
         assert arrival.envelope is not None
         identity, digest = (arrival.envelope.source, arrival.envelope.id), arrival.envelope.digest()
-        earlier = self._digests.get(identity)
-        before = earlier.digest if earlier is not None else self.known.get(identity)
+        earlier, stored = self._digests.get(identity), self.known.get(identity)
+        before = earlier.digest if earlier is not None else stored
         if before == digest:
             return True, False
-        self._digests[identity] = InboxMark(*identity, digest, arrival.now)
+        self._digests[identity] = InboxMark(*identity, digest, arrival.now, stored)
         return False, before is not None
 
     def _keep(self, arrival: Arrival, keep: Keep) -> None:

@@ -214,9 +214,10 @@ async def test_the_inbox_knows_what_was_seen(rig: Rig) -> None:
     await write(rig, Changes(inbox=[InboxMark("/b", "1", b"x", NOON), InboxMark("/a", "1", b"y", NOON)]))
     async with rig.first.begin() as transaction:
         assert await transaction.known([("/a", "1"), ("/b", "1"), ("/b", "2")]) == {("/a", "1"): b"y", ("/b", "1"): b"x"}
-    await write(rig, Changes(inbox=[InboxMark("/b", "1", b"other", NOON)]))
-    with pytest.raises(Collision):
-        await write(rig, Changes(inbox=[InboxMark("/b", "2", b"z", NOON), InboxMark("/b", "1", b"other", NOON)]))
+    await write(rig, Changes(inbox=[InboxMark("/b", "1", b"other", NOON, before=b"x"), InboxMark("/c", "1", b"c", NOON)]))
+    for before in (None, b"x"):
+        with pytest.raises(Collision):
+            await write(rig, Changes(inbox=[InboxMark("/b", "2", b"z", NOON), InboxMark("/b", "1", b"third", NOON, before)]))
     async with rig.first.begin() as transaction:
         assert await transaction.known([("/b", "1"), ("/b", "2")]) == {("/b", "1"): b"other"}
 

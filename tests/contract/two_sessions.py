@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -271,17 +272,23 @@ async def timer_moved_while_firing(rig: Rig) -> None:
 
 
 async def inbox_race(rig: Rig) -> None:
-    """The same external message in two sessions: the second one collides, and finds it known when it decides again."""
-    mark = InboxMark("/till", "1", b"digest", NOON)
+    """One external id in two sessions: the second one collides, whatever its content, and finds it known when it decides again."""
+    mark, other = InboxMark("/till", "1", b"digest", NOON), InboxMark("/till", "1", b"other", NOON)
     async with rig.session() as one, rig.session() as two:
         assert await rig.soon(two.transaction.known([("/till", "1")])) == {}
         await one.transaction.write(Changes(inbox=[mark]))
-        second = await rig.blocked(two.transaction.write(Changes(inbox=[mark])))
+        second = await rig.blocked(two.transaction.write(Changes(inbox=[other])))
         await one.commit()
         with pytest.raises(Collision):
             await second
     async with rig.session() as two:
         assert await two.transaction.known([("/till", "1"), ("/till", "2")]) == {("/till", "1"): b"digest"}
+    async with rig.session() as one, rig.session() as two:
+        await one.transaction.write(Changes(inbox=[replace(other, before=b"digest")]))
+        second = await rig.blocked(two.transaction.write(Changes(inbox=[replace(mark, digest=b"third", before=b"digest")])))
+        await one.commit()
+        with pytest.raises(Collision):
+            await second
 
 
 async def connection_lost(rig: Rig) -> None:
