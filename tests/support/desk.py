@@ -152,7 +152,7 @@ class Desk:
 
     # ---- observing ----
 
-    def all(self, kind: type[B], where: Callable[[B], bool] = lambda _: True, **fields: Any) -> list[B]:
+    def all(self, kind: type[B], /, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> list[B]:
         return [
             one.body
             for one in self._seen.get(kind, ())
@@ -162,16 +162,16 @@ class Desk:
     def records(self, kind: type) -> list[Seen]:
         return list(self._seen.get(kind, ()))
 
-    async def sees(self, kind: type[B], count: int = 1, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> list[B]:
+    async def sees(self, kind: type[B], /, count: int = 1, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> list[B]:
         """Waits until at least `count` such messages were published; returns them."""
         await self.until(lambda: len(self.all(kind, where, **fields)) >= count, lambda: f"{count} {kind.__name__} with {fields}")
         return self.all(kind, where, **fields)
 
-    async def see(self, kind: type[B], where: Callable[[B], bool] = lambda _: True, **fields: Any) -> B:
+    async def see(self, kind: type[B], /, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> B:
         """Waits for such a message; returns the newest."""
         return (await self.sees(kind, 1, where, **fields))[-1]
 
-    async def sees_no(self, kind: type[B], where: Callable[[B], bool] = lambda _: True, **fields: Any) -> None:
+    async def sees_no(self, kind: type[B], /, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> None:
         """Nothing like it was published once everything sent so far has had its effect."""
         await self.rest()
         found = self.all(kind, where, **fields)
