@@ -29,6 +29,7 @@ from services.fulfilment_tracking.events import (
     UnitsEnded,
 )
 from services.fulfilment_tracking.state import AskedUnits, Content, Goods, Item, Order, Part, Units, Work
+from services.fulfilment_tracking.timeline import listed
 from shared.kernel.model import Wake, Yield
 
 RELEASE = "release:"
@@ -208,13 +209,28 @@ def resume_all(case: Case) -> Iterator[Yield]:
 def shorted(case: Case, shortage: PartShorted) -> Iterator[Yield]:
     """Inventory has taken these units' reservation: they come off the part, and its location is told."""
     part = case.order.parts.get(shortage.part_id)
-    units = rules.within_left(part, shortage.lines) if part else ()
-    if part is None or not units:
+    if part is None:
+        return
+    yield from _gone_already(case, part, rules.beyond_left(part, shortage.lines))
+    units = rules.within_left(part, shortage.lines)
+    if not units:
         return
     yield UnitsEnded(part.part_id, case.now, case.now, "shorted", units)
     if part.revision > 0:
         yield from _take_off(case, part, units)
     yield from finished(case, part.part_id)
+
+
+def _gone_already(case: Case, part: Part, units: tuple[Units, ...]) -> Iterator[Yield]:
+    """A count overtook the reports of these units' departure: sourcing sends them a second time, and a person is told."""
+    if units:
+        yield from open_exception(
+            case,
+            "shipped_too_many",
+            f"{part.part_id}:shorted",
+            f"{listed(units)} of {part.part_id} had left {part.location} when their stock was taken for gone: they are sent once more.",
+            "Stop the second parcel, or agree with the buyer on what is too many.",
+        )
 
 
 def _take_off(case: Case, part: Part, units: tuple[Units, ...]) -> Iterator[Yield]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from schemas.fulfilment import RejectionReason
 from schemas.sourcing import PartLine
-from services.fulfilment_tracking.loads import in_parcels, shipped_in
 from services.fulfilment_tracking.state import (
     AskedUnits,
     Cancel,
@@ -23,19 +22,6 @@ from services.fulfilment_tracking.state import (
 )
 from shared.frozen import replace
 
-OrderStatusName = Literal[
-    "held",
-    "accepted",
-    "backordered",
-    "in_fulfilment",
-    "partly_shipped",
-    "shipped",
-    "ready_for_collection",
-    "completed",
-    "cancelled",
-    "rejected",
-    "partly_completed",
-]
 PartStatusName = Literal["scheduled", "requested", "accepted", "in_progress", "on_hold", "incomplete", "closed", "cancelled"]
 OverKind = Literal["unasked", "shipped_after_cancel", "contradiction", "shipped_too_many"]
 ReleasedCause = Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected"]
@@ -174,6 +160,16 @@ def within_left(part: Part, lines: Iterable[PartLine]) -> tuple[Units, ...]:
     return total(Units(line.line_id, min(line.quantity, left.get(line.line_id, 0))) for line in lines)
 
 
+def beyond_left(part: Part, lines: Iterable[PartLine]) -> tuple[Units, ...]:
+    """As many of these units as the part hasn't left to do because they went to the buyer."""
+    works = {line.line_id: part.lines[line.line_id] for line in lines if line.line_id in part.lines}
+    return total(
+        Units(line.line_id, max(0, min(line.quantity - works[line.line_id].left, works[line.line_id].served)))
+        for line in lines
+        if line.line_id in works
+    )
+
+
 def awaiting_buyer(part: Part) -> int:
     return sum(work.awaiting_buyer for work in part.lines.values())
 
@@ -190,23 +186,6 @@ def asked_changes(order: Order) -> bool:
 
 
 # ---- one line of the order ----
-
-UNNAMED = "unknown"
-"""Stands for the item of a line that nobody named."""
-
-
-def is_goods(order: Order, line_id: str) -> bool:
-    """Only goods are fulfilled; a line the order doesn't have can only be goods."""
-    item = order.content.item(line_id) if order.content else None
-    return item is None or item.kind == "goods"
-
-
-def sku_of(order: Order, line_id: str) -> str:
-    item = order.content.item(line_id) if order.content else None
-    if item:
-        return item.sku
-    works = (part.lines[line_id] for part in order.parts.values() if line_id in part.lines)
-    return next((work.sku for work in works if work.sku), UNNAMED)
 
 
 def counted(counts: LineCounts, what: str, quantity: int) -> LineCounts:
@@ -242,104 +221,7 @@ def unaccounted(order: Order, line_id: str) -> int:
     return max(0, ordered(order, line_id) - counts.cancelled - counts.unfillable - in_plans(order, line_id))
 
 
-def handed_over(order: Order, line_id: str) -> int:
-    """Units of a line the buyer has, by parcel or at the counter."""
-    works = (part.lines.get(line_id) for part in order.parts.values())
-    delivered = (parcel for parcel in order.parcels.values() if parcel.handed_over)
-    return shipped_in(delivered, line_id) + sum(work.collected for work in works if work)
-
-
-def came_back(order: Order, line_id: str) -> int:
-    """Units of a line the carrier brought back before the buyer had them."""
-    return shipped_in((p for p in order.parcels.values() if p.came_back and not p.handed_over), line_id)
-
-
-def _given(order: Order, line_id: str) -> int:
-    """Units of a service or gift card the buyer has: order_capture gives them, and closes the order when it has."""
-    counts = order.lines.get(line_id, LineCounts())
-    return max(0, ordered(order, line_id) - counts.cancelled - counts.unfillable) if order.outcome else 0
-
-
-class LineQuantities(NamedTuple):
-    """Every quantity of one line, in its item's base unit."""
-
-    ordered: int
-    cancelled: int
-    unfillable: int
-    backordered: int
-    reserved: int
-    released: int
-    picked: int
-    packed: int
-    shipped: int
-    ready: int
-    collected: int
-    came_back: int
-    handed_over: int
-    return_requested: int
-    received_back: int
-    credited: int
-
-    @property
-    def open(self) -> int:
-        """Units that are still wanted."""
-        return max(0, self.ordered - self.cancelled - self.unfillable)
-
-    @property
-    def gone(self) -> int:
-        """Units that left for the buyer."""
-        return self.shipped + self.collected
-
-    @property
-    def away(self) -> int:
-        """Units that left and did not come back by the carrier."""
-        return self.gone - self.came_back
-
-
-def quantities(order: Order, line_id: str) -> LineQuantities:
-    counts = order.lines.get(line_id, LineCounts())
-    parts = [(part, part.lines[line_id]) for part in order.parts.values() if line_id in part.lines]
-    out = [(part, work) for part, work in parts if part.revision > 0 or work.served + work.over > 0]
-    return LineQuantities(
-        ordered=ordered(order, line_id),
-        cancelled=counts.cancelled,
-        unfillable=counts.unfillable,
-        backordered=min(counts.backordered, unaccounted(order, line_id)),
-        reserved=sum(work.left for part, work in parts if part.revision == 0),
-        released=sum(work.standing if part.revision > 0 else work.served + work.over for part, work in out),
-        picked=sum(work.picked for _, work in parts),
-        packed=sum(min(in_parcels(order, part.part_id, line_id), work.picked) for part, work in parts),
-        shipped=sum(work.shipped for _, work in parts),
-        ready=sum(work.awaiting_buyer + work.collected for _, work in parts),
-        collected=sum(work.collected for _, work in parts),
-        came_back=came_back(order, line_id),
-        handed_over=handed_over(order, line_id) if is_goods(order, line_id) else _given(order, line_id),
-        return_requested=counts.return_requested,
-        received_back=counts.received_back,
-        credited=counts.credited,
-    )
-
-
-def line_status(line: LineQuantities) -> str:
-    """The furthest stage that all wanted units of a line have reached."""
-    if line.open == 0 and line.away == 0:
-        return "unfillable" if line.unfillable and not line.cancelled else "cancelled"
-    if line.received_back >= line.handed_over > 0:
-        return "returned"
-    stages = (
-        ("handed_over", line.handed_over),
-        ("shipped", line.gone),
-        ("ready_for_collection", line.ready + line.shipped),
-        ("packed", line.packed),
-        ("picked", line.picked),
-        ("released", line.released),
-        ("reserved", line.released + line.reserved),
-    )
-    wanted = max(line.open, line.gone)
-    for stage, reached in stages:
-        if reached >= wanted:
-            return stage
-    return "backordered" if line.backordered else "open"
+# ---- the status of a part ----
 
 
 def part_status(part: Part) -> PartStatusName:
@@ -357,45 +239,6 @@ def part_status(part: Part) -> PartStatusName:
     if done or any(work.carted for work in works):
         return "in_progress"
     return "accepted" if part.accepted else "requested"
-
-
-def order_status(order: Order, lines: Iterable[LineQuantities]) -> OrderStatusName:
-    """Lines are those of goods."""
-    if order.outcome:
-        return order.outcome
-    if order.phase in ("unknown", "held"):
-        return "held"
-    lines = tuple(lines)
-    released = sum(line.released for line in lines)
-    if order.holds and not released:
-        return "held"
-    return _status_by_quantity(lines)
-
-
-def _status_by_quantity(lines: tuple[LineQuantities, ...]) -> OrderStatusName:
-    wanted = sum(line.open for line in lines)
-    gone, handed = sum(line.gone for line in lines), sum(line.handed_over for line in lines)
-    waiting = sum(line.ready - line.collected for line in lines)
-    if gone >= wanted:
-        return _status_of_gone(lines, wanted, handed)
-    if waiting and gone + waiting >= wanted:
-        return "ready_for_collection"
-    if gone:
-        return "partly_shipped"
-    if any(line.released for line in lines):
-        return "in_fulfilment"
-    if any(line.backordered for line in lines) and not any(line.reserved for line in lines):
-        return "backordered"
-    return "accepted"
-
-
-def _status_of_gone(lines: tuple[LineQuantities, ...], wanted: int, handed: int) -> OrderStatusName:
-    """Everything that is wanted has left."""
-    if wanted == 0 and not any(line.away for line in lines):
-        return "cancelled" if lines else "accepted"
-    if handed < max(wanted, 1):
-        return "shipped"
-    return "partly_completed" if any(line.cancelled or line.unfillable for line in lines) else "completed"
 
 
 # ---- instructions ----

@@ -165,6 +165,13 @@ def test_a_shorted_unit_that_is_shipped_all_the_same_is_booked_with_an_exception
     assert exceptions(spec) == ["shipped_too_many"]
 
 
+def test_a_shortage_of_units_that_have_left_tells_a_person_that_they_are_sent_twice() -> None:
+    """A count overtook the report of the departure; sourcing can't know."""
+    spec = at_work(shirt=2).given(ships(shirt=2)).when(shorted(shirt=1))
+    assert exceptions(spec) == ["shipped_too_many"]
+    assert work(spec).left == 0
+
+
 def test_a_location_that_never_accepts_is_late_once() -> None:
     spec = at_work(shirt=1)
     assert waits_for(spec) == [("location", minutes(60))]
