@@ -229,7 +229,10 @@ class MemoryStore:
         async with self._statement("read_back") as session:
             before = {key: session.get("published", key) for key in newest}
             moved = [one for key, one in sorted(newest.items()) if await self._publish(session, key, one)]
-        return [one.id for one in moved if (known := before[one.topic, one.id]) is not None and one.version < known.version]
+        highest = {key: known.version for key, known in before.items() if known is not None}
+        for one in seen:
+            highest[one.topic, one.id] = max(one.version, highest.get((one.topic, one.id), 0))
+        return [one.id for one in moved if one.version < highest[one.topic, one.id]]
 
     async def _publish(self, session: Session, key: tuple[str, str], one: ReadBack) -> bool:
         mark = _Published(one.version, one.offset)

@@ -187,12 +187,16 @@ class PostgresStore:
 
     async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
         newest = {(one.topic, one.id): one for one in sorted(seen, key=lambda one: one.offset)}.values()
+        highest: dict[tuple[str, str], int] = {}
+        for one in seen:
+            highest[one.topic, one.id] = max(one.version, highest.get((one.topic, one.id), 0))
         rows = await self._fetch(
             Q["read_back"],
             [one.topic for one in newest],
             [one.id for one in newest],
             [one.version for one in newest],
             [one.offset for one in newest],
+            [highest[one.topic, one.id] for one in newest],
         )
         return [row["id"] for row in rows]
 
@@ -450,7 +454,7 @@ class PostgresTransaction:
 async def _commit(connection: Any, transaction: Any) -> None:
     try:
         await transaction.commit()
-    except LOST as error:
+    except (*LOST, asyncpg.OperatorInterventionError) as error:  # a server that is told to stop may have committed already
         _terminate(connection)
         raise CommitUnknown(f"{error!r}") from error
     except asyncio.CancelledError:

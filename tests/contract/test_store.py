@@ -376,6 +376,7 @@ async def test_a_document_older_than_one_before_it_is_told(rig: Rig) -> None:
     assert await rig.first.read_back([shown(2, 11)]) == ["a"]
     assert await rig.first.read_back([shown(2, 11), shown(9, 5)]) == [], "read before"
     assert await rig.first.read_back([shown(3, 12), shown(4, 13)]) == []
+    assert await rig.first.read_back([shown(7, 15), shown(6, 16), shown(1, 4, "b")]) == ["a"], "read at once"
 
 
 async def test_depths_count_what_waits(rig: Rig) -> None:
