@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from services.fulfilment_tracking.state import Goods, Order, Parcel, Part
+from services.fulfilment_tracking.state import Goods, Order, Part
 from shared.frozen import replace
 
 
@@ -65,15 +65,14 @@ def _there(goods: Iterable[Goods]) -> tuple[Goods, ...]:
     return tuple(entry for entry in goods if entry.quantity > 0)
 
 
-def in_parcels(order: Order, part_id: str, line_id: str) -> int:
-    """Units of a line that are or were in parcels of a part."""
-    return sum(
-        goods.quantity
-        for parcel in order.parcels.values()
-        if parcel.part_id == part_id
-        for goods in parcel.contents
-        if goods.line_id == line_id
-    )
+def in_parcels(order: Order, part_id: str) -> dict[str, int]:
+    """Units by line that are or were in parcels of a part."""
+    totals: dict[str, int] = {}
+    for parcel in order.parcels.values():
+        if parcel.part_id == part_id:
+            for goods in parcel.contents:
+                totals[goods.line_id] = totals.get(goods.line_id, 0) + goods.quantity
+    return totals
 
 
 def ever_packed(order: Order, part_id: str) -> dict[str, int]:
@@ -84,7 +83,3 @@ def ever_packed(order: Order, part_id: str) -> dict[str, int]:
             for goods in most_of(parcel.packed, parcel.shipped):
                 totals[goods.line_id] = totals.get(goods.line_id, 0) + goods.quantity
     return totals
-
-
-def shipped_in(parcels: Iterable[Parcel], line_id: str) -> int:
-    return sum(goods.quantity for parcel in parcels for goods in parcel.shipped if goods.line_id == line_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from schemas.fulfilment import (
@@ -17,6 +17,7 @@ from schemas.fulfilment import (
 from schemas.orders import LineQuantity
 from schemas.sourcing import Promise
 from services.fulfilment_tracking import rules
+from services.fulfilment_tracking.quantities import UNNAMED, LineQuantities, line_status, order_status, quantities
 from services.fulfilment_tracking.state import Order, Parcel, Part, Units
 
 CLOSING_S = 86_400
@@ -27,16 +28,16 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
     """None for what nobody placed: reports alone don't make an order."""
     if order.phase == "unknown" and order.outcome is None:
         return None
-    counts = {line: rules.quantities(order, line) for line in _line_ids(order)}
-    goods = tuple(line for line_id, line in counts.items() if rules.is_goods(order, line_id))
+    lines = quantities(order)
+    goods = tuple(line for line in lines.values() if line.is_goods)
     return OrderStatus(
         order_id=order_id,
         version=version,
         channel=order.channel,
-        status=rules.order_status(order, goods),
+        status=order_status(order, goods),
         revision=order.content.revision if order.content else 0,
         placed_at=order.content.placed_at if order.content else None,
-        lines=tuple(_line(order, line_id, line) for line_id, line in counts.items()),
+        lines=tuple(_line(line_id, line) for line_id, line in lines.items()),
         holds=tuple(order.holds),
         promise=_promise(order),
         fulfilment_orders=tuple(_fulfilment(part) for part in order.parts.values() if part.promise),
@@ -51,24 +52,17 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
             )
             for trouble in order.troubles
         ),
-        waiting=() if order.outcome else tuple(_waiting(order, counts)),
+        waiting=() if order.outcome else tuple(_waiting(order, goods)),
         timeline=tuple(
             TimelineEntry(at=entry.at, what=entry.what, detail=entry.detail) for entry in sorted(order.timeline, key=lambda entry: entry.at)
         ),
     )
 
 
-def _line_ids(order: Order) -> tuple[str, ...]:
-    """The order's lines, then those that only fulfilment has seen."""
-    ordered = tuple(order.content.items) if order.content else ()
-    seen = [line for part in order.parts.values() for line in part.lines]
-    return tuple(dict.fromkeys((*ordered, *seen)))
-
-
-def _line(order: Order, line_id: str, line: rules.LineQuantities) -> LineStatus:
+def _line(line_id: str, line: LineQuantities) -> LineStatus:
     return LineStatus(
         line_id=line_id,
-        sku=rules.sku_of(order, line_id),
+        sku=line.sku or UNNAMED,
         ordered=line.ordered,
         cancelled=line.cancelled,
         unfillable=line.unfillable,
@@ -83,7 +77,7 @@ def _line(order: Order, line_id: str, line: rules.LineQuantities) -> LineStatus:
         return_requested=line.return_requested,
         received_back=line.received_back,
         credited=line.credited,
-        status=rules.line_status(line),
+        status=line_status(line),
     )
 
 
@@ -124,12 +118,12 @@ def _parcel(parcel: Parcel) -> ParcelStatus:
 # ---- what it waits for ----
 
 
-def _waiting(order: Order, counts: dict[str, rules.LineQuantities]) -> list[Waiting]:
+def _waiting(order: Order, goods: Sequence[LineQuantities]) -> list[Waiting]:
     """Every order that has not ended waits for something, until a date or for a person."""
     found = [
         *(Waiting(reason="hold", until=until) for until in order.holds.values()),
         *_waiting_for_answers(order),
-        *_waiting_for_goods(order, counts),
+        *_waiting_for_goods(order, goods),
         *(waiting for part in order.parts.values() for waiting in _waiting_for_part(order, part)),
         *(waiting for parcel in order.parcels.values() for waiting in _waiting_for_parcel(order, parcel)),
     ]
@@ -149,13 +143,10 @@ def _waiting_for_answers(order: Order) -> Iterator[Waiting]:
         yield Waiting(reason="change_answer", until=change.answer_by or order.plan_by)
 
 
-def _waiting_for_goods(order: Order, counts: dict[str, rules.LineQuantities]) -> Iterator[Waiting]:
-    goods = [line for line_id, line in counts.items() if rules.is_goods(order, line_id)]
+def _waiting_for_goods(order: Order, goods: Sequence[LineQuantities]) -> Iterator[Waiting]:
     if any(line.backordered for line in goods):
         yield Waiting(reason="stock", until=order.stock_by)
-    unplanned = (rules.unaccounted(order, line_id) - line.backordered for line_id, line in counts.items())
-    kinds = (rules.is_goods(order, line_id) for line_id in counts)
-    if any(units > 0 and is_goods for units, is_goods in zip(unplanned, kinds, strict=True)):
+    if any(line.unaccounted > line.backordered for line in goods):
         yield Waiting(reason="sourcing", until=order.plan_by)
 
 
