@@ -220,9 +220,12 @@ class Engine:
         return next(topic.name for topic in self.service.reads if not topic.one_partition)
 
     async def _recover(self, error: Exception) -> None:
-        """Nothing of the failed batch happened, or only the store knows: forget, wait a little, claim again."""
+        """Nothing of the failed batch happened, or only the store knows: forget, wait a little, claim again.
+
+        A batch that fails again may be too long for the store's time-outs: the next one is half as long."""
         delay = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
         self._failures += 1
+        self._limit = max(1, self._limit // 2)
         self.counters.retries += 1
         self._log.warning("batch failed", action="claim_again", error=f"{type(error).__name__}: {error}"[:300], wait_s=delay)
         await self._clock.sleep(delay)
