@@ -121,6 +121,8 @@ class Engine:
         self._limit = MAX_BATCH
         self._failures = 0
         self._retry_kept: set[Key] = set()
+        self._in_doubt: set[Key] = set()
+        """Rows of the overlay that the last batch changed, until its commit is known."""
         self._stored_due = True
         self._everything_kept = True
         self._next_timer_at = 0.0
@@ -206,6 +208,7 @@ class Engine:
             self.feed.claim(at, claims[at].offset, end)
             self._reader.seek(at, max(claims[at].offset, begin))
         self._shards = shards
+        await self._restore_overlay()
         await self._publisher.own(shards)
         self._everything_kept = self._stored_due = True
         self._next_timer_at = self._next_poll_at = 0.0
@@ -309,12 +312,8 @@ class Engine:
             outcome = await self._transact(batch)
         except Collision as error:
             return await self._collided(batch, error)
-        except (Transient, NotOwner):
+        except (Transient, NotOwner, CommitUnknown):
             self._view.rollback()
-            raise
-        except CommitUnknown:
-            self._view.rollback()
-            await self._restore_overlay(batch)
             raise
         except Exception as error:  # noqa: BLE001 - whatever a rule raises: the batch is halved, the one input isolated
             self._view.rollback()
@@ -346,6 +345,7 @@ class Engine:
                 consumed += 1
             self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
             numbered = await self._write(transaction, stage, batch[:consumed])
+            self._in_doubt = {key for key in stage.changed if key.kind in self.service.overlay}
         return _Outcome(consumed, stage, numbered)
 
     async def _load(
@@ -386,6 +386,7 @@ class Engine:
     def _committed(self, outcome: _Outcome, seconds: float) -> None:
         stage = outcome.stage
         self._view.commit()
+        self._in_doubt = set()
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
@@ -452,12 +453,13 @@ class Engine:
         stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})
         return need
 
-    async def _restore_overlay(self, batch: Sequence[Arrival]) -> None:
-        """After an unknown commit the overlay takes the rows as the store has them."""
+    async def _restore_overlay(self) -> None:
+        """After an unknown commit the overlay takes the rows of its batch as the store has them."""
         for kind in self.service.overlay:
-            ids = sorted({key.id for a in batch if a.body is not None for key in self.service.keys(a.body, {}).keys if key.kind == kind})
-            for id, row in (await self._store.rows(kind, ids)).items():
+            ids = sorted(key.id for key in self._in_doubt if key.kind == kind)
+            for id, row in (await self._store.rows(kind, ids)).items() if ids else ():
                 self._view.restore(Key(kind, id), row.state)
+        self._in_doubt = set()
 
 
 def _positions(stage: Stage) -> dict[str, int]:

@@ -1,59 +1,156 @@
-"""One batch in memory: what a message kept in it can count on."""
+"""What one batch makes of its inputs, before anything is written."""
 
 from __future__ import annotations
 
-from schemas.fulfilment import LineTotal, ParcelShipped, ParcelTracked
-from schemas.topics import BY_NAME, TOPIC_OF, Body
-from services.fulfilment_tracking.service import service
-from services.fulfilment_tracking.state import parcel_key
-from shared.kernel.codec import external_record
-from shared.kernel.ports import Record
-from shared.kernel.stage import Arrival, Stage, arrive
-from tests.support.fulfilment_tracking import ORDER, PART, STORE
-from tests.support.spec import START
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-LABEL = parcel_key("post:trk-1")
+import pytest
 
+from shared.kernel.model import Found, Input, Key, Kind, Need, Service, Slice, Wake, Woken, World
+from shared.kernel.ports import Row, TimerRow
+from shared.kernel.stage import Stage, wake_up
+from shared.kernel.views import Documents
 
-def arrival(body: Body, offset: int, *, overdue: bool = False) -> Arrival:
-    topic = TOPIC_OF[type(body)]
-    sent = external_record(topic, body, source="/test", id=f"{offset}", now=START)
-    record = Record(topic.name, 0, offset, int(START.timestamp() * 1000), sent.key, sent.value, sent.headers)
-    return arrive(service, record, overdue=overdue)
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+BOX = Key("box", "a")
 
 
-def stage_with(*arrivals: Arrival) -> Stage:
-    """A batch of one service, decided in this order on an empty database."""
-    stage = Stage(service, service.view(), dict.fromkeys([*BY_NAME, "~timers"], 1), {})
-    for one in arrivals:
-        need = service.keys(one.body, {})
-        stage.loaded([key for key in need.keys if key not in stage.changed], {})
-        stage.take(one, need)
-    return stage
+@dataclass(frozen=True, slots=True)
+class Box:
+    opened: tuple[str, ...] = ()
 
 
-def tracked() -> Arrival:
-    return arrival(ParcelTracked(carrier="post", tracking_number="trk-1", status="delivered", occurred_at=START), 1)
+@dataclass(frozen=True, slots=True)
+class BoxOpened:
+    by: str
+
+    @property
+    def key(self) -> Key:
+        return BOX
 
 
-def shipped() -> Arrival:
-    """Of an order nobody knows, at its last chance, so that it is booked."""
-    lines = (LineTotal(line_id="a", total=1, sku="shirt"),)
-    body = ParcelShipped(
-        order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START,
-        parcel_id="p1", lines=lines, carrier="post", tracking_number="trk-1",
-    )  # fmt: skip
-    return arrival(body, 2, overdue=True)
+@dataclass(frozen=True, slots=True)
+class Card:
+    box: str
+    rank: str
 
 
-def test_a_message_kept_in_a_batch_is_tried_again_when_the_same_batch_makes_its_row() -> None:
-    """Otherwise it would wait for its deadline: nothing else tells the engine that the row is there."""
-    stage = stage_with(tracked(), shipped())
-    assert [row.key for row in stage.changes.kept] == [LABEL]
-    assert stage.awaited == {LABEL}
+@dataclass(frozen=True, slots=True)
+class CardPut:
+    card: str
+    box: str
+    rank: str
+
+    @property
+    def key(self) -> Key:
+        return Key("card", self.card)
 
 
-def test_a_message_kept_in_a_batch_waits_while_nothing_makes_its_row() -> None:
-    stage = stage_with(tracked())
-    assert [row.key for row in stage.changes.kept] == [LABEL]
-    assert stage.awaited == set()
+@dataclass(frozen=True, slots=True)
+class CardTaken:
+    card: str
+
+    @property
+    def key(self) -> Key:
+        return Key("card", self.card)
+
+
+def evolve_box(state: Box, event: BoxOpened) -> Box:
+    return replace(state, opened=(*state.opened, event.by))
+
+
+def evolve_card(_: Card, event: CardPut | CardTaken) -> Card | None:
+    return Card(event.box, event.rank) if isinstance(event, CardPut) else None
+
+
+CARDS = Slice(BOX, "card", lambda _: 5)
+
+
+def keys(body: Woken, _: Found) -> Need:
+    if body.name == "look":
+        return Need((BOX,), (CARDS,))
+    return Need((BOX, Key("card", "1")))
+
+
+def decide(world: World, given: Input[Woken], _: Documents) -> Iterator[Any]:
+    match given.body.name:
+        case "cancel":
+            yield Wake(BOX, "open", None)
+        case "postpone":
+            yield Wake(BOX, "open", NOON + timedelta(hours=1))
+        case "put":
+            yield CardPut("1", "a", "1")
+        case "put elsewhere":
+            yield CardPut("1", "b", "1")
+        case "take":
+            yield CardTaken("1")
+        case "look":
+            yield BoxOpened(f"saw {len(world.rows(CARDS))}")
+        case name:
+            yield BoxOpened(name)
+
+
+SERVICE: Service[Documents] = Service(
+    name="boxes",
+    reads={},
+    kinds=(
+        Kind("box", Box, lambda _: Box(), evolve_box, (BoxOpened,)),
+        Kind("card", Card, lambda _: Card("", ""), evolve_card, (CardPut, CardTaken), owner=lambda c: c.box, rank=lambda c: c.rank),
+    ),
+    keys=keys,
+    decide=decide,
+    view=Documents,
+)
+
+
+def timer(name: str) -> TimerRow:
+    return TimerRow(BOX, name, NOON, 50, 0)
+
+
+def staged(cards: bool, *names: str) -> tuple[Stage, list[str]]:
+    """A batch of timers, and those of them that wait for the next batch."""
+    stage = Stage(SERVICE, Documents(), {"~timers": 1}, {})
+    waiting: list[str] = []
+    card = Row(1, Card("a", "1"))
+    stage.loaded([BOX, Key("card", "1")], {Key("card", "1"): card} if cards else {})
+    stage.loaded_slices({(BOX, "card"): [(Key("card", "1"), card)] if cards else []})
+    for name in names:
+        arrival = wake_up(timer(name), 0)
+        need = keys(arrival.body, {})
+        if waiting or stage.must_wait(need, ()):
+            waiting.append(name)
+        else:
+            stage.take(arrival, need)
+    return stage, waiting
+
+
+@pytest.mark.parametrize("name", ["cancel", "postpone"])
+def test_a_timer_that_was_moved_or_cancelled_in_this_batch_does_not_fire(name: str) -> None:
+    stage, _ = staged(False, name, "open")
+    changes = stage.finish()
+    assert changes.timers_fired == [timer(name)]
+    assert changes.rows == []
+    assert (changes.timers_cancelled, [one.due for one in changes.timers_set]) == (
+        ([(BOX, "open")], []) if name == "cancel" else ([], [NOON + timedelta(hours=1)])
+    )
+
+
+def test_timers_that_nothing_touched_fire_in_one_batch() -> None:
+    stage, waiting = staged(False, "open", "close")
+    assert stage.get(BOX, None) == Box(("open", "close"))
+    assert waiting == []
+
+
+@pytest.mark.parametrize(("cards", "change"), [(False, "put"), (True, "take"), (True, "put elsewhere")])
+def test_a_slice_whose_rows_came_moved_or_went_in_this_batch_waits_for_the_next(cards: bool, change: str) -> None:
+    """Although its owner is as it was."""
+    assert staged(cards, change, "look")[1] == ["look"]
+
+
+def test_a_slice_whose_rows_stayed_in_their_place_does_not_wait() -> None:
+    stage, waiting = staged(True, "put", "look")
+    assert waiting == []
+    assert stage.get(BOX, None) == Box(("saw 1",))
