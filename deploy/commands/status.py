@@ -61,7 +61,8 @@ def print_page(status: OrderStatus) -> None:
         page.print(f"[yellow]Waits[/yellow] for {_waits(waiting)}")
     for trouble in status.exceptions:
         page.print(f"[red]Exception[/red] {escape(said(trouble.kind))}: {escape(trouble.detail)} [bold]{escape(trouble.action)}[/bold]")
-    page.print(_lines(status.lines))
+    if status.lines:
+        page.print(_lines(status.lines))
     if status.fulfilment_orders:
         page.print(_fulfilment_orders(status))
     if status.parcels:

@@ -63,6 +63,8 @@ class OrderOpened(OfOrder):
 class OrderRefused(OfOrder):
     """The order was rejected; it ends here."""
 
+    reason: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class ContentReplaced(OfOrder):

@@ -52,8 +52,8 @@ def accepted(case: Case, fact: OrderAccepted) -> Iterator[Yield]:
     yield from release_all(case)
 
 
-def rejected(case: Case, _: OrderRejected) -> Iterator[Yield]:
-    yield OrderRefused(case.order_id, case.now)
+def rejected(case: Case, fact: OrderRejected) -> Iterator[Yield]:
+    yield OrderRefused(case.order_id, case.now, " ".join(problem.message for problem in fact.problems))
 
 
 def held(case: Case, fact: OrderHeld) -> Iterator[Yield]:

@@ -87,6 +87,8 @@ def _content(event: e.AnyEvent) -> Iterable[str]:
             return f"{event.kind}:", event.detail
         case e.OrderEnded():
             return (event.outcome,)
+        case e.OrderRefused():
+            return (event.reason,)
         case _:
             return ()
 

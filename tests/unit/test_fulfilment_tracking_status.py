@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from schemas.channel import Problem
 from schemas.fulfilment import OrderStatus
 from schemas.orders import (
     HoldResolved,
@@ -72,9 +73,11 @@ def test_an_order_held_before_acceptance() -> None:
     assert waits_for(spec) == [("acceptance", START + timedelta(days=1))]
 
 
-def test_a_rejected_order_has_ended() -> None:
-    spec = tracking().given(OrderRejected(order_id=ORDER, channel="web", problems=()))
+def test_a_rejected_order_has_ended_and_says_why() -> None:
+    problem = Problem(code="unknown_channel", message="Nobody knows channel web.")
+    spec = tracking().given(OrderRejected(order_id=ORDER, channel="web", problems=(problem,)))
     assert (status(spec).status, status(spec).waiting) == ("rejected", ())
+    assert "Nobody knows channel web." in [entry.detail for entry in status(spec).timeline]
 
 
 def test_an_order_nobody_placed_has_no_status() -> None:
