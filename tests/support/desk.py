@@ -346,7 +346,7 @@ class Place:
         """Waits until the level has these figures."""
         return await self.desk.level_is(self.sku(item), self.at(location), **figures)
 
-    def order(self, lines: dict[str, int], ref: str | None = None, price_minor: int = 1000, **content: Any) -> ch.PlaceOrder:
+    def order(self, lines: dict[str, int], /, ref: str | None = None, price_minor: int = 1000, **content: Any) -> ch.PlaceOrder:
         """A PlaceOrder with one line for each item; line ids are the item names."""
         self._orders += 1
         total = price_minor * sum(lines.values())
