@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared.kernel.engine import TIMER_SKEW
+from shared.kernel.publisher import DatabaseBehind
 from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
 
 COUNTERS = ("a", "b", "c", "d", "e")
@@ -112,3 +113,16 @@ def test_kept_messages_are_found_when_who_made_their_row_dies_at_once() -> None:
     world.run(world.at_rest, timedelta(minutes=2))
     assert world.troubles.happened == {"died of Crash": 1}
     assert world.turns.clock.now() - START > timedelta(seconds=10), "it came back before a session was over: nobody claimed anew"
+
+
+def test_a_database_older_than_its_topics_refuses_to_run() -> None:
+    world = started(seed=6)
+    world.ask("a", 1)
+    world.open("a")
+    world.run(world.at_rest)
+    backup = world.databases["house"].backup()
+    world.ask("a", 1)
+    world.run(world.at_rest)
+    world.databases["house"].restore(backup)
+    with pytest.raises(DatabaseBehind):
+        world.run(lambda: False, timedelta(minutes=1))
