@@ -45,7 +45,8 @@ class Case:
 
     @property
     def order(self) -> Order:
-        return self.world.get(self.key, Order(self.order_id))
+        found: Order | None = self.world.get(self.key, None)
+        return found if found is not None else Order(self.order_id)
 
     @property
     def policy(self) -> Policy:

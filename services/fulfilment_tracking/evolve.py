@@ -198,8 +198,12 @@ def _scheduled(order: Order, event: e.PartScheduled) -> Order:
     lines = dict(found.lines) if found else {}
     served = {units.line_id: units.quantity for units in event.served}
     for goods in event.lines:
-        work, known = lines.get(goods.line_id, Work(goods.sku)), served.get(goods.line_id, 0)
-        lines[goods.line_id] = replace(work, sku=goods.sku, planned=goods.quantity, served=work.served + known, over=work.over - known)
+        work, known = lines.get(goods.line_id), served.get(goods.line_id, 0)
+        lines[goods.line_id] = (
+            Work(goods.sku, goods.quantity)
+            if work is None
+            else replace(work, sku=goods.sku, planned=goods.quantity, served=work.served + known, over=work.over - known)
+        )
     part = Part(
         part_id=event.part_id,
         location=event.location,

@@ -246,6 +246,8 @@ def part_status(part: Part) -> PartStatusName:
 
 def to_collect_minor(order: Order, content: Content, part: Part) -> int:
     """What the location collects from the buyer, in minor units: by value of its units, the last part the rest."""
+    if content.to_collect_minor == 0:
+        return 0
     others = [other for other in order.parts.values() if other.revision > 0 and other.part_id != part.part_id]
     rest = max(0, content.to_collect_minor - sum(other.to_collect_minor for other in others))
     values = {line: _value_minor(order, line) for line, item in content.items.items() if item.kind == "goods"}

@@ -64,17 +64,16 @@ class Goods:
 class Item:
     """One line as instructions state it."""
 
-    line_id: str
     kind: LineKind
     sku: str
-    gtin: str | None
-    description: str
     quantity: int
-    weight_g: int
     net_minor: int
-    attributes: dict[str, str]
-    gift_message: str
-    substitution_allowed: bool
+    gtin: str | None = None
+    description: str = ""
+    weight_g: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+    gift_message: str = ""
+    substitution_allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +108,13 @@ class Content:
             ship_to=order.ship_to,
             items={
                 line.line_id: Item(
-                    line_id=line.line_id,
                     kind=line.kind,
                     sku=line.sku,
+                    quantity=line.quantity,
+                    net_minor=line.net_minor,
                     gtin=line.gtin,
                     description=line.description,
-                    quantity=line.quantity,
                     weight_g=line.weight_g,
-                    net_minor=line.net_minor,
                     attributes=dict(line.attributes),
                     gift_message=line.gift_message,
                     substitution_allowed=line.substitution_allowed,
@@ -173,7 +171,7 @@ class Work:
     @property
     def left(self) -> int:
         """Units this location still has to do."""
-        return self.planned - self.gone - self.served
+        return self.planned - sum(self.ended.values()) - self.served
 
     @property
     def standing(self) -> int:
@@ -192,6 +190,8 @@ class Work:
     @property
     def awaiting_buyer(self) -> int:
         """Units ready at the counter now."""
+        if not self.ready_said:
+            return 0
         return max(0, min(self.ready_said - self.collected - self.ended.get("not_collected", 0), self.left))
 
 

@@ -151,7 +151,8 @@ def _waiting_for_goods(order: Order, goods: Sequence[LineQuantities]) -> Iterato
 
 
 def _waiting_for_part(order: Order, part: Part) -> Iterator[Waiting]:
-    if part.left == 0:
+    left = part.left
+    if left == 0:
         return
     if part.revision == 0:
         yield Waiting(reason="release", until=_later(part.release_at, order.holds.values()))
@@ -159,7 +160,7 @@ def _waiting_for_part(order: Order, part: Part) -> Iterator[Waiting]:
     awaiting = rules.awaiting_buyer(part)
     if awaiting:
         yield Waiting(reason="collection", until=part.collect_by)
-    if awaiting < part.left:
+    if awaiting < left:
         yield Waiting(reason="location", until=_work_until(order, part))
 
 

@@ -21,12 +21,11 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 def noted(order: Order, event: e.AnyEvent) -> Order:
     """The order with its event on the timeline."""
-    order = replace(order, touched_at=event.at)
     what = _what(event)
     if what is None:
-        return order
+        return replace(order, touched_at=event.at)
     entry = Entry(_when(event), what, _detail(event)[:DETAIL_LENGTH])
-    return replace(order, timeline=(*order.timeline, entry)[-LENGTH:])
+    return replace(order, touched_at=event.at, timeline=(*order.timeline, entry)[-LENGTH:])
 
 
 def _what(event: e.AnyEvent) -> str | None:
