@@ -252,7 +252,7 @@ class FulfilmentFact(Message):
 
 
 class FulfilmentScheduled(FulfilmentFact):
-    """A fulfilment order exists and waits for its release."""
+    """A fulfilment order exists and waits for its release. One that goes out at once is instructed without."""
 
     release_at: Instant
 

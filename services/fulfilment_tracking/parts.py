@@ -60,13 +60,14 @@ def _schedule(case: Case, planned: PlannedPart, found: Part | None) -> Iterator[
         served=served,
     )
     part = case.part(planned.part_id)
-    yield FulfilmentScheduled(
-        order_id=case.order_id,
-        fulfilment_order_id=part.part_id,
-        location=part.location,
-        occurred_at=case.now,
-        release_at=part.release_at,
-    )
+    if not _goes_now(case, part):
+        yield FulfilmentScheduled(
+            order_id=case.order_id,
+            fulfilment_order_id=part.part_id,
+            location=part.location,
+            occurred_at=case.now,
+            release_at=part.release_at,
+        )
     if served:
         yield _served_elsewhere(case, part, served)
     yield from release(case, part)
@@ -100,8 +101,12 @@ def release(case: Case, part: Part) -> Iterator[Yield]:
     """Instruct the location if it is time and nothing stands in the way; otherwise look again when it is time."""
     if part.release_at > case.now:
         yield Wake(case.key, f"{RELEASE}{part.number}", part.release_at)
-    elif part.revision == 0 and part.left > 0 and may_instruct(case.order):
+    elif _goes_now(case, part):
         yield from _instruct(case, part)
+
+
+def _goes_now(case: Case, part: Part) -> bool:
+    return part.release_at <= case.now and part.revision == 0 and part.left > 0 and may_instruct(case.order)
 
 
 def release_all(case: Case) -> Iterator[Yield]:

@@ -117,7 +117,7 @@ def test_scenario_13_a_store_rejects_a_click_and_collect_order() -> None:
     assert waits_for(spec) == [("sourcing", minutes(1_000 / 60))]
     assert status(spec).status == "accepted"
     spec.when(sourced(part(2, WAREHOUSE, "click_and_collect", shirt=1), cause="resourced"))
-    assert names(spec) == ["FulfilmentScheduled", "FulfilOrder", "FulfilmentInstructed"]
+    assert names(spec) == ["FulfilOrder", "FulfilmentInstructed"]
     assert [told.status for told in status(spec).fulfilment_orders] == ["incomplete", "requested"]
     assert (line(spec).released, status(spec).status) == (1, "in_fulfilment")
 

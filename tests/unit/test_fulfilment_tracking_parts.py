@@ -47,12 +47,11 @@ from tests.support.fulfilment_tracking import (
 from tests.support.spec import START
 
 
-def test_a_sourced_part_is_scheduled_and_instructed_when_due() -> None:
+def test_a_sourced_part_that_is_due_is_instructed_at_once() -> None:
     """The instruction says all the location needs."""
     spec = tracking().given(accepted(shirt=2))
     spec.when(sourced(part(shirt=2)))
     assert spec.published == [
-        FulfilmentScheduled(order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START, release_at=START),
         FulfilOrder(
             fulfilment_order_id=PART,
             order_id=ORDER,
@@ -74,8 +73,11 @@ def test_a_sourced_part_is_scheduled_and_instructed_when_due() -> None:
 
 def test_a_part_waits_for_its_release() -> None:
     spec = tracking().given(accepted(shirt=2)).when(sourced(part(release_at=minutes(30), shirt=2)))
-    assert names(spec) == ["FulfilmentScheduled"]
-    assert waits_for(spec) == [("release", minutes(30))]
+    release_at = minutes(30)
+    assert spec.published == [
+        FulfilmentScheduled(order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START, release_at=release_at)
+    ]
+    assert waits_for(spec) == [("release", release_at)]
     spec.advance(timedelta(minutes=29))
     assert spec.published == []
     spec.advance(timedelta(minutes=1))
@@ -87,7 +89,7 @@ def test_a_decision_waits_for_the_order_it_is_about() -> None:
     spec = tracking().when(sourced(part(shirt=2)))
     assert spec.published == [] and len(spec.kept) == 1
     spec.when(accepted(shirt=2))
-    assert names(spec) == ["FulfilmentScheduled", "FulfilOrder", "FulfilmentInstructed"]
+    assert names(spec) == ["FulfilOrder", "FulfilmentInstructed"]
 
 
 def test_a_decision_without_its_order_is_booked_with_an_exception_and_instructed_once_the_order_comes() -> None:
