@@ -72,9 +72,13 @@ def money(minor: int, currency: str) -> str:
 
 
 def units(lines: Iterable[Any]) -> str:
-    """`2 x tea, 1 x mug`: by item where the message names it, else by line."""
-    texts = [f"{_amount(line)} x {getattr(line, 'sku', None) or line.line_id}" for line in lines]
-    return _some(texts, MOST_LINES, "lines")
+    """`2 x tea, 1 x mug`: by item where the message names it, else `2 of line 1`."""
+    return _some([_of_line(line) for line in lines], MOST_LINES, "lines")
+
+
+def _of_line(line: Any) -> str:
+    sku = getattr(line, "sku", None)
+    return f"{_amount(line)} x {sku}" if sku else f"{_amount(line)} of line {line.line_id}"
 
 
 def _amount(line: Any) -> int:
@@ -112,14 +116,14 @@ def _channel(body: Body) -> str:
             total = money(content.totals.total_minor, content.currency)
             return f"asked to change the order to {len(content.lines)} lines, {total}{_because(body.reason)}"
         case channel.CancelOrder():
-            what = ", ".join(f"{line.quantity} x {line.line_id}" for line in body.lines) or "the whole order"
+            what = units(body.lines) or "the whole order"
             return f"asked to cancel {what}{_because(body.reason)}"
         case channel.HoldOrder():
             return f"put the {body.type} hold {body.hold_id} on the order{_because(body.reason)}"
         case channel.ResolveHold():
             return f"resolved the hold {body.hold_id}: {body.resolution}"
         case channel.RequestAnswered():
-            lines = ", ".join(f"{x.line_id}: {x.done} done" + (f", {x.too_late} too late" if x.too_late else "") for x in body.lines)
+            lines = ", ".join(f"line {x.line_id}: {x.done} done" + (f", {x.too_late} too late" if x.too_late else "") for x in body.lines)
             again = ", once more" if body.repeated else ""
             details = [text for text in (lines, problems(body.problems)) if text]
             return f"answered {body.request}{again}: {body.outcome}" + (f" ({'; '.join(details)})" if details else "")
@@ -326,7 +330,7 @@ def _report(body: Body) -> str:
         case fulfilment.WorkAccepted():
             return "takes the work on"
         case fulfilment.WorkRejected():
-            reasons = ", ".join(f"{line.total} x {line.line_id} ({words(line.reason)})" for line in body.lines)
+            reasons = ", ".join(f"{_of_line(line)} ({words(line.reason)})" for line in body.lines)
             return f"can't do {reasons}{_because(body.note)}"
         case fulfilment.LinesPicked():
             return f"has picked {units(body.lines) or 'nothing'}{', and will pick no more' if body.final else ''}"
@@ -436,7 +440,7 @@ def _return_decided(body: Body) -> str:
         case returns.ReturnAuthorised():
             return f"authorised the return {body.return_id} of {units(body.lines)} until {body.expires_at:%Y-%m-%d %H:%M:%S}"
         case returns.ReturnDeclined():
-            left = ", ".join(f"{line.line_id}: {line.left} left" for line in body.lines)
+            left = ", ".join(f"line {line.line_id}: {line.left} left" for line in body.lines)
             details = "; ".join(text for text in (left, body.detail) if text)
             return f"declined the return: {words(body.reason)}{_because(details)}"
         case returns.ReturnCancelled():

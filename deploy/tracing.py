@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,13 +11,15 @@ from deploy.reading import whole
 from deploy.story import explain_sourcing, tell, why_timer
 from schemas.fulfilment import ParcelPacked, ParcelShipped, ParcelTracked
 from schemas.sourcing import OrderSourced
-from schemas.topics import BY_NAME, TOPICS, Body, Topic
+from schemas.topics import BY_NAME, FULFILMENT_ORDERS, TOPICS, Body, Topic
 from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body
 from shared.kernel.kafka import KafkaTopics
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Record, TopicPartition
 
 DEAD_LETTERS = ".dlq."
+PLACES = {topic.name: place for place, topic in enumerate(TOPICS)} | {FULFILMENT_ORDERS.name: len(TOPICS)}
+"""What happened at the same time for the same reason is told in this order; an instruction after what it was made of."""
 TRACED = ("request", "fact", "events")
 """Kinds of topics that tell what happened; state and reference topics tell what is."""
 
@@ -89,6 +92,7 @@ async def story_of(topics: KafkaTopics, order: str) -> list[Chapter]:
     async for record in whole(topics, _where(existing, order)):
         _sort_in(found, record, order)
     _follow_parcels(found)
+    _follow_effects(found, order)
     _follow_causes(found)
     return put_in_order(list(found.chapters.values()))
 
@@ -151,6 +155,19 @@ def _follow_parcels(found: _Found) -> None:
                 found.add(chapter)
 
 
+def _follow_effects(found: _Found, order: str) -> None:
+    """What the order's own messages caused elsewhere: units back in a level, say. Neighbours' messages are not ours."""
+    caused: dict[str, list[Record]] = defaultdict(list)
+    for record in found.elsewhere.values():
+        caused[(dict(record.headers).get("ce_causationid") or b"").decode(errors="replace")].append(record)
+    waiting = [chapter.envelope.id for chapter in found.chapters.values() if chapter.envelope]
+    while waiting:
+        for chapter in map(read_chapter, caused.pop(waiting.pop(), [])):
+            if getattr(chapter.body, "order_id", order) == order:
+                found.add(chapter)
+                waiting += [chapter.envelope.id] if chapter.envelope else []
+
+
 def _follow_causes(found: _Found) -> None:
     """What didn't name the order but made something happen to it: a sale in the store, a count."""
     causes = {chapter.causation for chapter in found.chapters.values()}
@@ -165,8 +182,7 @@ def put_in_order(chapters: list[Chapter]) -> list[Chapter]:
     by_id = {chapter.envelope.id: chapter for chapter in _newest_first(chapters) if chapter.envelope}
     for chapter in chapters:
         chapter.depth = len(list(_causes_of(chapter, by_id)))
-    order = {topic.name: place for place, topic in enumerate(TOPICS)}
-    chapters.sort(key=lambda c: (c.record.appended_ms, c.depth, order.get(c.record.topic, 99), c.record.partition, c.record.offset))
+    chapters.sort(key=lambda c: (c.record.appended_ms, c.depth, PLACES.get(c.record.topic, 99), c.record.partition, c.record.offset))
     for number, chapter in enumerate(chapters, start=1):
         chapter.number = number
     for chapter in chapters:
