@@ -30,10 +30,11 @@ from deploy.run import MISCONFIGURATIONS, serve
 from deploy.supervisor import NotUp
 from shared.kernel.kafka import MissingTopic
 from shared.kernel.ports import ProduceFailed, Transient
+from shared.kernel.republish import RowsExpired
 
 FAILED, ASKED_WRONGLY, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130
 WRONGLY = (*MISCONFIGURATIONS, ReplicasUnfit)
-EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, Transient, KafkaError, OSError)
+EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, RowsExpired, Transient, KafkaError, OSError)
 
 app = typer.Typer(
     name="nervure",

@@ -11,15 +11,14 @@ from deploy.errors import Explained
 from deploy.fleet import SERVICES, load_service
 from deploy.reading import NoDatabase, database
 from schemas.topics import BY_NAME, TOPICS, Topic
-from shared.kernel.codec import lane_record
 from shared.kernel.kafka import Connection, KafkaTopics, KafkaWriter
-from shared.kernel.ports import LaneId, Outgoing, Record, TopicPartition
+from shared.kernel.ports import LaneId, Record, TopicPartition
+from shared.kernel.republish import republish as send_again
 from shared.kernel.sql import queries
 from shared.settings import Settings
 
 Q = queries(Path(__file__).with_name("queries.sql"))
 TAIL_RECORDS = 20
-ROWS_AT_ONCE = 500
 
 
 class NoLane(Explained):
@@ -127,7 +126,7 @@ def lane_of(record: Record) -> tuple[LaneId, int]:
 
 async def republish(settings: Settings, connection: Connection, at: TopicPartition, first: int, last: int | None) -> tuple[int, int]:
     """Append the kept messages from `first` to `last` (None: the newest) again; readers drop what they know and run what waited
-    behind the gap. Returns the range that was sent. Raises NoLane, NotKept, ProduceFailed."""
+    behind the gap. Returns the range that was sent. Raises NoLane, NotKept, RowsExpired, ProduceFailed."""
     topic = BY_NAME.get(at.topic)
     if topic is None or topic.kind != "events":
         raise NoLane(topic=at.topic, partition=at.partition)
@@ -143,16 +142,7 @@ async def republish(settings: Settings, connection: Connection, at: TopicPartiti
         writer = KafkaWriter(connection)
         await writer.start()
         try:
-            after = first - 1
-            while after < last and (rows := await store.outbox(at, after, min(ROWS_AT_ONCE, last - after))):
-                await _send(writer, at, [lane_record(topic.owner, row) for row in rows])
-                after = rows[-1].seq
+            await send_again(store, writer, topic.owner, at, first, last)
         finally:
             await writer.stop()
-    return first, after
-
-
-async def _send(writer: KafkaWriter, at: TopicPartition, records: Sequence[Outgoing]) -> None:
-    while records:
-        counts = await writer.send({at: records})
-        records = records[counts[at] :]
+    return first, last
