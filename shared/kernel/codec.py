@@ -65,8 +65,7 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
     """The message's attributes; raises Undecodable."""
     if record.value is None:
         raise _undecodable("no_value", "the record has no value", "send the message as JSON in the record's value")
-    if len(record.value) > MAX_BYTES:
-        raise _undecodable("too_large", f"{len(record.value)} bytes", f"send at most {MAX_BYTES} bytes a message")
+    _check_size(record.value)
     attributes: dict[str, str] = {}
     try:
         for header, value in record.headers:
@@ -135,11 +134,17 @@ def read_body(envelope: Envelope, topic: Topic) -> Body:
 
 def body_of(kind: type[Body], data: bytes) -> Body:
     """The typed message of a known type; raises Undecodable."""
+    _check_size(data)
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
         problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
         raise Undecodable(problems, kind.__name__, _request_id(data)) from None
+
+
+def _check_size(value: bytes) -> None:
+    if len(value) > MAX_BYTES:
+        raise _undecodable("too_large", f"{len(value)} bytes", f"send at most {MAX_BYTES} bytes a message")
 
 
 def _problem(entry: Any) -> Problem:
