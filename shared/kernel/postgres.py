@@ -69,7 +69,8 @@ OUTBOX_COLUMNS = [
     "value",
 ]
 HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
-LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncio.TimeoutError)
+LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncio.TimeoutError)
+"""InternalClientError is what a statement meets between the server's last word and the end of the connection."""
 TRANSIENT = (
     *LOST,
     asyncpg.SerializationError,

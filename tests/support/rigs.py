@@ -149,16 +149,16 @@ class PostgresRig(Rig):
 
     async def open(self) -> None:
         self._through = await self._proxy.start()
-        self._beside = await asyncpg.connect(self._dsn)
-        tables = await self._beside.fetch("SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('kernel', 'state')")
+        self.beside = await asyncpg.connect(self._dsn)
+        tables = await self.beside.fetch("SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('kernel', 'state')")
         for schema, table in tables:
             if table not in ("migration", "incarnation"):
-                await self._beside.execute(f'DELETE FROM {schema}."{table}"')
+                await self.beside.execute(f'DELETE FROM {schema}."{table}"')
         await super().open()
 
     async def close(self) -> None:
         await super().close()
-        await self._beside.close()
+        await self.beside.close()
         await self._proxy.stop()
 
     async def store(self) -> Any:
@@ -167,7 +167,7 @@ class PostgresRig(Rig):
         return store
 
     async def waiting(self) -> int:
-        count = await self._beside.fetchval(
+        count = await self.beside.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return int(count)
@@ -179,6 +179,6 @@ class PostgresRig(Rig):
             await self.cut()
 
     async def cut(self) -> None:
-        await self._beside.execute(
+        await self.beside.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
