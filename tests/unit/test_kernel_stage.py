@@ -154,11 +154,3 @@ def test_a_slice_whose_rows_stayed_in_their_place_does_not_wait() -> None:
     stage, waiting = staged(True, "put", "look")
     assert waiting == []
     assert stage.get(BOX, None) == Box(("saw 1",))
-
-
-def test_a_reference_document_is_no_larger_than_any_message() -> None:
-    """Fields nobody knows are ignored, but not without bound."""
-    value = b'{"carrier":"post","padding":"' + b"x" * MAX_BYTES + b'"}'
-    record = Record(CARRIERS.name, 0, 1, int(START.timestamp() * 1000), b"post", value)
-    with pytest.raises(Undecodable, match="bytes"):
-        read_document(record, CARRIERS)
