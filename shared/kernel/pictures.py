@@ -119,12 +119,17 @@ class ReadBacks:
             return
         await self._follower.start()
         waiting: list[Record] = []
+        in_doubt = False
         while not self.stopping:
             try:
                 waiting += await self._follower.fetch(0.5)
                 await self._mark(waiting)
                 waiting.clear()
+                if in_doubt:
+                    await self._publisher.republish_dirty()
+                in_doubt = False
             except Transient as error:
+                in_doubt = True  # the marks may have moved, and the answer that named what is stale was lost
                 self._log.warning("read-back failed", action="try_again", error=str(error)[:200])
             await self._clock.sleep(0.25)
 

@@ -116,7 +116,7 @@ class Publisher:
             lanes[at] = _Lane(max(tail, sent, known.acked if known else 0), seq)
         self._lanes = lanes
         self._alone = len(shards) == self._partitions["~timers"]
-        await self._mark_all_dirty()
+        await self._mark_dirty(self._shards)
         self._signal.set()
 
     def _destinations(self) -> list[TopicPartition]:
@@ -134,13 +134,13 @@ class Publisher:
                     by_incarnation[incarnation] = max(seq, by_incarnation.get(incarnation, 0))
         return tails
 
-    async def _mark_all_dirty(self) -> None:
-        """State rows whose version isn't the one their topic shows, as far as read back."""
+    async def _mark_dirty(self, shards: Sequence[int]) -> None:
+        """State rows of these shards whose version isn't the one their topic shows, as far as read back."""
         for name, state in self._states.items():
             after = ""
             while rows := await self._store.dirty(name, state.kind, after, 1000):
                 for id, row in rows:
-                    if row.state is not None and partition_of(id, self._partitions[name]) % self._partitions["~timers"] in self._shards:
+                    if row.state is not None and partition_of(id, self._partitions[name]) % self._partitions["~timers"] in shards:
                         self._dirty[name].setdefault(id, row)
                 after = rows[-1][0]
 
@@ -279,6 +279,11 @@ class Publisher:
         for id, row in rows.items():
             if row.state is not None:
                 self._dirty[topic].setdefault(id, row)
+        self._signal.set()
+
+    async def republish_dirty(self) -> None:
+        """Whatever the topics don't show goes out again, where it isn't known which of it is stale."""
+        await self._mark_dirty(range(self._partitions["~timers"]))
         self._signal.set()
 
     # ---- beside the lanes ----

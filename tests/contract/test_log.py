@@ -24,9 +24,9 @@ def kind_of_rig(request: pytest.FixtureRequest) -> Callable[[], LogRig]:
 
 @pytest.fixture
 async def rig(kind_of_rig: Callable[[], LogRig], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LogRig]:
-    monkeypatch.setattr(kafka, "SESSION_TIMEOUT_MS", 1500)
+    monkeypatch.setattr(kafka, "SESSION_TIMEOUT_MS", 2500)
     monkeypatch.setattr(kafka, "HEARTBEAT_MS", 200)
-    monkeypatch.setattr(memory_log, "SESSION_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(memory_log, "SESSION_TIMEOUT_S", 2.5)
     rig = kind_of_rig()
     yield rig
     await rig.close()

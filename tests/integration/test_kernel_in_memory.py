@@ -7,8 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from shared.kernel.codec import state_record
 from shared.kernel.engine import TIMER_SKEW
+from shared.kernel.partition import partition_of
+from shared.kernel.ports import TopicPartition, Transient
 from shared.kernel.publisher import DatabaseBehind
+from tests.support.counting import SHOWN, Shown
 from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
 
 COUNTERS = ("a", "b", "c", "d", "e")
@@ -126,3 +130,25 @@ def test_a_database_older_than_its_topics_refuses_to_run() -> None:
     world.databases["house"].restore(backup)
     with pytest.raises(DatabaseBehind):
         world.run(lambda: False, timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("answer_lost", [False, True])
+def test_a_stale_document_is_published_again(answer_lost: bool) -> None:
+    """A publisher that was paused appends an old version behind the newest: compaction would keep it."""
+    world = started(seed=7)
+    world.ask("a", 3)
+    world.open("a")
+    world.run(world.at_rest)
+    lost: list[str] = []
+
+    def lose_first_answer(process: str, what: str) -> None:
+        if answer_lost and what == "read_back answer" and not lost:
+            lost.append(process)
+            raise Transient(what)
+
+    world.trap = lose_first_answer
+    stale = state_record("house", 1, "a", 1, START, Shown(counter="a", total=0, version=1))
+    world.broker.append(TopicPartition(SHOWN.name, partition_of("a", PARTITIONS)), [stale])
+    assert not world.at_rest()
+    world.run(world.at_rest, timedelta(minutes=1))
+    assert bool(lost) == answer_lost
