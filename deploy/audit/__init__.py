@@ -8,6 +8,7 @@ bounded time, and says so where it wasn't.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from deploy.audit import flow, lines, money, orders, stock
 from deploy.audit.books import Books, read_books
 from deploy.audit.findings import Findings, Violation
 from deploy.audit.ledger import Ledger, read_ledger
-from deploy.audit.quiet import wait_until_quiet
+from deploy.audit.quiet import ARRIVING, moves, wait_until_quiet
 from deploy.fleet import SERVICES, kafka_connection
 from deploy.reading import check_kafka
 from deploy.rebuild import RowsForeign, rebuild
@@ -97,10 +98,7 @@ async def audit(settings: Settings, wait_s: float = WAIT_S) -> Audit:
     """Wait until nothing moves, at most `wait_s`, then check everything. Raises NoDatabase, KafkaSilent, PostgresSilent."""
     connection = kafka_connection(settings)
     await check_kafka(connection.bootstrap)
-    topics = KafkaTopics(connection)
-    moving = await wait_until_quiet(settings, topics, wait_s)
-    now = datetime.now(UTC)
-    books, ledger = await read_books(settings, now, now - OVERDUE), await read_ledger(topics)
+    books, ledger, moving = await _read_at_rest(settings, KafkaTopics(connection), time.monotonic() + wait_s)
     findings = [_run(check, books, ledger) for check in CHECKS]
     findings.append(await _rebuild(settings))
     return Audit(
@@ -110,6 +108,17 @@ async def audit(settings: Settings, wait_s: float = WAIT_S) -> Audit:
         violations=tuple(violation for found in findings for violation in found.all_violations()),
         notes=tuple(_notes(books, ledger)),
     )
+
+
+async def _read_at_rest(settings: Settings, topics: KafkaTopics, until_s: float) -> tuple[Books, Ledger, str]:
+    """(the books, the topics, what moved meanwhile): read again while somebody began to move in between, until the time is over."""
+    while True:
+        moving, before = await wait_until_quiet(settings, topics, until_s)
+        now = datetime.now(UTC)
+        books, ledger = await read_books(settings, now, now - OVERDUE), await read_ledger(topics)
+        _, after = await moves(settings, topics)
+        if moving or before == after or time.monotonic() > until_s:
+            return books, ledger, moving or (ARRIVING if before != after else "")
 
 
 def promise_of(check: str) -> str:

@@ -15,26 +15,27 @@ from shared.kernel.ports import TopicPartition
 from shared.settings import Settings
 
 POLL_S = 0.5
+ARRIVING = "messages keep arriving"
 CALM_POLLS = 2
 """So often in a row nothing may have moved."""
 
 
-async def wait_until_quiet(settings: Settings, topics: KafkaTopics, within_s: float) -> str:
-    """Empty once nothing moves; else, after that time, what still does."""
-    deadline, calm, before = time.monotonic() + within_s, 0, None
+Heads = tuple[dict[TopicPartition, int], dict[str, int]]
+"""Ends of the external topics, and what each service has committed to its lanes: idle lanes repeat their last message, which is no news."""
+
+
+async def wait_until_quiet(settings: Settings, topics: KafkaTopics, until_s: float) -> tuple[str, Heads]:
+    """(empty once nothing moves, else what still does at the monotonic time `until_s`; how far everybody is then)."""
+    calm, before = 0, None
     while True:
         moving, heads = await moves(settings, topics)
         calm = calm + 1 if not moving and heads == before else 0
         if calm >= CALM_POLLS:
-            return ""
-        if time.monotonic() > deadline:
-            return moving or "messages keep arriving"
+            return "", heads
+        if time.monotonic() > until_s:
+            return moving or ARRIVING, heads
         before = heads
         await asyncio.sleep(POLL_S)
-
-
-Heads = tuple[dict[TopicPartition, int], dict[str, int]]
-"""Ends of the external topics, and what each service has committed to its lanes: idle lanes repeat their last message, which is no news."""
 
 
 async def moves(settings: Settings, topics: KafkaTopics) -> tuple[str, Heads]:
