@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +15,11 @@ import pytest
 
 from deploy.fleet import SERVICES, kafka_connection, service_dsn
 from deploy.supervisor import System, environ
-from schemas.topics import CHANNEL_ORDERS, STOCK_REPORTS
+from schemas.topics import CHANNEL_ORDERS, ORDER_EVENTS, STOCK_REPORTS
 from shared.kernel.kafka import KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
+from shared.settings import Settings
 from tests.support.cli import Nervure
 
 T = TypeVar("T")
@@ -208,6 +209,45 @@ def test_a_dead_letter_is_shown_replayed_and_discarded(nervure: Nervure, system:
     assert letter["name"] not in nervure("dlq", "list").out
     assert nervure("dlq", "discard", letter["name"]).code == 1
     assert nervure("dlq", "show", "inventory/999999").code == 1
+
+
+async def _quarantine(settings: Settings, row: str, offsets: Sequence[int]) -> list[str]:
+    """Inputs that returns could not decide, one behind the other; what failed has been mended meanwhile."""
+    headers = {"ce_type": "nervure.OrderHeld", "ce_source": "/test", "ce_id": str(uuid4()), "ce_lane": "order_capture/1", "ce_seq": "1"}
+    stored = json.dumps([[name, value.encode().hex()] for name, value in headers.items()])
+    connection = await asyncpg.connect(service_dsn(settings, "returns"))
+    try:
+        await connection.execute("INSERT INTO kernel.quarantine (kind, id, reason) VALUES ('purchase', $1, 'KeyError')", row)
+        numbers = [
+            await connection.fetchval(
+                "INSERT INTO kernel.parked"
+                " (status, topic, partition, off, appended_ms, key, value, headers, reason, detail, waits_for, sent)"
+                " VALUES ('quarantined', $1, 0, $2, 0, $3, '{}', $4, 'KeyError', '', $5, true) RETURNING number",
+                ORDER_EVENTS.name,
+                offset,
+                row.encode(),
+                stored,
+                [f"purchase {row}"],
+            )
+            for offset in offsets
+        ]
+    finally:
+        await connection.close()
+    return [f"returns/{number}" for number in numbers]
+
+
+def test_quarantined_inputs_are_replayed_in_their_order(nervure: Nervure, system: System, order: str) -> None:
+    first, second, third = run(_quarantine(system.settings, f"{CHANNEL}:quarantined", [10**15, 10**15 + 1, 10**15 + 2]))
+    assert nervure("audit", "--json").code == 1
+    assert f"Waiting behind it: {second}, {third}" in nervure("dlq", "show", first).out
+    early = nervure("dlq", "replay", second)
+    assert early.code == 1 and f"{second} waits behind {first}" in early.err
+    discarded = nervure("dlq", "discard", first)
+    assert discarded.code == 0 and f"nervure dlq replay {second}" in discarded.out
+    replayed = nervure("dlq", "replay", second, "--json")
+    assert (replayed.code, replayed.json) == (0, {"replayed": [second, third], "status": "replayed"})
+    nervure.until(lambda seen: not seen.json["violations"], "audit", "--json")
+    assert not {first, second, third} & {each["name"] for each in nervure("dlq", "list", "--json").json}
 
 
 # ---- audit and rebuild ----
