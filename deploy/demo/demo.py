@@ -35,6 +35,8 @@ from shared.kernel.ports import TopicPartition
 
 ORDERS_A_SECOND = 25.0
 """How fast the channel places them."""
+MOST_UNDER_WAY, LOOK_EVERY = 120, 10
+"""When more orders than that wait for their instruction the channel holds back; it looks at every tenth order."""
 PATIENCE_S = 150.0
 """How long after the last order everything may take to end."""
 QUIET_S = 2.0
@@ -52,6 +54,8 @@ class Result:
     channel: Channel
     seconds: float
     """From the first order to the last one's end."""
+    held_back_s: float
+    """How long the channel waited for a busy machine."""
     patience_ended: bool
     """True when the run was ended although orders were under way."""
     dead_letters: int
@@ -142,7 +146,7 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
             group.create_task(progress.show(), name="progress"),
             *(group.create_task(serve(actor, connection, start), name=type(actor).__name__) for actor in scene.actors if actor.reads),
         ]
-        await _place(scene, world, agenda, progress)
+        await _place(scene, world, agenda, tally, progress)
         ended = await _settle(scene, tally, agenda, sender, progress)
         for task in background:
             task.cancel()
@@ -153,6 +157,7 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         tally=tally,
         channel=scene.channel,
         seconds=progress.heard_at - began,
+        held_back_s=progress.held_back_s,
         patience_ended=not ended,
         dead_letters=_more(start, await ends(connection)),
         walk_in_units=scene.till.sold,
@@ -169,19 +174,30 @@ async def _follow(connection: Connection, tally: Tally, progress: Progress, star
         await asyncio.sleep(0)
 
 
-async def _place(scene: _Scene, world: World, agenda: Agenda, progress: Progress) -> None:
-    """Orders at a steady rate; walk-ins spread over the same time."""
+async def _place(scene: _Scene, world: World, agenda: Agenda, tally: Tally, progress: Progress) -> None:
+    """Orders at a steady rate, walk-ins spread over the same time. On a busy machine the channel waits for it now and then."""
     lasts_s = len(world.purchases) / ORDERS_A_SECOND
     for number, basket in enumerate(world.walk_ins):
         agenda.later(lasts_s * (number + 0.5) / len(world.walk_ins), partial(scene.till.sell, basket))
     clock = asyncio.get_running_loop().time
     began = clock()
     for number, purchase in enumerate(world.purchases):
-        early_s = began + number / ORDERS_A_SECOND - clock()
+        early_s = began + progress.held_back_s + number / ORDERS_A_SECOND - clock()
         if early_s > 0:
             await asyncio.sleep(early_s)
+        if number % LOOK_EVERY == 0:
+            progress.held_back_s += await _room(tally)
         scene.channel.place(purchase)
         progress.placed += 1
+
+
+async def _room(tally: Tally) -> float:
+    """Wait until not too many orders are under way, at most the patience; returns for how long, in seconds."""
+    for looks in range(round(PATIENCE_S / POLL_S)):
+        if tally.count("under_way") <= MOST_UNDER_WAY:
+            return looks * POLL_S
+        await asyncio.sleep(POLL_S)
+    return PATIENCE_S
 
 
 async def _settle(scene: _Scene, tally: Tally, agenda: Agenda, sender: Sender, progress: Progress) -> bool:

@@ -30,6 +30,8 @@ class Progress:
         self._tally, self._orders = tally, orders
         self._began = time.monotonic()
         self.placed = 0
+        self.held_back_s = 0.0
+        """How long the channel has waited for a busy machine."""
         self.note = ""
         self.heard_at = time.monotonic()
         """When the topics last said something."""

@@ -199,13 +199,18 @@ def _figures(result: Result, report: Report) -> list[str]:
         ("Reservations", f"{tally.declines} declined, {tally.shorted} units shorted by facts."),
         ("Cost per order", f"{_money(cost.total)}: {_cost_terms(cost)}."),
         ("Latency", f"channel to instruction p50 {latency.p50:,.0f} ms, p95 {latency.p95:,.0f} ms, p99 {latency.p99:,.0f} ms."),
-        ("Speed", f"{report.orders_per_s:,.1f} orders/s placed and instructed; all at their end after {result.seconds:,.0f} s."),
+        ("Speed", f"{report.orders_per_s:,.1f} orders/s placed and instructed.{_held(result)}"),
+        ("Time", f"{result.seconds:,.0f} s from the first order to the last one's end."),
         ("Units", ", ".join(f"{count:,} {name}" for name, count in units.model_dump().items()) + "."),
         ("Walk-ins", f"bought {result.walk_in_units:,} units from the shelves meanwhile."),
         ("Shelves", f"{len(result.differing)} levels differ from the books; {result.unnoticed} losses nobody has come across yet."),
         ("Dead letters", f"{report.dead_letters}."),
     )
     return [*(f"{name:<15} {text}" for name, text in rows), *(f"{'':<15} {each}" for each in result.differing[:MOST_NAMED])]
+
+
+def _held(result: Result) -> str:
+    return f" The channel held back for {result.held_back_s:.0f} s: the machine was busy." if result.held_back_s >= 1 else ""
 
 
 def _mean_cost(result: Result) -> CostTerms:

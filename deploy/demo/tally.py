@@ -94,6 +94,11 @@ class Story:
         return self.status is not None and bool(self.status.waiting) and all(each.until for each in self.status.waiting)
 
     @property
+    def under_way(self) -> bool:
+        """Placed, and on its way to its first instruction: nobody but the machine is waited for."""
+        return self.placed_at is not None and not (self.instructed_at or self.held or self.backordered or self.ended)
+
+    @property
     def latency_ms(self) -> float | None:
         """Channel to instruction, where nothing but the machine was waited for."""
         if self.placed_at is None or self.instructed_at is None or self.held or self.backordered:

@@ -26,7 +26,8 @@ from shared.kernel.ports import Record, TopicPartition
 
 LINGER_MS = 5
 MOST_UNSENT = 200_000
-FETCH_WAIT_MS = 200
+FETCH_WAIT_MS, FETCH_LEAST_BYTES = 100, 100_000
+"""What trickles in is fetched ten times a second, not message by message."""
 MOST_RECORDS = 500
 """Handled at once; then everybody else has a turn."""
 
@@ -117,14 +118,16 @@ async def hear(connection: Connection, reads: Reads, start: Positions) -> AsyncI
 async def records_of(connection: Connection, names: Collection[str], start: Positions) -> AsyncIterator[list[Record]]:
     """Batches of records of these topics, from `start` on, for ever."""
     at = {KafkaTopicPartition(*where): offset for where, offset in start.items() if where.topic in names}
-    consumer = AIOKafkaConsumer(**connection.arguments(), enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS)
+    consumer = AIOKafkaConsumer(
+        **connection.arguments(), enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS, fetch_min_bytes=FETCH_LEAST_BYTES
+    )
     await consumer.start()
     try:
         consumer.assign(list(at))
         for where, offset in at.items():
             consumer.seek(where, offset)
         while True:
-            fetched = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=MOST_RECORDS)
+            fetched = await consumer.getmany(timeout_ms=1000, max_records=MOST_RECORDS)
             records = [_record(message) for messages in fetched.values() for message in messages]
             if records:
                 yield records

@@ -20,7 +20,7 @@ from deploy.demo.shelves import Spot
 from schemas.reference import Carrier, Channel, Costs, Item, Location, Policy
 from schemas.topics import Body
 
-WEEKS_BEFORE = 3
+WEEKS_BEFORE = 2
 """Weeks of sales that a store's and a warehouse's opening stock is made of."""
 CARRIER = "overland"
 WAREHOUSES: Mapping[str, tuple[str, str, float]] = {
@@ -186,7 +186,7 @@ def _rules() -> Iterator[Body]:
             return_deadline_s=15,
             block_s=30,
         )
-    yield Channel(channel=WEB, name="Web shop", currency=CURRENCY, policy="everyday", hold_deadline_s=20)
+    yield Channel(channel=WEB, name="Web shop", currency=CURRENCY, policy="everyday", hold_deadline_s=25)
     yield Channel(channel=MARKET, name="Marketplace", currency=CURRENCY, policy="marketplace", unknown_item="reject", unpaid="accept")
 
 
