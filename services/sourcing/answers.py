@@ -30,7 +30,7 @@ from services.sourcing.events import (
 )
 from services.sourcing.flow import Desk, go_on, written
 from services.sourcing.requests import reconcile
-from services.sourcing.state import Part, Units
+from services.sourcing.state import Part, Units, seen
 from shared.kernel.model import Wake, Yield
 
 Ended = ReservationReleased | ReservationShorted
@@ -49,11 +49,11 @@ def reserved(desk: Desk, answer: StockReserved) -> Iterator[Yield]:
     part = desk.order.parts.get(number)
     lines = tuple(Units(line.line_id, line.sku, line.reserved) for line in answer.lines if line.reserved)
     if part is not None and part.state == "asked":
-        yield PartReserved(desk.order_id, number, lines, answer.levels)
+        yield PartReserved(desk.order_id, number, lines, seen(answer.levels))
     elif part is not None and part.state == "withdrawn":
-        yield WithdrawnPartReserved(desk.order_id, number, part.location, lines, answer.levels)
+        yield WithdrawnPartReserved(desk.order_id, number, part.location, lines, seen(answer.levels))
     else:
-        yield LevelsSeen(desk.order_id, answer.levels)
+        yield LevelsSeen(desk.order_id, seen(answer.levels))
         yield from unexpected(answer, give_back=part is None)
     yield from proceed(desk)
 
@@ -63,9 +63,9 @@ def declined(desk: Desk, answer: ReservationDeclined) -> Iterator[Yield]:
     number = number_of(answer.part_id)
     part = desk.order.parts.get(number)
     if part is not None and part.state in ("asked", "withdrawn"):
-        yield PartDeclined(desk.order_id, number, answer.levels)
+        yield PartDeclined(desk.order_id, number, seen(answer.levels))
     else:
-        yield LevelsSeen(desk.order_id, answer.levels)
+        yield LevelsSeen(desk.order_id, seen(answer.levels))
     yield from proceed(desk)
 
 
@@ -94,9 +94,9 @@ def unexpected(answer: StockReserved, *, give_back: bool) -> Iterator[Yield]:
 def released(desk: Desk, ended: ReservationReleased) -> Iterator[Yield]:
     part = desk.order.parts.get(number_of(ended.part_id))
     if part is None:
-        yield LevelsSeen(desk.order_id, ended.levels)
+        yield LevelsSeen(desk.order_id, seen(ended.levels))
     elif part.state in ("withdrawn", "releasing"):
-        yield PartReleased(desk.order_id, part.number, ended.levels)
+        yield PartReleased(desk.order_id, part.number, seen(ended.levels))
     else:
         yield from lost_or_ended(desk, part, ended)
     yield from go_on(desk)
@@ -109,12 +109,12 @@ def lost_or_ended(desk: Desk, part: Part, ended: ReservationReleased) -> Iterato
         case "rejected" | "short" | "dropped" | "released":
             yield lost(desk, part, lines, ended, exclude=ended.cause in ("rejected", "short"))
         case "cancelled":
-            yield UnitsDropped(desk.order_id, part.number, lines, ended.levels)
+            yield UnitsDropped(desk.order_id, part.number, lines, seen(ended.levels))
             yield from reconcile(desk)
         case "changed":
-            yield UnitsTakenBack(desk.order_id, part.number, lines, ended.levels)
+            yield UnitsTakenBack(desk.order_id, part.number, lines, seen(ended.levels))
         case "not_collected":
-            yield LevelsSeen(desk.order_id, ended.levels)
+            yield LevelsSeen(desk.order_id, seen(ended.levels))
         case _:
             assert_never(ended.cause)
 
@@ -123,7 +123,7 @@ def shorted(desk: Desk, ended: ReservationShorted) -> Iterator[Yield]:
     """A fact took the stock: tracking takes published units off, and they are planned again."""
     part = desk.order.parts.get(number_of(ended.part_id))
     if part is None or part.state in ("withdrawn", "releasing"):
-        yield LevelsSeen(desk.order_id, ended.levels)
+        yield LevelsSeen(desk.order_id, seen(ended.levels))
         return
     lines = still_there(part, ended.lines)
     if part.state == "published" and lines:
@@ -139,7 +139,7 @@ def lost(desk: Desk, part: Part, lines: Iterable[Units], ended: Ended, *, exclud
     for units in lines:
         absorbed = min(units.quantity, order.claimed(units.line_id)) if part.state == "published" else 0
         gone.append(LostUnits(units.line_id, units.quantity - absorbed, absorbed))
-    return UnitsLost(order.order_id, part.number, tuple(gone), exclude, ended.levels)
+    return UnitsLost(order.order_id, part.number, tuple(gone), exclude, seen(ended.levels))
 
 
 # ---- units that left for the buyer, or will not ----

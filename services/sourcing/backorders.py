@@ -16,7 +16,7 @@ from services.sourcing.events import PlaceLeft, PlaceTaken, QueueLookedAt, Queue
 from services.sourcing.flow import ANSWER_S, Desk, added, ask, completable, give_up, go_on, judge
 from services.sourcing.planning import Ask, collecting_at, draft
 from services.sourcing.projection import Network
-from services.sourcing.state import Order, Place, Queue, Waiting, order_key, queue_key, waiting_key
+from services.sourcing.state import Order, Place, Queue, Waiting, order_key, queue_key, seen, waiting_key
 from shared.kernel.model import Slice, Wake, World, Yield
 
 MOST_OFFERED = 200
@@ -82,7 +82,7 @@ def offer(world: World, now: datetime, view: Network, sku: str, *, levels: tuple
         return
     looks = 0 if arrived else queue.looks + 1
     look_at = now + timedelta(seconds=LOOK_S * 2 ** min(looks, MOST_DOUBLINGS))
-    yield QueueLookedAt(sku, arrived, look_at, tuple(level for level in levels if level.sku == sku))
+    yield QueueLookedAt(sku, arrived, look_at, seen(level for level in levels if level.sku == sku))
     yield Wake(queue_key(sku), "look", look_at)
     for rank, (order_id, most) in enumerate(shared_out(world.rows(head(sku)), view.free(sku))):
         yield Wake(order_key(order_id), f"serve:{sku}:{most}", now, rank)

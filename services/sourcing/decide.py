@@ -77,13 +77,13 @@ def decide(world: World, given: Input[Incoming], view: Network) -> Iterator[Yiel
         case Woken():
             yield from woken(world, given, body, view)
         case OrderAccepted() | OrderChanged() | ChangeRequested() | CancellationRequested() | OrderClosed():
-            desk = Desk(world, given.now, view, body.order_id, queued_skus(body), newcomer=isinstance(body, OrderAccepted))
+            desk = Desk(world, given.now, view, order_key(body.order_id), queued_skus(body), newcomer=isinstance(body, OrderAccepted))
             yield from requested(desk, body)
         case StockReserved() | ReservationDeclined() | ReservationReleased() | ReservationShorted():
-            desk = Desk(world, given.now, view, body.order_id, queued_skus(body))
+            desk = Desk(world, given.now, view, order_key(body.order_id), queued_skus(body))
             yield from answered(desk, body) if desk.order.known else stray(given, body)
         case _:
-            desk = Desk(world, given.now, view, body.order_id)
+            desk = Desk(world, given.now, view, order_key(body.order_id))
             yield from reported(desk, body) if desk.order.known else stray(given, body)
 
 
@@ -150,7 +150,7 @@ def woken(world: World, given: Input[Incoming], body: Woken, view: Network) -> I
     if body.key.kind == "queue":
         yield from backorders.offer(world, given.now, view, body.key.id, arrived=False)
         return
-    desk = Desk(world, given.now, view, body.key.id)
+    desk = Desk(world, given.now, view, body.key)
     what, *words = body.name.split(":")
     match what:
         case "deadline":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.inventory import Level
-from schemas.sourcing import Explanation
+from services.sourcing.reasons import Reasons
 from services.sourcing.state import (
     Cause,
+    LevelSeen,
     Line,
     Part,
     Passed,
@@ -77,7 +77,7 @@ class PlanMade(OrderEvent):
     """Open units go to parts, each asked of its location."""
 
     parts: tuple[Part, ...]
-    explanation: Explanation
+    reasons: Reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class PartReserved(OrderEvent):
 
     number: int
     lines: tuple[Units, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class PartDeclined(OrderEvent):
     """A part got nothing."""
 
     number: int
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class WithdrawnPartReserved(OrderEvent):
     number: int
     location: str
     lines: tuple[Units, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class PartReleased(OrderEvent):
     """Inventory confirmed that a part given up holds nothing any more."""
 
     number: int
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class UnitsLost(OrderEvent):
     lines: tuple[LostUnits, ...]
     exclude: bool
     """Whether the location is not asked for these lines again."""
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ class UnitsDropped(OrderEvent):
 
     number: int
     lines: tuple[Units, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class UnitsTakenBack(OrderEvent):
 
     number: int
     lines: tuple[Units, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class UnitsDone(OrderEvent):
 class LevelsSeen(OrderEvent):
     """Nothing of the order changed, but these are the true levels."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 AnyOrderEvent = (
@@ -348,7 +348,7 @@ class QueueLookedAt(QueueEvent):
     arrived: bool
     """Whether stock arrived; otherwise the time had come."""
     look_at: datetime
-    levels: tuple[Level, ...]
+    levels: tuple[LevelSeen, ...]
 
 
 AnyQueueEvent = QueueMoved | QueueLookedAt

@@ -76,7 +76,7 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
         case PartsPublished():
             published = {n: replace(order.parts[n], state="published") for n in event.numbers}
             parts = {**order.parts, **published}
-            return replace(order, parts=parts, decisions=order.decisions + 1, explanations=())
+            return replace(order, parts=parts, decisions=order.decisions + 1, reasons=())
         case UnitsPutBack():
             moved = _moved(order, event.lines, lambda line, n: _waits(line, n, event.until))
             return replace(moved, protects=True)
@@ -146,7 +146,7 @@ def _demanded(order: Order, event: DemandTaken) -> Order:
         lines={line.line_id: line for line in event.lines},
         parts=kept,
         cause=event.cause,
-        explanations=(),
+        reasons=(),
         passed=(),
         changing=None,
         protects=True,
@@ -154,24 +154,25 @@ def _demanded(order: Order, event: DemandTaken) -> Order:
 
 
 def _planned(order: Order, event: PlanMade) -> Order:
-    units = tuple(units for part in event.parts for units in part.lines)
-    order = _moved(order, units, lambda line, n: replace(line, open=line.open - n))
-    planned = {entry.line_id for entry in units}
-    lines = {name: replace(line, attempts=line.attempts + 1) if name in planned else line for name, line in order.lines.items()}
+    planned: dict[str, int] = {}
+    for part in event.parts:
+        for units in part.lines:
+            planned[units.line_id] = planned.get(units.line_id, 0) + units.quantity
+    lines = {i: replace(order.lines[i], open=order.lines[i].open - n, attempts=order.lines[i].attempts + 1) for i, n in planned.items()}
     return replace(
         order,
-        lines=lines,
+        lines={**order.lines, **lines},
         parts={**order.parts, **{part.number: part for part in event.parts}},
         next_part=max(part.number for part in event.parts) + 1,
-        explanations=(*order.explanations, event.explanation),
+        reasons=(*order.reasons, event.reasons),
     )
 
 
 def _reserved(order: Order, event: PartReserved) -> Order:
     part = order.parts[event.number]
     got = {entry.line_id: entry.quantity for entry in event.lines}
-    missing = tuple(replace(e, quantity=e.quantity - got.get(e.line_id, 0)) for e in part.lines)
-    order = _moved(order, (entry for entry in missing if entry.quantity > 0), _opened)
+    missing = (Units(e.line_id, e.sku, e.quantity - got.get(e.line_id, 0)) for e in part.lines if e.quantity > got.get(e.line_id, 0))
+    order = _moved(order, missing, _opened)
     if not event.lines:
         return _without(order, event.number)
     return _with_part(order, replace(part, state="reserved", lines=event.lines))

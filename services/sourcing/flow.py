@@ -28,7 +28,8 @@ from services.sourcing.events import (
 from services.sourcing.planning import Ask, Draft, Share, aim_of, collecting_at, draft
 from services.sourcing.projection import Network, distance_km, vector
 from services.sourcing.promise import Schedule, schedule
-from services.sourcing.state import Order, Part, Queue, Terms, Units, order_key, queue_key
+from services.sourcing.reasons import explanation
+from services.sourcing.state import Order, Part, Queue, Terms, Units, queue_key
 from shared.frozen import replace
 from shared.kernel.model import Key, Wake, World, Yield
 
@@ -43,15 +44,15 @@ class Desk:
     world: World
     now: datetime
     view: Network
-    order_id: str
+    key: Key
     queues: tuple[str, ...] = ()
     """Items whose queues this input may look at."""
     newcomer: bool = False
     """Whether equally urgent waiting demand goes before this order: it came earlier."""
 
     @property
-    def key(self) -> Key:
-        return order_key(self.order_id)
+    def order_id(self) -> str:
+        return self.key.id
 
     @property
     def order(self) -> Order:
@@ -70,9 +71,9 @@ class Desk:
 
     def ahead(self) -> dict[str, dict[str | None, int]]:
         """Protected units of those who wait with a better rank, by item and by their only location."""
-        queues = {sku: self.world.get(queue_key(sku), Queue(sku)) for sku in self.queues}
+        queues: dict[str, Queue | None] = {sku: self.world.get(queue_key(sku), None) for sku in self.queues}
         urgency = self.terms.urgency
-        return {sku: q.ahead_of(urgency, equal=self.newcomer) for sku, q in queues.items() if q.protected}
+        return {sku: q.ahead_of(urgency, equal=self.newcomer) for sku, q in queues.items() if q is not None and q.protected}
 
 
 def go_on(desk: Desk) -> Iterator[Yield]:
@@ -89,10 +90,11 @@ def go_on(desk: Desk) -> Iterator[Yield]:
 
 def plan_open(desk: Desk) -> Iterator[Yield]:
     """Plans the open units; what nobody can serve waits or ends."""
-    terms = desk.terms
+    terms, most = desk.terms, desk.policy.max_attempts
     if terms.completeness == "single_location" and desk.order.open_units:
         yield from withdraw_unpublished(desk, "planned_anew")
-    tired = {i: n for i, n in desk.order.open_units.items() if desk.order.lines[i].attempts >= desk.policy.max_attempts}
+    lines = desk.order.lines.values()
+    tired = {line.line_id: line.open for line in lines if line.open > 0 and line.attempts >= most}
     if tired and terms.whole:
         yield from stand_back(desk, "attempts")
         return
@@ -112,7 +114,7 @@ def plan_open(desk: Desk) -> Iterator[Yield]:
 
 def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
     """Asks each location of a plan for its share; waiting units that it serves wait no longer."""
-    if made.explanation is None:
+    if made.reasons is None:
         return
     order = desk.order
     planned: dict[str, int] = {}
@@ -124,7 +126,7 @@ def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
     parts = tuple(
         Part(number, share.location, "asked", share.lines, desk.now) for number, share in enumerate(made.shares, start=order.next_part)
     )
-    yield PlanMade(order.order_id, parts, made.explanation)
+    yield PlanMade(order.order_id, parts, made.reasons)
     for part, share in zip(parts, made.shares, strict=True):
         yield command(desk, part, share)
     yield Wake(desk.key, "answers", desk.now + timedelta(seconds=ANSWER_S))
@@ -261,7 +263,7 @@ def publish(desk: Desk) -> Iterator[Yield]:
         parts=tuple(published(order, terms, part, dates[part.number]) for part in reserved),
         split=len({part.location for part in order.parts_in("reserved", "published")}) > 1,
         promise=max((entry.promise for entry in dates.values()), key=lambda promise: promise.latest),
-        explanation=order.explanations,
+        explanation=tuple(map(explanation, order.reasons)),
     )
     yield PartsPublished(order.order_id, tuple(part.number for part in reserved))
 

@@ -16,6 +16,7 @@ from schemas.reference import Location, Policy
 from schemas.sourcing import Explanation
 from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
 from services.sourcing.promise import COLLECTED, schedule
+from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
 
@@ -55,7 +56,7 @@ class Draft:
     """A plan nobody has been asked yet."""
 
     shares: tuple[Share, ...]
-    explanation: Explanation | None
+    reasons: Reasons | None
     left: dict[str, int]
     """Units by line that nobody can serve now."""
     reason: str
@@ -90,7 +91,7 @@ def draft(ask: Ask, view: Network) -> Draft:
     kilometres = {offer.location: offer.km or 0 for offer in found.offers}
     shares = tuple(Share(p.location, kilometres[p.location], ask.order.units(dict(p.lines))) for p in plans[0].parts)
     left = left_of(ask, plans[0])
-    return Draft(shares, explained(ask, policy, wanted, found, stock, plans, view), left, reason(reach, wanted, ask))
+    return Draft(shares, reasons_of(ask, policy, wanted, found, stock, plans, view), left, reason(reach, wanted, ask))
 
 
 def plans_from(
@@ -139,8 +140,11 @@ def wanted_of(ask: Ask, stock: Mapping[str, Mapping[str, int]]) -> list[Wanted]:
     """The units item by item, as far as nobody of better rank waits for them."""
     order = ask.order
     wanted: list[Wanted] = []
+    by_sku: dict[str, list[tuple[str, int]]] = {sku: [] for sku in stock}
+    for line_id, units in ask.units.items():
+        by_sku[order.lines[line_id].sku].append((line_id, units))
     for sku, there in stock.items():
-        lines = [(line_id, units) for line_id, units in ask.units.items() if order.lines[line_id].sku == sku]
+        lines = by_sku[sku]
         most = ask.most.get(sku)
         ahead = ask.ahead.get(sku, {}).get(None, 0)
         if ahead:
@@ -338,57 +342,36 @@ def lateness(offer: Offer, ask: Ask, view: Network) -> int:
 # ---- the explanation ----
 
 
-def explained(
+def reasons_of(
     ask: Ask,
     policy: Policy,
     wanted: Sequence[Wanted],
     found: Shortlist,
     stock: Mapping[str, Mapping[str, int]],
-    plans: Sequence[Plan],
+    plans: tuple[Plan, ...],
     view: Network,
-) -> Explanation:
-    candidates = tuple(
-        {
-            "location": offer.location,
-            "distance_km": offer.km,
-            "levels": tuple(
-                {
-                    "sku": want.sku,
-                    "atp": stock[want.sku][offer.location],
-                    "version": view.version(want.sku, offer.location),
-                }
-                for bit, want in enumerate(wanted)
-                if offer.mask >> bit & 1
-            ),
-        }
-        for offer in found.offers
+) -> Reasons:
+    return Reasons(
+        policy=policy.policy,
+        policy_version=policy.version,
+        currency=policy.currency,
+        attempt=1 + max(ask.order.lines[line_id].attempts for line_id in ask.units),
+        candidates=tuple(
+            Looked(
+                offer.location,
+                offer.km,
+                tuple(
+                    Seen(want.sku, stock[want.sku][offer.location], view.version(want.sku, offer.location))
+                    for bit, want in enumerate(wanted)
+                    if offer.mask >> bit & 1
+                ),
+            )
+            for offer in found.offers
+        ),
+        eliminated=dict(sorted(found.eliminated.items())),
+        capped=found.capped,
+        plans=plans,
     )
-    written = tuple(cost_document(plan) for plan in plans)
-    return Explanation.model_validate(
-        {
-            "policy": policy.policy,
-            "policy_version": policy.version,
-            "currency": policy.currency,
-            "attempt": 1 + max(ask.order.lines[line_id].attempts for line_id in ask.units),
-            "candidates": candidates,
-            "eliminated": dict(sorted(found.eliminated.items())),
-            "capped": found.capped,
-            "chosen": written[0],
-            "alternatives": written[1:],
-        }
-    )
-
-
-def cost_document(plan: Plan) -> dict[str, object]:
-    """The plan as PlanCost has it."""
-    parts = tuple(
-        {
-            "location": part.location,
-            "lines": tuple({"line_id": line_id, "quantity": units} for line_id, units in part.lines),
-        }
-        for part in plan.parts
-    )
-    return {"parts": parts, "cost": {**plan.cost._asdict(), "total": plan.cost.total}}
 
 
 def computed_again(ask: Ask, recorded: Explanation, view: Network) -> Explanation:

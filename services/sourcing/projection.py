@@ -13,7 +13,7 @@ from datetime import datetime
 from math import acos, cos, radians, sin
 from typing import Any, NamedTuple
 
-from schemas.inventory import Availability, Future, Level
+from schemas.inventory import Availability, Future
 from schemas.orders import Destination
 from schemas.reference import Carrier, Location, Method, Policy
 from schemas.topics import AVAILABILITY, Body, Topic
@@ -26,7 +26,7 @@ from services.sourcing.events import (
     PlanMade,
     WithdrawnPartReserved,
 )
-from services.sourcing.state import Order, Units
+from services.sourcing.state import LevelSeen, Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents
 
@@ -184,7 +184,7 @@ class Network(Documents):
     def _see(self, sku: str, location: str, version: int, atp: int) -> None:
         """The level with the highest version counts."""
         known = self._levels.setdefault(sku, {})
-        if version >= known.get(location, (-1, 0))[0]:
+        if version > known.get(location, (-1, 0))[0]:
             known[location] = (version, atp)
             self._count(sku, location)
 
@@ -234,7 +234,7 @@ class Network(Documents):
                     self._fly(part_id_of(key.id, part.number), _flight(part.location, part.lines, sign))
             self._undo.clear()
 
-    def _learn(self, level: Level) -> None:
+    def _learn(self, level: LevelSeen) -> None:
         self._see(level.sku, level.location, level.version, level.atp)
 
     def _fly(self, part_id: str, flight: Flight) -> None:

@@ -9,16 +9,17 @@ Of every line each unit is in exactly one place, so at any time
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.channel import Completeness
+from schemas.inventory import Level
 from schemas.orders import Destination, OrderSnapshot
 from schemas.reference import Method, OrderKind
-from schemas.sourcing import Explanation
 from schemas.types import part_id_of
+from services.sourcing.reasons import Reasons
 from shared.kernel.model import Key
 
 PartState = Literal["asked", "reserved", "published", "withdrawn", "releasing"]
@@ -51,6 +52,19 @@ class Units:
     line_id: str
     sku: str
     quantity: int
+
+
+class LevelSeen(NamedTuple):
+    """What inventory said of one level."""
+
+    sku: str
+    location: str
+    version: int
+    atp: int
+
+
+def seen(levels: Iterable[Level]) -> tuple[LevelSeen, ...]:
+    return tuple(LevelSeen(level.sku, level.location, level.version, level.atp) for level in levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +203,7 @@ class Order:
     decisions: int = 0
     cause: Cause = "new"
     """Of the next decision."""
-    explanations: tuple[Explanation, ...] = ()
+    reasons: tuple[Reasons, ...] = ()
     """Of the plans not published yet."""
     passed: tuple[Passed, ...] = ()
     changing: str | None = None

@@ -1,0 +1,71 @@
+"""Why a plan: what the planner looked at and what it chose. Kept short, and written out when the decision is published with it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas.sourcing import Explanation
+from services.sourcing.rules import Plan
+
+
+class Seen(NamedTuple):
+    """One level as the planner saw it."""
+
+    sku: str
+    atp: int
+    version: int
+
+
+class Looked(NamedTuple):
+    """One location that was looked at."""
+
+    location: str
+    km: int | None
+    levels: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Enough to compute a plan again."""
+
+    policy: str
+    policy_version: int
+    currency: str
+    attempt: int
+    candidates: tuple[Looked, ...]
+    eliminated: dict[str, int]
+    """Locations ruled out, counted by the constraint that ruled them out."""
+    capped: bool
+    plans: tuple[Plan, ...]
+    """The chosen one and the best others, cheapest first."""
+
+
+def explanation(reasons: Reasons) -> Explanation:
+    """As readers of the decision get it."""
+    chosen, *alternatives = (cost_document(plan) for plan in reasons.plans)
+    return Explanation.model_validate(
+        {
+            "policy": reasons.policy,
+            "policy_version": reasons.policy_version,
+            "currency": reasons.currency,
+            "attempt": reasons.attempt,
+            "candidates": tuple(
+                {"location": location, "distance_km": km, "levels": tuple(level._asdict() for level in levels)}
+                for location, km, levels in reasons.candidates
+            ),
+            "eliminated": reasons.eliminated,
+            "capped": reasons.capped,
+            "chosen": chosen,
+            "alternatives": tuple(alternatives),
+        }
+    )
+
+
+def cost_document(plan: Plan) -> dict[str, object]:
+    """The plan as PlanCost has it."""
+    parts = tuple(
+        {"location": location, "lines": tuple({"line_id": line_id, "quantity": units} for line_id, units in lines)}
+        for location, lines in plan.parts
+    )
+    return {"parts": parts, "cost": {**plan.cost._asdict(), "total": plan.cost.total}}
