@@ -19,13 +19,15 @@ import asyncpg
 from aiokafka import TopicPartition as KafkaTopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from schemas.topics import dead_letter_topic
-from shared.kernel.codec import external_record
-from shared.kernel.kafka import Connection, KafkaTopics, KafkaWriter
+from schemas.topics import Topic, dead_letter_topic
+from shared.kernel.codec import external_record, open_envelope, state_version
+from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import TopicPartition
+from shared.kernel.ports import ProduceFailed, Record, TopicPartition
+from shared.kernel.stage import read_document
 from shared.settings import Settings, database_dsn
-from tests.support.toy import TRAPS, Add, toy_topics
+from tests.support.lane_book import LaneBook
+from tests.support.toy import TRAPS, Add, Balance, toy_topics
 
 PARTITIONS = 2
 WAIT_S = 45.0
@@ -84,6 +86,10 @@ class Bank:
         self._processes[service, replica] = process
         return process
 
+    def lives(self, service: str, replica: int = 0) -> bool:
+        """Whether the process that was started last still runs."""
+        return self._processes[service, replica].poll() is None
+
     def stop(self, service: str, replica: int = 0) -> int:
         """SIGTERM and wait; the exit code."""
         process = self._processes[service, replica]
@@ -114,17 +120,51 @@ class Bank:
     # ---- the business ----
 
     async def add(self, account: str, amount: int = 1, times: int = 1) -> None:
-        """Sends amounts to book, each with an id of its own."""
+        """Sends amounts to book, each with an id of its own; sends again, for a bounded time, what the broker did not acknowledge."""
         records = [
             external_record(self.adds, Add(account=account, amount=amount), source="/bank", id=uuid4().hex, now=datetime.now(UTC))
             for _ in range(times)
         ]
-        await self._writer.send({TopicPartition(self.adds.name, partition_of(account, PARTITIONS)): records})
         self.sent[account] = self.sent.get(account, 0) + amount * times
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                await self._writer.send({TopicPartition(self.adds.name, partition_of(account, PARTITIONS)): records})
+                return
+            except ProduceFailed:
+                assert time.monotonic() < deadline, "the broker does not come back"
+                await asyncio.sleep(0.2)
 
     async def totals(self, service: str) -> dict[str, int]:
         rows = await self.query(service, "SELECT id, (doc->>'total')::int AS total FROM state.account WHERE doc IS NOT NULL")
         return {row["id"]: row["total"] for row in rows}
+
+    async def shown(self) -> dict[str, int]:
+        """The newest balance documents, as a reader of the state topic finds them."""
+        newest: dict[str, tuple[tuple[int, int], int]] = {}
+        for record in await self.records(self.balances):
+            body = read_document(record, self.balances)
+            assert isinstance(body, Balance)
+            newest[body.account] = max(newest.get(body.account, ((0, 0), 0)), (state_version(record), body.total))
+        return {account: total for account, (_, total) in newest.items()}
+
+    async def lanes(self) -> LaneBook:
+        """What the teller told, as a careful reader of its lanes notes it down."""
+        book = LaneBook()
+        for record in await self.records(self.added):
+            book.is_new(record, open_envelope(record, self.added), self.added)
+        return book
+
+    async def records(self, topic: Topic) -> list[Record]:
+        """All records of a topic, as of now."""
+        at = [TopicPartition(topic.name, p) for p in range(PARTITIONS)]
+        ends, found = await KafkaTopics(self._connection).ends(at), list[Record]()
+        follower = KafkaFollower(self._connection, at)
+        await follower.start()
+        while any(follower.position(one) < ends[one] for one in at):
+            found += await follower.fetch(0.2)
+        await follower.stop()
+        return found
 
     async def query(self, service: str, sql: str, *arguments: Any) -> list[Any]:
         try:

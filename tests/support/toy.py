@@ -2,7 +2,7 @@
 
 Whatever happens, in the end: sum of the amounts sent = the teller's balance = the ledger's = the newest balance document.
 NERVURE_TOY_NAME sets topics and services of several toys apart. A file named by NERVURE_TOY_TRAPS holds lines `poison <account>` (the
-rule raises) and `stall <account> <seconds>` (the rule blocks once).
+rule raises) and `stall <account> <seconds>` (the rule blocks once, at most so long, until the line is gone).
 """
 
 from __future__ import annotations
@@ -110,16 +110,24 @@ class Traps:
     sprung: set[str] = field(default_factory=set)
 
     def spring(self, account: str) -> None:
-        path = os.environ.get(TRAPS)
-        if path is None or not Path(path).exists():
-            return
-        for line in Path(path).read_text().splitlines():
+        for line in self._lines():
             kind, name, *rest = line.split()
             if name == account and kind == "poison":
                 raise ValueError(f"poisoned account {account}")
             if name == account and kind == "stall" and line not in self.sprung:
                 self.sprung.add(line)
-                time.sleep(float(rest[0]))
+                self._block(line, float(rest[0]))
+
+    def _lines(self) -> list[str]:
+        try:
+            return Path(os.environ[TRAPS]).read_text().splitlines()
+        except (KeyError, FileNotFoundError):
+            return []
+
+    def _block(self, line: str, at_most_s: float) -> None:
+        deadline = time.monotonic() + at_most_s
+        while time.monotonic() < deadline and line in self._lines():
+            time.sleep(0.05)
 
 
 traps = Traps()
