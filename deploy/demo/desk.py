@@ -90,6 +90,10 @@ class Desk:
         """Report. `id` is the report's own: sent again under the same one it is recognised as a repeat."""
         self._post.send(topic, body, source=self._source, id=id)
 
+    def reference(self, name: str) -> str:
+        """A business reference of this run: on a system that has run before, the same name means something else."""
+        return f"{name}.{self.dice.run}" if self.dice.run else name
+
     def later(self, least_s: float, most_s: float, about: str, act: Callable[[], None]) -> None:
         """Do something after a seeded time between two."""
         self._diary.later(self.dice.between(least_s, most_s, self._source, about), act)

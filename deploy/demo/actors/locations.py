@@ -212,7 +212,7 @@ class Locations:
     def _count(self, spot: Spot) -> None:
         self._recounts.discard(spot)
         self._counts += 1
-        count_id = f"recount:{spot.location}:{spot.sku}:{self._counts}"
+        count_id = self._desk.reference(f"recount:{spot.location}:{spot.sku}:{self._counts}")
         line = CountedLine(sku=spot.sku, quantity=self._shelves.physical(spot))
         count = StockCounted(location=spot.location, count_id=count_id, as_of=self._desk.now(), lines=(line,))
         self._desk.send(topics.STOCK_REPORTS, count, count_id)

@@ -43,4 +43,4 @@ class ProductData:
 
     def _describe(self, sku: str) -> None:
         self.described.add(sku)
-        self._desk.send(topics.ITEMS, self._items[sku], f"item:{sku}:1")
+        self._desk.send(topics.ITEMS, self._items[sku], self._desk.reference(f"item:{sku}"))

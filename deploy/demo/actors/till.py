@@ -38,6 +38,6 @@ class Till:
         if sold == 0:
             return
         self.sold += sold
-        reference = f"till:{basket.basket}:{sku}"
+        reference = self._desk.reference(f"till:{basket.basket}:{sku}")
         sale = StockMoved(location=location, sku=sku, kind="sale", reference=reference, quantity=-sold, occurred_at=self._desk.now())
         self._desk.send(topics.STOCK_REPORTS, sale, reference)
