@@ -285,7 +285,7 @@ def _inventory(body: Body) -> str:
             return f"took {units(body.lines)} at {body.location} from the reservation: the units are gone"
         case inventory.StockChanged():
             figures = ", ".join(f"{x.sku} {x.sellable} sellable, {x.reserved} reserved" for x in body.levels[:MOST_LINES])
-            return f"{words(body.cause)} at {body.location}: {figures}"
+            return f"{words(body.cause)} at {body.location}" + (f": {figures}" if figures else "")
         case inventory.DiscrepancyFound():
             return f"found a discrepancy at {body.location}: {body.quantity:+d} x {body.sku}, {words(body.kind)}{_because(body.detail)}"
         case _:
