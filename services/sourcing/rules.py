@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
 
     @property
     def quantity(self) -> int:
-        return sum(units for _, units in self.lines)
+        return self.lines[0][1] if len(self.lines) == 1 else sum(units for _, units in self.lines)
 
 
 class Site(NamedTuple):
