@@ -36,6 +36,7 @@ MEMORY_ROWS = 5_000
 """Rows of one lane kept in memory; above, they are read from the table."""
 BATCH_ROWS = 500
 BATCH_BYTES = 700_000
+LETTERS_AT_ONCE = 100
 IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
@@ -325,12 +326,14 @@ class Publisher:
         if not self._letters_wait or 0 not in self._shards:
             return False
         self._letters_wait = False
-        letters = await self._store.unsent_dead_letters(100)
+        letters = await self._store.unsent_dead_letters(LETTERS_AT_ONCE)
         for number, letter in letters:
             if letter.record.topic in BY_NAME:
                 at = TopicPartition(dead_letter_topic(letter.record.topic, self._service.name), 0)
                 await self._writer.send({at: [self._dead_letter(letter)]})
             await self._store.dead_letters_sent([number])
+        if len(letters) == LETTERS_AT_ONCE:
+            self.dead_letters_wait()
         return bool(letters)
 
     def _dead_letter(self, letter: DeadLetter) -> Outgoing:
