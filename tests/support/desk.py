@@ -133,9 +133,11 @@ class Desk:
                 batches = {at: left for at, records in batches.items() if (left := records[sent[at] :])}
 
     async def raw(self, topic: str, partition: int, *records: Outgoing) -> None:
-        """Publishes bytes as they are."""
+        """Publishes bytes as they are, in order."""
+        at, left = TopicPartition(topic, partition), list(records)
         async with self._lock:
-            await self._writer.send({TopicPartition(topic, partition): list(records)})
+            while left:
+                left = left[(await self._writer.send({at: left}))[at] :]
 
     async def views_caught_up(self) -> None:
         """Returns when every service's views have read all reference data published so far."""
