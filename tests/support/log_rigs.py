@@ -125,8 +125,14 @@ class KafkaLogRig(LogRig):
         producer = AIOKafkaProducer(**self._connection.arguments(), transactional_id=uuid4().hex)
         await producer.start()
         async with producer.transaction():
-            await producer.send_and_wait(at.topic, record.value, record.key, at.partition, headers=list(record.headers))
+            sent = await producer.send_and_wait(at.topic, record.value, record.key, at.partition, headers=list(record.headers))
         await producer.stop()
+        # The broker answers before the marker is in the log: what is sent next could come before it.
+        for _ in range(100):
+            if (await self.topics().ends([at]))[at] >= sent.offset + 2:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"no marker behind offset {sent.offset}")
 
     async def expire(self, at: TopicPartition, before: int) -> None:
         admin = await self._admin()
