@@ -175,11 +175,8 @@ def test_nothing_is_sent_unless_everything_is_right(nervure: Nervure, order: str
 def test_messages_come_from_standard_input_too(nervure: Nervure, order: str) -> None:
     sent = nervure("send", "-", "--json", "--type", "PlaceOrder", stdin=json.dumps(placed("1002", 5)["data"]))
     assert [each["key"] for each in sent.json["sent"]] == [f"{CHANNEL}:1002"]
-    seen = nervure.until(lambda seen: seen.code == 0 and seen.json["status"] == "backordered", "status", f"{CHANNEL}:1002", "--json")
-    assert seen.json["lines"][0]["backordered"] > 0
-    assert nervure("send", "-", stdin=json.dumps(cancelled("1002"))).code == 0
-    seen = nervure.until(lambda seen: seen.json["status"] != "backordered", "status", f"{CHANNEL}:1002", "--json")
-    assert seen.json["waiting"] or seen.json["status"] == "cancelled"
+    seen = nervure.until(lambda seen: seen.code == 0 and seen.json["lines"][0]["backordered"] > 0, "status", f"{CHANNEL}:1002", "--json")
+    assert "stock" in [waiting["reason"] for waiting in seen.json["waiting"]]
 
 
 # ---- dead letters ----
