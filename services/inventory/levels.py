@@ -73,9 +73,11 @@ class Case:
 
     def safety(self, level: Level) -> int:
         """Units kept back: the location's figure for the item, else the item's."""
-        location, item = self.view.get(Location, level.location), self.view.get(Item, level.sku)
-        general = item.safety_stock if item is not None else 0
-        return location.safety_stock.get(level.sku, general) if location is not None else general
+        location = self.view.get(Location, level.location)
+        if location is not None and level.sku in location.safety_stock:
+            return location.safety_stock[level.sku]
+        item = self.view.get(Item, level.sku)
+        return item.safety_stock if item is not None else 0
 
     def policy(self) -> Policy:
         return self.view.get(Policy, DEFAULT_POLICY.policy) or DEFAULT_POLICY

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from schemas.types import level_id_of, reservation_id_of
@@ -254,6 +255,7 @@ def shorting_order(reservation: Reservation) -> str:
     return f"{state}{99 - reservation.priority:02d}{promised}{reserved}"
 
 
+@lru_cache(maxsize=10_000)
 def latest_first(instant: datetime) -> str:
     """Sorts as text, the latest instant first."""
     return f"{10**18 - round(instant.timestamp() * 1_000_000):019d}"

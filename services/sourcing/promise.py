@@ -45,7 +45,6 @@ def schedule(location: Location, method: Method, carrier: Carrier, km: int, rele
     return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, promise_of("delivery", day, buyers_zone))
 
 
-@lru_cache(maxsize=10_000)
 def promise_of(kind: str, day: date, zone: str) -> Promise:
     latest = datetime.combine(day, END_OF_DAY, zone_of(zone)).astimezone(UTC)
     return Promise(kind="collection" if kind == "collection" else "delivery", day=day, zone=zone, latest=latest)
