@@ -312,8 +312,11 @@ def _with_content(purchase: Purchase, event: OrderNoted) -> dict[str, Line]:
     """A line the order no longer has stays, with nothing ordered: its units may still come back."""
     lines = {line_id: replace(line, ordered=0) for line_id, line in purchase.lines.items()}
     for item in event.lines:
-        line = purchase.line(item.line_id)
-        lines[item.line_id] = replace(line, ordered=item.quantity, skus=_and(line.skus, item.sku))
+        line = lines.get(item.line_id)
+        if line is None:
+            lines[item.line_id] = Line((item.sku,), item.quantity)
+        else:
+            lines[item.line_id] = replace(line, ordered=item.quantity, skus=_and(line.skus, item.sku))
     return lines
 
 
