@@ -152,6 +152,9 @@ def _notes(books: Books, ledger: Ledger) -> list[str]:
     notes = []
     if ledger.expired:
         notes.append("The oldest records of some topics have expired: requests and commands were not counted against their answers.")
+    if ledger.strays:
+        topics = ", ".join(sorted({at.topic for at, _ in ledger.strays}))
+        notes.append(f"{len(ledger.strays)} records of no lane: somebody else writes to topics of services ({topics}).")
     for service, kernel in books.kernel.items():
         if dead := sum(1 for row in kernel.parked if row["status"] == "dead"):
             notes.append(f"{service} has {dead} dead letters; see `nervure dlq list`.")

@@ -63,6 +63,8 @@ class Captured:
     billed_minor: int
     keepable_minor: int
     taken_minor: int
+    capturing_minor: int
+    """Of what is taken: asked for, and not answered yet. It can't be refunded before."""
     captures_minor: int
     """Captured for us, or being captured."""
 
@@ -187,6 +189,7 @@ def _captured(order: CaptureState) -> Captured:
         billed_minor=order.billed_minor,
         keepable_minor=order.keepable_minor,
         taken_minor=order.money.taken_minor,
+        capturing_minor=order.money.under_way("capture"),
         captures_minor=sum(payment.captured_for_us_minor for payment in payments) + order.money.under_way("capture"),
     )
 

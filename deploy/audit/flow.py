@@ -17,7 +17,7 @@ MOST_NAMED = 5
 
 
 def lanes_are_gapless(_: Books, ledger: Ledger, found: Findings) -> None:
-    """Every lane holds each number from its first to its last, each for one message only; every internal record is of a lane."""
+    """Every lane holds each number from its first to its last, each for one message only."""
     for (at, lane), content in ledger.lanes.items():
         first, last = min(content.ids), max(content.ids)
         begins_late = first > 1 and ledger.begins.get(at, 0) == 0
@@ -26,8 +26,6 @@ def lanes_are_gapless(_: Books, ledger: Ledger, found: Findings) -> None:
         found.require(not missing, lane.service, what, f"missing of {last}: {', '.join(map(str, missing))}")
         twice = sorted(content.differing)[:MOST_NAMED]
         found.require(not twice, lane.service, what, f"two different messages have the number {', '.join(map(str, twice))}")
-    for at, offset in ledger.strays:
-        found.wrong(BY_NAME[at.topic].owner, f"{at.topic}/{at.partition}", f"the record at offset {offset} belongs to no lane")
 
 
 def outboxes_are_in_their_topics(books: Books, ledger: Ledger, found: Findings) -> None:
@@ -97,7 +95,7 @@ def reserve_commands_are_answered_once(_: Books, ledger: Ledger, found: Findings
 
 
 def unreadable_records_are_accounted_for(books: Books, ledger: Ledger, found: Findings) -> None:
-    """Every record nobody can read became one dead letter of each service that reads its topic, or was answered."""
+    """Every record that is unreadable or of no lane became one dead letter of each service that reads its topic, or was answered."""
     parked = {
         (service, TopicPartition(row["topic"], row["partition"]), row["off"])
         for service, kernel in books.kernel.items()

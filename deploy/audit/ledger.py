@@ -100,7 +100,7 @@ class Ledger:
     records: int = 0
     lanes: dict[tuple[TopicPartition, LaneId], LaneContent] = field(default_factory=dict)
     strays: list[tuple[TopicPartition, int]] = field(default_factory=list)
-    """Records of internal topics that belong to no lane."""
+    """Records on topics of services that belong to no lane: somebody else wrote them. No reader may act on them."""
     states: dict[str, dict[str, Shown]] = field(default_factory=lambda: {AVAILABILITY.name: {}, ORDER_STATUS.name: {}})
     requests: dict[Asked, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """Requests with the digests of the different contents they came with."""
@@ -108,7 +108,7 @@ class Ledger:
     """Answers that don't repeat an earlier one."""
     repeats: Counter[Asked] = field(default_factory=Counter)
     unreadable: list[tuple[TopicPartition, int, str | None]] = field(default_factory=list)
-    """Records of external topics nobody can read, with the order whose key they bear."""
+    """Records nobody can read or may act on, with the order whose key they bear if that is owed an answer."""
     reserve_commands: Counter[str] = field(default_factory=Counter)
     reserve_answers: Counter[str] = field(default_factory=Counter)
     money: dict[str, MoneyOf] = field(default_factory=lambda: defaultdict(MoneyOf))
@@ -164,6 +164,7 @@ def _note_lane(ledger: Ledger, record: Record) -> bool:
     lane, seq = lane_of(record)
     if not lane.service or seq < 1:
         ledger.strays.append((record.at, record.offset))
+        ledger.unreadable.append((record.at, record.offset, None))
         return False
     content = ledger.lanes.setdefault((record.at, lane), LaneContent())
     digest = digest_of((dict(record.headers).get("ce_id") or b"") + b"\n" + (record.value or b""))

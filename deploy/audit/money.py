@@ -38,11 +38,11 @@ def invoices_stay_within_totals(_: Books, ledger: Ledger, found: Findings) -> No
 
 
 def nothing_is_kept_beyond_what_is_owed(books: Books, _: Ledger, found: Findings) -> None:
-    """Once an order has ended, no more money is kept than the buyer owes."""
+    """Once an order has ended, no more of what was captured is kept than the buyer owes."""
     for order, captured in books.captured.items():
         if captured.stage == "closed":
-            told = f"{captured.taken_minor} taken, {captured.keepable_minor} may be kept"
-            found.require(captured.taken_minor <= captured.keepable_minor, CAPTURE, order, told)
+            kept = captured.taken_minor - captured.capturing_minor
+            found.require(kept <= captured.keepable_minor, CAPTURE, order, f"{kept} kept, {captured.keepable_minor} may be kept")
 
 
 def _reported(reported: dict[tuple[str, str, str], int]) -> set[tuple[str, str]]:

@@ -169,7 +169,8 @@ class KafkaWriter:
         if self._producer is None:
             await self._restart()
         try:
-            return await asyncio.wait_for(self._send(batches), self._deadline_s)
+            async with asyncio.timeout(self._deadline_s):  # wait_for would swallow a cancellation that meets the last answer
+                return await self._send(batches)
         except (KafkaError, TimeoutError, OSError, asyncio.CancelledError, AssertionError) as error:
             await self._throw_away()
             if isinstance(error, asyncio.CancelledError):

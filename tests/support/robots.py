@@ -48,6 +48,9 @@ class Trade:
     place: Place
     requests: list[ch.ChannelRequest] = field(default_factory=list)
     returns: list[rt.RequestReturn] = field(default_factory=list)
+    open: bool = False
+    """Whether new orders come in."""
+    at_work: bool = False
     _read: Counter[type] = field(default_factory=Counter)
 
     @classmethod
@@ -59,26 +62,21 @@ class Trade:
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
         """Orders come in all the time; everybody works until the last one has ended or waits, then goes home."""
-        working = asyncio.Event()
-        working.set()
-        others = asyncio.create_task(self._work())
-        buyers = asyncio.create_task(self._buy(working))
+        self.open = self.at_work = True
+        tasks = [asyncio.create_task(self._buy()), asyncio.create_task(self._work())]
         try:
             yield
-            working.clear()
-            await buyers
-            await self.place.desk.until(lambda: others.done() or self._is_done(), self._told, ENDED_WITHIN_S)
+            self.open = False
+            await self.place.desk.until(lambda: tasks[1].done() or self._is_done(), self._told, ENDED_WITHIN_S)
         finally:
-            buyers.cancel()
-            if not others.cancel():
-                others.result()
-            await asyncio.gather(buyers, others, return_exceptions=True)
+            self.open = self.at_work = False
+            await asyncio.gather(*tasks)
 
     # ---- who acts ----
 
-    async def _buy(self, working: asyncio.Event) -> None:
+    async def _buy(self) -> None:
         """An order a round, as long as not too many are under way: a service that is away for long finds no more than those."""
-        while working.is_set():
+        while self.open:
             if self._placed() - self._ended() < UNDER_WAY:
                 await self.place.desk.say_all(list(self._one_buyer()))
             await asyncio.sleep(ROUND_S)
@@ -105,7 +103,7 @@ class Trade:
 
     async def _work(self) -> None:
         """One round after the other, each on what was published since the last."""
-        while True:
+        while self.at_work:
             await self.place.desk.say_all(list(self._answers()))
             await asyncio.sleep(ROUND_S)
 
