@@ -197,9 +197,8 @@ class PostgresStore:
             [one.id for one in newest],
             [one.version for one in newest],
             [one.offset for one in newest],
-            [highest[one.topic, one.id] for one in newest],
         )
-        return [row["id"] for row in rows]
+        return [id for topic, id, version, before in rows if version < max(highest[topic, id], before or 0)]
 
     async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
         codec = self._codecs[kind]

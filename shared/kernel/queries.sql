@@ -162,19 +162,11 @@ SELECT * FROM kernel.parked WHERE NOT sent ORDER BY number LIMIT $1;
 UPDATE kernel.parked SET sent = true WHERE number = ANY($1::bigint[]);
 
 -- name: read_back
--- Marks move forward by offset only; returned: ids whose newest record is older than one before it.
-WITH u AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(topic, id, version, off, highest)
-),
-before AS (SELECT p.topic, p.id, p.version FROM kernel.published p JOIN u ON p.topic = u.topic AND p.id = u.id),
-moved AS (
-    INSERT INTO kernel.published AS p (topic, id, version, off) SELECT topic, id, version, off FROM u ORDER BY topic, id
-    ON CONFLICT (topic, id) DO UPDATE SET version = excluded.version, off = excluded.off WHERE p.off < excluded.off
-    RETURNING p.topic, p.id, p.version
-)
-SELECT moved.id FROM moved JOIN u ON moved.topic = u.topic AND moved.id = u.id
-LEFT JOIN before ON moved.topic = before.topic AND moved.id = before.id
-WHERE moved.version < greatest(u.highest, before.version);
+-- Marks move forward by offset only; returned: those that moved, with the version before (`old` needs Postgres 18).
+INSERT INTO kernel.published AS p (topic, id, version, off)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) ORDER BY 1, 2
+ON CONFLICT (topic, id) DO UPDATE SET version = excluded.version, off = excluded.off WHERE p.off < excluded.off
+RETURNING p.topic, p.id, p.version, old.version AS before;
 
 -- name: prune_outbox
 -- Sent rows past their keeping, a bounded number at a time.

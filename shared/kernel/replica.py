@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Mapping
@@ -114,6 +115,7 @@ class Replica:
             await pictures.catch_up()
             await self._restore_overlay(store, view)
             await reader.start()
+            _collect_seldom()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
             await self._until_stopped(engine, publisher, pictures, backs)
         finally:
@@ -144,6 +146,14 @@ class Replica:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+
+def _collect_seldom() -> None:
+    """What a replica makes is freed by its reference counts; only failures leave cycles behind. Looking for them after every 700 new
+    objects, and through all documents of the views now and then, would take a fifth of its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 class DatabaseUnreachable(Exception):

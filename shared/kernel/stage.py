@@ -86,21 +86,25 @@ def arrive(
 ) -> Arrival:
     """Decodes one record, as far as this service reads it."""
     topic, now = BY_NAME[record.topic], instant(record.appended_ms)
-    nameless = uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
     if topic.kind == "reference":
-        return _reference(service, record, topic, now, nameless)
+        return _reference(service, record, topic, now, _nameless(record))
     try:
         envelope = open_envelope(record, topic)
     except Undecodable as error:
-        return _broken(Arrival(now, nameless, record, topic, stored=stored, late=late, overdue=overdue), error)
-    arrival = Arrival(now, envelope.cause, record, topic, envelope, stored=stored, late=late, overdue=overdue)
+        return _broken(Arrival(now, _nameless(record), record, topic, stored=stored, late=late, overdue=overdue), error)
     kind = topic.type_named(envelope.type)
     if kind is not None and kind not in service.reads[topic]:
-        return arrival
+        return Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue)
     try:
-        return _with(arrival, body=read_body(envelope, topic))
+        body = read_body(envelope, topic)
     except Undecodable as error:
-        return _broken(arrival, error)
+        return _broken(Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue), error)
+    return Arrival(now, envelope.cause, record, topic, envelope, body, None, None, stored, late, overdue)
+
+
+def _nameless(record: Record) -> UUID:
+    """The cause of what follows from a record without an identity of its own."""
+    return uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
 
 
 def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:

@@ -250,11 +250,11 @@ def test_quarantined_inputs_are_replayed_in_their_order(nervure: Nervure, system
 # ---- audit and rebuild ----
 
 PLANTED = {
-    "order_capture": ("order", "doc", "jsonb_set(doc, '{charges_minor}', '77')"),
+    "order_capture": ("order", "doc", "jsonb_set(doc::jsonb, '{charges_minor}', '77')::json"),
     "inventory": ("level", "display", "display + 7"),
-    "sourcing": ("order", "doc", "jsonb_set(doc, '{decisions}', '77')"),
-    "fulfilment_tracking": ("order", "doc", "jsonb_set(doc, '{patience_s}', '77')"),
-    "returns": ("purchase", "doc", "jsonb_set(doc, '{credits}', '77')"),
+    "sourcing": ("order", "doc", "jsonb_set(doc::jsonb, '{decisions}', '77')::json"),
+    "fulfilment_tracking": ("order", "doc", "jsonb_set(doc::jsonb, '{patience_s}', '77')::json"),
+    "returns": ("purchase", "doc", "jsonb_set(doc::jsonb, '{credits}', '77')::json"),
 }
 """By service: kind, column, and a wrong value for it."""
 
