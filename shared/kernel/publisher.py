@@ -253,6 +253,7 @@ class Publisher:
     def _next_states(self) -> dict[TopicPartition, list[tuple[str, Row, Outgoing]]]:
         batches: dict[TopicPartition, list[tuple[str, Row, Outgoing]]] = {}
         sizes: dict[TopicPartition, int] = {}
+        now = self._clock.now()
         for name, dirty in self._dirty.items():
             state = self._states[name]
             for id, row in list(dirty.items()):
@@ -263,7 +264,7 @@ class Publisher:
                 if body is None and row.state is not None:
                     dirty.pop(id)
                     continue
-                record = state_record(self._service.name, self._incarnation, id, row.version, self._clock.now(), body)
+                record = state_record(self._service.name, self._incarnation, id, row.version, now, body)
                 batches.setdefault(at, []).append((id, row, record))
                 sizes[at] = sizes.get(at, 0) + len(record.value or b"") + 400
         return batches

@@ -5,7 +5,7 @@ Nothing here awaits: what a decision sees was loaded before, what it yields is w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData, is_order_id
 from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body
-from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     Attached,
@@ -177,11 +177,19 @@ class Stage:
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], Wake | None] = field(default_factory=dict)
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
-    _roles: dict[str, int] = field(default_factory=dict)
+    _roles: dict[tuple[UUID, str], int] = field(default_factory=dict)
     _kept: set[Key] = field(default_factory=set)
     _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
-    _need: Need = Need(())
+    _named: frozenset[Key] = frozenset()
+    """The rows that the input under decision has named."""
+    _subject: Key = Key("", "")
+    _kinds: Mapping[str, Kind[Any]] = field(init=False)
+    _events: frozenset[type] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kinds = {kind.name: kind for kind in self.service.kinds}
+        self._events = frozenset(event for kind in self.service.kinds for event in kind.events)
 
     # ---- loading ----
 
@@ -199,7 +207,7 @@ class Stage:
     # ---- the world a decision sees ----
 
     def get(self, key: Key, absent: Any) -> Any:
-        if key not in self._need.keys:
+        if key not in self._named:
             raise KeyError(f"{key} was not named by keys()")
         state = self._rows[key].state
         return absent if state is None else state
@@ -217,9 +225,8 @@ class Stage:
         if not self.changed:
             return False
         stale_slice = any(of.owner in self.changed or (of.kind, of.owner.id) in self._moved_under for of in need.slices)
-        stale_found = any(key in self.changed for key in found)
-        kept_first = any(key in self.changed and key in self.attached.kept for key in need.keys)
-        return stale_slice or stale_found or kept_first
+        kept_first = self.attached.kept and any(key in self.changed and key in self.attached.kept for key in need.keys)
+        return bool(stale_slice or kept_first or not self.changed.isdisjoint(found))
 
     def take(self, arrival: Arrival, need: Need) -> None:
         """Decides one arrival, or drops it where it was seen before."""
@@ -275,8 +282,10 @@ class Stage:
         self.next_offset[record.at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
+        if arrival.replayed or not self.attached.quarantined:
+            return False
         keys = (*need.keys, arrival.message_key) if arrival.record is not None else need.keys
-        if arrival.replayed or not any(key in self.attached.quarantined for key in keys):
+        if self.attached.quarantined.isdisjoint(keys):
             return False
         if arrival.timer is not None:
             self._postpone(arrival.timer)
@@ -320,21 +329,27 @@ class Stage:
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
-        self._need, kept = need, False
+        self._named, self._subject = frozenset(need.keys), need.keys[0] if need.keys else Key("", "")
+        kept = False
         for output in self.service.decide(self, given, self.view):
-            match output:
-                case Keep():
-                    kept = True
-                    self._keep(arrival, output)
-                case Wake():
-                    self._timers[output.key, output.name] = output
-                case Data() | OpenData():
-                    self._publish(arrival, output)
-                case _:
-                    self._fold(arrival, output)
+            self._obey(arrival, output)
+            kept = kept or isinstance(output, Keep)
         if not kept:
             self._take_kept(arrival)
         self._count("decided")
+
+    def _obey(self, arrival: Arrival, output: Yield) -> None:
+        """Events first: they are many."""
+        if type(output) in self._events:
+            self._fold(arrival, output)
+        elif isinstance(output, Keep):
+            self._keep(arrival, output)
+        elif isinstance(output, Wake):
+            self._timers[output.key, output.name] = output
+        elif isinstance(output, Data | OpenData):
+            self._publish(arrival, output)
+        else:
+            raise TypeError(f"{type(output).__name__} is neither a message nor an event of a kind of {self.service.name}")
 
     def _seen(self, arrival: Arrival) -> tuple[bool, bool]:
         """(a repeat, seen with other content)."""
@@ -364,7 +379,7 @@ class Stage:
 
     def _fold(self, arrival: Arrival, event: Any) -> None:
         key = event.key
-        kind = self.service.kind(key.kind)
+        kind = self._kinds[key.kind]
         row = self._rows.get(key)
         if row is None:
             raise KeyError(f"{type(event).__name__} changes {key}, which keys() did not name")
@@ -373,21 +388,21 @@ class Stage:
         self.changed.add(key)
         if key in self._kept:
             self.awaited.add(key)
-        self._note_move(kind, before, row.state)
+        if kind.owner is not None:
+            self._note_move(kind, kind.owner, before, row.state)
         self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, arrival.now))
         self.view.fold(event)
 
-    def _note_move(self, kind: Kind[Any], before: Any, after: Any) -> None:
-        if kind.owner is None or kind.rank is None:
+    def _note_move(self, kind: Kind[Any], owner: Callable[[Any], str | None], before: Any, after: Any) -> None:
+        stays = before is not None and after is not None and owner(before) == owner(after)
+        if stays and (kind.rank is None or kind.rank(before) == kind.rank(after)):
             return
-        places = {(kind.owner(state), kind.rank(state)) for state in (before, after) if state is not None}
-        if before is None or after is None or len(places) > 1:
-            self._moved_under.update((kind.name, owner) for owner, _ in places)
+        self._moved_under.update((kind.name, owner(state)) for state in (before, after) if state is not None)
 
     def _publish(self, arrival: Arrival, body: Body) -> None:
         topic = TOPIC_OF[type(body)]
         key, name = topic.key_of(body), type(body).__name__
-        subject = self._need.keys[0] if self._need.keys else Key("", "")
+        subject = self._subject
         id = uuid5(arrival.cause, self._role(arrival, name))
         correlation, causation, trace = _links(arrival, subject)
         self.outbox.append(
@@ -408,7 +423,7 @@ class Stage:
         )
 
     def _role(self, arrival: Arrival, name: str) -> str:
-        role = f"{arrival.cause}:{name}"
+        role = (arrival.cause, name)
         index = self._roles[role] = self._roles.get(role, -1) + 1
         return f"{self.service.name}:{name}:{index}"
 
@@ -432,7 +447,7 @@ class Stage:
         return {key.id: Row(self._rows[key].version, self._rows[key].state) for key in self.changed if key.kind == kind}
 
     def _is_kept_for(self, key: Key) -> bool:
-        return any(row.key == key for row in self.changes.kept)
+        return key in self._kept
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]
