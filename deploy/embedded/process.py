@@ -47,8 +47,10 @@ class Identity(BaseModel):
         try:
             process = psutil.Process(self.pid)
             same_start = abs(process.create_time() - self.started_s) < START_TOLERANCE_S
-            # A process that ended and wasn't reaped has no command line.
-            return process if same_start and self.mark in process.cmdline() else None
+            line = process.cmdline()
+            # One that has only just begun has no command line yet; one that ended and wasn't reaped has none any more.
+            same_line = self.mark in line if line else process.status() != psutil.STATUS_ZOMBIE
+            return process if same_start and same_line else None
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
