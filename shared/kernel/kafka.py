@@ -24,6 +24,8 @@ ACK_DEADLINE_S = 20.0
 BATCH_BYTES = 900_000
 """Largest batch sent at once; below the broker's limit for one message set."""
 DLQ_MAX_BYTES = 2_200_000
+SHOWN_S, SHOWN_ATTEMPTS = 0.05, 300
+"""How often to look whether the broker tells of a topic it has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ class KafkaTopics:
             await admin.close()
 
     async def create(self, partitions: int, replication: int, services: Mapping[str, Sequence[Topic]]) -> list[str]:
-        """Creates what is missing of the topic table, and a dead-letter topic for each topic a service reads."""
+        """Creates what is missing of the topic table, and a dead-letter topic for each topic a service reads. Raises MissingTopic."""
         wanted = [_declared(topic, partitions, replication) for topic in TOPICS]
         for service, reads in services.items():
             wanted += [_dead_letters(topic, service, replication) for topic in reads]
@@ -315,6 +317,7 @@ class KafkaTopics:
         try:
             if missing:
                 await admin.create_topics(missing, timeout_ms=30_000)
+                await _shown(admin, {topic.name for topic in missing})
         except TopicAlreadyExistsError:
             """Another starter was quicker."""
         finally:
@@ -329,6 +332,16 @@ class KafkaTopics:
 
 class MissingTopic(Exception):
     """A topic of the table doesn't exist. Remedy: run `nervure topics create`."""
+
+
+async def _shown(admin: Any, names: set[str]) -> None:
+    """The broker answers before it tells of what it has made: returns when it does. Raises MissingTopic where it never made it."""
+    for _ in range(SHOWN_ATTEMPTS):
+        names = names - {topic["topic"] for topic in await admin.describe_topics()}
+        if not names:
+            return
+        await asyncio.sleep(SHOWN_S)
+    raise MissingTopic(f"the broker did not make {', '.join(sorted(names)[:5])}")
 
 
 def _declared(topic: Topic, partitions: int, replication: int) -> Any:
