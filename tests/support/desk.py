@@ -114,23 +114,25 @@ class Desk:
         """Publishes messages to their external topics, in order."""
         async with self._lock:
             for body in bodies:
-                topic = TOPIC_OF[type(body)]
-                record = external_record(topic, body, source=source, id=id or uuid4().hex, now=datetime.now(UTC))
-                at = TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.partitions)))
+                at, record = self.outgoing(body, source, id)
                 await self._writer.send({at: [record]})
 
     async def say_all(self, bodies: Sequence[Body], source: str = "/flow-test") -> None:
         """Publishes many messages at once, in order within each partition."""
         batches: dict[TopicPartition, list[Outgoing]] = {}
         for body in bodies:
-            topic = TOPIC_OF[type(body)]
-            record = external_record(topic, body, source=source, id=uuid4().hex, now=datetime.now(UTC))
-            at = TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.partitions)))
+            at, record = self.outgoing(body, source, None)
             batches.setdefault(at, []).append(record)
         async with self._lock:
             while batches:
                 sent = await self._writer.send(batches)
                 batches = {at: left for at, records in batches.items() if (left := records[sent[at] :])}
+
+    def outgoing(self, body: Body, source: str, id: str | None) -> tuple[TopicPartition, Outgoing]:
+        """Where a message belongs, and its record; under an id of its own unless one is given."""
+        topic = TOPIC_OF[type(body)]
+        record = external_record(topic, body, source=source, id=id or uuid4().hex, now=datetime.now(UTC))
+        return TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.partitions))), record
 
     async def raw(self, topic: str, partition: int, *records: Outgoing) -> None:
         """Publishes bytes as they are, in order."""
@@ -139,11 +141,11 @@ class Desk:
             while left:
                 left = left[(await self._writer.send({at: left}))[at] :]
 
-    async def views_caught_up(self) -> None:
-        """Returns when every service's views have read all reference data published so far."""
-        topics = KafkaTopics(self._connection)
-        at = [TopicPartition(topic.name, 0) for topic in TOPICS if topic.kind == "reference"]
-        ends = await topics.ends(at)
+    async def views_caught_up(self, *states: Topic) -> None:
+        """Returns when every service's views have read all reference data, and all of these state topics, published so far."""
+        viewed = (*(topic for topic in TOPICS if topic.kind == "reference"), *states)
+        at = [TopicPartition(topic.name, p) for topic in viewed for p in range(partitions_of(topic, self.partitions))]
+        ends = await KafkaTopics(self._connection).ends(at)
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             ports = [replica.health_port for replica in self.system.replicas()]

@@ -32,6 +32,10 @@ class LaneBook:
         ids.append(envelope.id)
         return True
 
+    def last(self, at: TopicPartition, lane: LaneId) -> int:
+        """The highest number noted of a lane; 0 where it wasn't met."""
+        return len(self._ids.get((at, lane), ()))
+
     def _compare(self, record: Record, envelope: Envelope, first: str) -> None:
         if envelope.id != first:
             self.faults.append(f"{_name(record)}: number {envelope.seq} of {envelope.lane} is {envelope.id} and was {first}")
