@@ -9,15 +9,15 @@ from schemas.orders import OrderAccepted
 from services.order_capture.awaiting import SECOND_LOOK, SECOND_LOOK_AFTER, join, leave
 from services.order_capture.case import Case
 from services.order_capture.ending import CANCEL_AFTER, carry_on
-from services.order_capture.events import ItemsAwaited, OrderPassedOn
+from services.order_capture.events import DocumentsAwaited, OrderPassedOn
 from services.order_capture.holds import deadline_of, end_hold, open_hold
 from services.order_capture.projection import Catalogue
-from services.order_capture.review import Draft, Finding, draft_lines, review_mendable, unknown_references
+from services.order_capture.review import Draft, Finding, awaited_references, draft_lines, review_mendable
 from services.order_capture.snapshot import snapshot_of
 from services.order_capture.state import Check, Hold, Order
 from shared.kernel.model import Wake, Yield
 
-_HOLD_TYPES: dict[Check, HoldType] = {"item": "item", "address": "address", "payment": "payment", "totals": "other"}
+_HOLD_TYPES: dict[Check, HoldType] = {"channel": "other", "item": "item", "address": "address", "payment": "payment", "totals": "other"}
 
 
 def draft_of(order: Order, view: Catalogue) -> Draft:
@@ -41,7 +41,7 @@ def go_on(case: Case, draft: Draft, findings: Sequence[Finding]) -> Iterator[Yie
     for check in _HOLD_TYPES:
         if check in by_check and check not in case.order.holds:
             yield from _open(case, check, findings)
-    yield from _await_items(case, unknown_references(draft))
+    yield from _await(case, awaited_references(draft, case.view))
     if not case.order.holds:
         yield from accept(case, draft)
 
@@ -73,12 +73,12 @@ def _open(case: Case, check: Check, findings: Sequence[Finding]) -> Iterator[Yie
     yield from open_hold(case, Hold(check, _HOLD_TYPES[check], deadline, check), problems)
 
 
-def _await_items(case: Case, unknown: tuple[str, ...]) -> Iterator[Yield]:
-    """Wait for exactly the items that are unknown now. Asking for one that is waited for already changes nothing."""
+def _await(case: Case, unknown: tuple[str, ...]) -> Iterator[Yield]:
+    """Wait for exactly the documents that are unknown now. Asking for one that is waited for already changes nothing."""
     order = case.order
     if unknown != order.awaits:
         gone = tuple(reference for reference in order.awaits if reference not in unknown)
         yield from leave(case.order_id, gone, case.now)
-        yield ItemsAwaited(case.order_id, unknown)
+        yield DocumentsAwaited(case.order_id, unknown)
         yield Wake(case.key, SECOND_LOOK, case.now + SECOND_LOOK_AFTER if unknown else None)
     yield from join(case.order_id, unknown, case.now)

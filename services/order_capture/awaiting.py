@@ -1,7 +1,7 @@
-"""Orders that wait for an item: when its document arrives, they are looked at again.
+"""Orders that wait for an item or for their channel: when its document arrives, they are looked at again.
 
-A row `awaited` for each reference of an item somebody waits for, owning one row `waiter` for each order that does. An order's own decision
-doesn't touch these rows: it wakes them, so that placing an order never waits for a lock on a popular item.
+A row `awaited` for each reference somebody waits for, owning one row `waiter` for each order that does. An order's own decision
+doesn't touch these rows: it wakes them, so that placing an order never waits for a lock on a popular reference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from schemas.reference import Item
+from schemas.reference import Channel, Item
 from services.order_capture.projection import Catalogue, references_of
 from services.order_capture.state import order_key
 from shared.frozen import replace
@@ -30,7 +30,7 @@ VIEW_LAG = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A reference of an item, such as `gtin:4006381333931`, that orders wait for."""
+    """A reference, such as `gtin:4006381333931` or `channel:web`, whose document orders wait for."""
 
     reference: str
     waiting: int = 0
@@ -105,9 +105,9 @@ def evolve_waiter(waiter: Waiter, event: WaitBegan | WaitEnded) -> Waiter | None
             assert_never(event)
 
 
-def need_of_item(item: Item) -> Need:
-    """An item wakes whoever waits for any of its references."""
-    references = references_of(item)
+def need_of_document(document: Item | Channel) -> Need:
+    """It wakes whoever waits for any of its references."""
+    references = references_of(document)
     return Need(tuple(map(awaited_key, references)), tuple(map(_waiters, references)))
 
 
@@ -119,8 +119,8 @@ def need_of_waiter(key: Key) -> Need:
     return Need((key, awaited_key(new_waiter(key.id).reference)))
 
 
-def arrived(world: World, item: Item, now: datetime) -> Iterator[Yield]:
-    for reference in references_of(item):
+def arrived(world: World, document: Item | Channel, now: datetime) -> Iterator[Yield]:
+    for reference in references_of(document):
         yield from wake_waiters(world, reference, now)
 
 
@@ -137,13 +137,13 @@ def wake_waiters(world: World, reference: str, now: datetime) -> Iterator[Yield]
 
 
 def begin_or_end(world: World, key: Key, name: str, view: Catalogue, now: datetime) -> Iterator[Yield]:
-    """An order begins (`wait`) or ceases (`leave`) to wait. What is known by now is not waited for."""
+    """An order begins (`wait`) or ceases (`leave`) to wait. What is known by now is looked at once more."""
     waiter = world.get(key, new_waiter(key.id))
     if name == "wait" and not waiter.waits:
         yield WaitBegan(waiter.reference, waiter.order_id)
         yield WaitersCounted(waiter.reference, 1)
-    if name == "wait" and view.item(waiter.reference) is not None:
-        yield Wake(order_key(waiter.order_id), RECHECK, now + VIEW_LAG)
+        if view.knows(waiter.reference):
+            yield Wake(order_key(waiter.order_id), RECHECK, now + VIEW_LAG)
     if name == "leave" and waiter.waits:
         yield WaitEnded(waiter.reference, waiter.order_id)
         yield WaitersCounted(waiter.reference, -1)

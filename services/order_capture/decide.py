@@ -1,6 +1,6 @@
 """Order capture decides whether an order is valid and may go on, and what happens to its money.
 
-One aggregate, the order (kind `order`, its id is the order's id), and two kinds of rows for orders that wait for an item (awaiting.py).
+One aggregate, the order (kind `order`, its id is the order's id), and two kinds of rows for orders that wait for a document (awaiting.py).
 What arrives is told apart here; each concern has a module of its own:
 
     requests    the front door: repeats, conflicts, holds      cancels    cancelling, at any stage
@@ -25,7 +25,7 @@ from schemas.fulfilment import (
     ParcelWasShipped,
 )
 from schemas.payments import PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentRefunded, PaymentVoided
-from schemas.reference import Item
+from schemas.reference import Channel, Item
 from schemas.returns import CreditDue
 from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesUnfillable
 from services.order_capture import awaiting, cancels, changes, facts, payments, requests, timers
@@ -39,13 +39,13 @@ Paid = PaymentAuthorised | PaymentCaptured | PaymentDeclined | PaymentRefunded |
 Word = CancellationPassedOn | CancellationAnswered | ChangePassedOn | ChangeAnswered
 Fact = LinesUnfillable | ParcelWasShipped | LinesHandedOver | LinesNotCollected | ParcelCameBack | CreditDue
 OfOrder = Ask | Paid | Word | Fact | Unreadable
-Inbound = OfOrder | Item | Woken
+Inbound = OfOrder | Item | Channel | Woken
 
 
 def keys(body: Inbound, _: Found) -> Need:
-    """An order's own row; for items and those who wait for them, their rows."""
-    if isinstance(body, Item):
-        return awaiting.need_of_item(body)
+    """An order's own row; for documents and those who wait for them, their rows."""
+    if isinstance(body, Item | Channel):
+        return awaiting.need_of_document(body)
     if isinstance(body, Woken):
         return _need_of_timer(body)
     return Need((order_key(body.order_id),))
@@ -54,7 +54,7 @@ def keys(body: Inbound, _: Found) -> Need:
 def decide(world: World, given: Input[Inbound], view: Catalogue) -> Iterator[Yield]:
     body = given.body
     match body:
-        case Item():
+        case Item() | Channel():
             yield from awaiting.arrived(world, body, given.now)
         case Woken():
             yield from _wake(world, given, body, view)

@@ -81,8 +81,8 @@ class SnapshotReplaced(OrderEventOf):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemsAwaited(OrderEventOf):
-    """It waits for these references of items, and for no others."""
+class DocumentsAwaited(OrderEventOf):
+    """It waits for these references, of items and of its channel, and for no others."""
 
     references: tuple[str, ...]
 
@@ -92,7 +92,7 @@ class OrderEnded(OrderEventOf):
     outcome: Outcome
 
 
-Life = OrderPlaced | ContentStated | OrderPassedOn | SnapshotReplaced | ItemsAwaited | OrderEnded
+Life = OrderPlaced | ContentStated | OrderPassedOn | SnapshotReplaced | DocumentsAwaited | OrderEnded
 
 
 # ---- requests and holds ----
@@ -255,7 +255,7 @@ ORDER_EVENTS: tuple[type[OrderEventOf], ...] = (
     ContentStated,
     OrderPassedOn,
     SnapshotReplaced,
-    ItemsAwaited,
+    DocumentsAwaited,
     OrderEnded,
     AnswerKept,
     HoldSet,
@@ -315,7 +315,7 @@ def _live(order: Order, event: Life) -> Order:
             return replace(_under(order, event.snapshot, {}), stage="accepted", currency=event.snapshot.currency, content=None)
         case SnapshotReplaced():
             return _under(order, event.snapshot, {} if event.effect == "demand" else order.lines)
-        case ItemsAwaited():
+        case DocumentsAwaited():
             return replace(order, awaits=event.references)
         case OrderEnded():
             rejected = event.outcome == "rejected"

@@ -21,6 +21,11 @@ class Catalogue(Documents):
         """The item a reference means."""
         return self._by_reference.get(reference)
 
+    def knows(self, reference: str) -> bool:
+        """Whether the document it means is there: an item's, or `channel:<code>`."""
+        kind, _, code = reference.partition(":")
+        return (self.get(Channel, code) if kind == "channel" else self.item(reference)) is not None
+
     def channel(self, code: str) -> Channel:
         """The channel's document, or the defaults where it has none."""
         return self.get(Channel, code) or Channel(channel=code)
@@ -28,7 +33,7 @@ class Catalogue(Documents):
     def apply(self, body: Body) -> None:
         if isinstance(body, Item):
             self._unindex(body.sku)
-            self._by_reference.update(dict.fromkeys(references_of(body), body))
+            self._by_reference.update(dict.fromkeys(_references_of_item(body), body))
         super().apply(body)
 
     def forget(self, topic: Topic, key: str) -> None:
@@ -38,12 +43,22 @@ class Catalogue(Documents):
 
     def _unindex(self, sku: str) -> None:
         earlier = self.get(Item, sku)
-        for reference in references_of(earlier) if earlier else ():
+        for reference in _references_of_item(earlier) if earlier else ():
             if self._by_reference.get(reference) is earlier:
                 del self._by_reference[reference]
 
 
-def references_of(item: Item) -> tuple[str, ...]:
-    """Every name under which an order may ask for this item."""
+def references_of(document: Item | Channel) -> tuple[str, ...]:
+    """Every name under which an order may wait for this document."""
+    if isinstance(document, Channel):
+        return (reference_of(document.channel),)
+    return _references_of_item(document)
+
+
+def reference_of(channel: str) -> str:
+    return f"channel:{channel}"
+
+
+def _references_of_item(item: Item) -> tuple[str, ...]:
     by_channel = (f"channel_sku:{channel}:{sku}" for channel, sku in item.channel_skus.items())
     return (f"sku:{item.sku}", *(f"gtin:{gtin}" for gtin in item.gtins), *by_channel)

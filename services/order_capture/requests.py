@@ -22,7 +22,7 @@ from services.order_capture.cancels import cancel
 from services.order_capture.case import Case, answer, asked_by, decline
 from services.order_capture.holds import begin_end, deadline_of, end_hold, open_hold
 from services.order_capture.placing import change_held, place
-from services.order_capture.review import unknown_references
+from services.order_capture.review import awaited_references
 from services.order_capture.state import MOST_OPEN_HOLDS, Asked, CancelWish, Hold
 from shared.kernel.model import Unreadable, Yield
 
@@ -121,9 +121,9 @@ def _resolve(case: Case, request: ResolveHold, asked: Asked) -> Iterator[Yield]:
         yield from decline(case, asked, "no_such_hold", message, f"Open: {', '.join(case.order.holds) or 'none'}."[:500])
     elif request.resolution == "cancel":
         yield from _resolve_by_cancelling(case, hold, request, asked)
-    elif hold.check == "item" and unknown_references(draft_of(case.order, case.view)):
-        message = "An item of the order is still unknown; without it nobody can ship."
-        yield from decline(case, asked, "unknown_item", message, "Publish the item, or change or cancel the order.")
+    elif hold.check in ("channel", "item") and (awaited := awaited_references(draft_of(case.order, case.view), case.view)):
+        message = f"Nothing can be shipped without these documents: {', '.join(awaited)}."[:4000]
+        yield from decline(case, asked, f"unknown_{hold.check}", message, "Publish them, or change or cancel the order.")
     else:
         yield from answer(case, asked, "accepted")
         yield from end_hold(case, hold.hold_id, "release", waived=hold.check)

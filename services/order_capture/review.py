@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from schemas.channel import Line, OrderContent, Party, Problem
 from schemas.reference import Channel, Item, Location, Method
-from services.order_capture.projection import Catalogue
+from services.order_capture.projection import Catalogue, reference_of
 from services.order_capture.rules import MOST_MINOR, charges_net_minor, sums_of
 from services.order_capture.state import CAPTURING_TERMS, Check
 from services.order_capture.state import Line as KeptLine
 
 MOST_CONTENT_BYTES = 180_000
 """Of an order as JSON: 500 plain lines have 165 kB. A row of the store has 512 kB, and may hold an order and its change."""
+UNKNOWN_CHANNEL = "unknown_channel"
 COLLECTING_METHODS: tuple[Method, ...] = ("click_and_collect", "ship_to_store", "locker", "in_store_takeaway")
 """Methods that hand over at a location."""
 
@@ -62,7 +63,6 @@ def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
     """Everything that is wrong with a new content, as the channel's policy weighs it."""
     channel = view.channel(draft.channel)
     findings = (
-        *_channel(draft, view),
         *_size(draft.content),
         *_times(draft.content, now),
         *_location(draft.content, view),
@@ -74,8 +74,9 @@ def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:
 
 
 def review_mendable(draft: Draft, view: Catalogue) -> tuple[Finding, ...]:
-    """What is wrong that data, payments, the channel or a person can still mend."""
+    """What is wrong that data, payments, the channel or a person can still mend; an order that is held already may wait for its channel."""
     return (
+        *_channel(draft, view),
         *_unknown_items(draft),
         *_address(draft.content, view),
         *_totals(draft.content),
@@ -101,10 +102,12 @@ def item_of(line: Line, channel: str, view: Catalogue) -> Item | None:
     return None
 
 
-def unknown_references(draft: Draft) -> tuple[str, ...]:
-    """References of items that must arrive before the order can go on."""
+def awaited_references(draft: Draft, view: Catalogue) -> tuple[str, ...]:
+    """References of the documents that must arrive before the order can go on: its channel's, as long as it doesn't sell this way, and
+    those of items."""
+    channel = (reference_of(draft.channel),) if any(_channel(draft, view)) else ()
     lines = (line for _, line in _unresolved(draft))
-    return tuple(dict.fromkeys(name for line in lines for name in references_of_line(line, draft.channel)))
+    return (*channel, *dict.fromkeys(name for line in lines for name in references_of_line(line, draft.channel)))
 
 
 def receiver_of(content: OrderContent) -> Party:
@@ -112,23 +115,27 @@ def receiver_of(content: OrderContent) -> Party:
 
 
 def _weighed(finding: Finding, channel: Channel) -> Finding:
-    """The finding as this channel wants it treated: some hold where others reject."""
-    rejected = (finding.check == "item" and channel.unknown_item == "reject") or (
-        finding.check == "totals" and channel.bad_totals == "reject"
+    """The finding as this channel wants it treated: some hold where others reject. A channel that is known, and doesn't sell this way,
+    is nothing to wait for."""
+    rejected = (
+        (finding.check == "item" and channel.unknown_item == "reject")
+        or (finding.check == "totals" and channel.bad_totals == "reject")
+        or (finding.check == "channel" and finding.problem.code != UNKNOWN_CHANNEL)
     )
     return Finding(None, finding.problem) if rejected else finding
 
 
 def _channel(draft: Draft, view: Catalogue) -> Iterator[Finding]:
-    again = "then place the order under a new reference"
     channel = view.get(Channel, draft.channel)
     if channel is None:
-        yield _refused("unknown_channel", "channel", f"Nobody knows channel {draft.channel}.", f"Publish the channel first, {again}.")
+        remedy = "Publish the channel; the order goes on by itself then."
+        yield Finding("channel", _problem(UNKNOWN_CHANNEL, "channel", f"Nobody knows channel {draft.channel}.", remedy))
     elif not channel.active:
-        yield _refused("inactive_channel", "channel", f"Channel {draft.channel} is inactive.", f"Activate the channel, {again}.")
+        remedy = "Activate the channel, then place the order under a new reference."
+        yield Finding("channel", _problem("inactive_channel", "channel", f"Channel {draft.channel} is inactive.", remedy))
     elif channel.currency != draft.content.currency:
         message = f"The channel sells in {channel.currency}, the order is in {draft.content.currency}."
-        yield _refused("wrong_currency", "order.currency", message, "State the order in the channel's currency.")
+        yield Finding("channel", _problem("wrong_currency", "order.currency", message, "State the order in the channel's currency."))
 
 
 def _size(content: OrderContent) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from schemas.fulfilment import (
     ParcelWasShipped,
 )
 from schemas.payments import PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentRefunded, PaymentVoided
-from schemas.reference import Item
+from schemas.reference import Channel, Item
 from schemas.returns import CreditDue
 from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesUnfillable
 from services.order_capture.awaiting import (
@@ -54,7 +54,7 @@ service: Service[Catalogue] = Service(
         ),
         topics.RETURN_EVENTS: (CreditDue,),
         topics.ITEMS: (Item,),
-        topics.CHANNELS: (),
+        topics.CHANNELS: (Channel,),
     },
     kinds=(
         Kind("order", Order, initial=Order, evolve=evolve, events=ORDER_EVENTS),

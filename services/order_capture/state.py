@@ -14,7 +14,7 @@ from shared.kernel.model import Key
 
 Stage = Literal["unknown", "held", "accepted", "closed"]
 """unknown: not placed (yet); held: placed, nobody else has it; accepted: passed on; closed: nothing more is expected."""
-Check = Literal["item", "address", "payment", "totals"]
+Check = Literal["channel", "item", "address", "payment", "totals"]
 """Checks whose failure can be mended; also the id of the hold that such a failure opens."""
 Outcome = Literal["completed", "partly_completed", "cancelled", "rejected"]
 Effect = Literal["commercial", "instructions", "demand"]

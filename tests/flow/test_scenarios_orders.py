@@ -221,6 +221,21 @@ async def test_scenario_15_no_order_is_stuck(desk: Desk, place: NewPlace) -> Non
 # ---- holds ----
 
 
+async def test_an_order_waits_for_its_channel_until_it_arrives(desk: Desk, place: NewPlace) -> None:
+    """A new shop's first order may be quicker than its document."""
+    here = await place(items=("a",))
+    await here.stock("paris", a=5)
+    shop = f"{here.channel}-new"
+    order = here.order({"a": 1}).model_copy(update={"channel": shop})
+    answer = await ask(here, order)
+    assert (answer.outcome, [problem.code for problem in answer.problems]) == ("held", ["unknown_channel"])
+    await desk.say(reference.Channel(channel=shop, policy=here.name, unpaid="accept"))
+    await desk.see(OrderAccepted, order_id=order.order_id)
+    await deliver(here, *await here.instructed(order.order_id))
+    await ended(here, order.order_id, "completed")
+    await left_clean(here)
+
+
 async def test_an_order_waits_for_an_unknown_item_until_it_arrives(desk: Desk, place: NewPlace) -> None:
     """Held with every reason, sourced by nobody, accepted by itself once the last item is known under any of its names."""
     here = await place(items=("a",))

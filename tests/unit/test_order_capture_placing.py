@@ -133,8 +133,8 @@ def test_every_reason_is_collected() -> None:
     drawn = content(shirts(sku="nothing"), delivery=collected_at("nowhere"), totals=Totals(lines_minor=1, total_minor=2))
     spec = capture().when(place(drawn, channel="elsewhere"))
     answer = spec.of(RequestAnswered)[0]
-    assert codes(answer) == ["unknown_channel", "unknown_location", "unknown_item", "totals_differ", "totals_differ"]
-    assert "Publish the channel first" in answer.problems[0].remedy
+    assert codes(answer) == ["unknown_location", "unknown_channel", "unknown_item", "totals_differ", "totals_differ"]
+    assert answer.outcome == "declined"
 
 
 def test_a_rejected_order_ends_and_its_money_is_given_back() -> None:
@@ -206,6 +206,29 @@ def test_unknown_items_hold_the_order_until_they_arrive() -> None:
     spec.documents(cup).when(cup)
     assert [type(message) for message in spec.published] == [HoldResolved, OrderAccepted]
     assert not [state for key, state in spec.world.states.items() if key.kind != "order"]
+
+
+def test_an_order_waits_for_its_channel() -> None:
+    """Its document may come later than the first order does."""
+    spec = capture().when(place(channel="pop-up"))
+    assert codes(spec.of(RequestAnswered)[0]) == ["unknown_channel"]
+    assert [(held.hold_id, held.type) for held in spec.of(OrderHeld)] == [("channel", "other")]
+    spec.then_repeat_is_silent()
+
+    opened = Channel(channel="pop-up")
+    spec.documents(opened).when(opened)
+    assert [type(message) for message in spec.published] == [HoldResolved, OrderAccepted]
+    assert not [state for key, state in spec.world.states.items() if key.kind != "order"]
+
+
+def test_a_channel_that_arrives_and_does_not_sell_this_way_is_the_new_reason_to_hold() -> None:
+    spec = capture().given(place(channel="pop-up"))
+    opened = Channel(channel="pop-up", currency="CHF")
+    spec.documents(opened).when(opened)
+    assert spec.of(OrderAccepted) == []
+    opened = Channel(channel="pop-up", currency="EUR")
+    spec.documents(opened).when(opened)
+    assert len(spec.of(OrderAccepted)) == 1
 
 
 def test_many_orders_that_wait_for_one_item_are_woken_page_by_page() -> None:
