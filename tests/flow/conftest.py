@@ -20,6 +20,7 @@ async def desk(system: System) -> AsyncIterator[Desk]:
     await desk.start()
     yield desk
     await asyncio.shield(desk.stop())
+    assert desk.lanes.faults == [], "lanes with gaps, or with a number for two messages"
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.audit import audit
 from deploy.fleet import SERVICES
 from deploy.supervisor import System
+from tests.support.aftermath import books_agree
 from tests.support.desk import Place
 from tests.support.last_words import Entry, LastWords, entries, last_words, whole_lines
 from tests.support.robots import Trade
@@ -36,11 +36,12 @@ FROZEN_S = 8.0
 
 @asynccontextmanager
 async def trade(place: NewPlace) -> AsyncIterator[Trade]:
-    """Trade flows while the block runs; afterwards every order has ended or waits, and all adds up."""
+    """Trade flows while the block runs; afterwards every order has ended or waits, all adds up, and all books agree."""
     trade = await Trade.opened(await place(items=("a", "b", "rare")))
     async with trade.flowing():
         yield trade
     await trade.adds_up()
+    await books_agree(trade.place.desk.system.settings)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -80,12 +81,6 @@ async def test_a_service_that_freezes_for_longer_than_its_session_goes_on(system
             await asyncio.to_thread(system.resume, "inventory")
         await asyncio.to_thread(next_entry, system, "inventory", "claimed")
         await asyncio.to_thread(next_entry, system, "inventory", "committed")
-
-
-async def test_all_books_agree_after_this(system: System) -> None:
-    """Databases and topics, service by service; every row is folded again from its events."""
-    found = await audit(system.settings)
-    assert (found.moving, found.violations) == ("", ())
 
 
 # ---- killing, and reading what was left undone ----
