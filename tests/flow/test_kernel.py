@@ -159,16 +159,22 @@ async def test_a_lost_commit_answer_changes_nothing(bank: Bank) -> None:
 
 
 async def test_a_replica_evicted_in_the_middle_of_a_batch_changes_nothing(bank: Bank) -> None:
-    """It holds its locks and thinks it owns the partition; another has claimed it meanwhile; each amount is booked once."""
+    """It holds its locks and thinks it owns the partition; another has claimed it meanwhile: its commit is refused by the claim's epoch,
+    and each amount is booked once."""
+    first, second = bank.account(0), bank.account(0, 1)
     bank.start("teller", replica=0)
     bank.start("ledger")
-    await bank.add("acc", times=3)
-    await bank.settled()
-    bank.traps.write_text("stall acc 60\n")
-    await bank.add("acc", times=5)
-    await bank.add("other", times=5)
+    await bank.logged("teller", replica=0, action="claimed", partitions=2)
     bank.start("teller", replica=1)
+    for replica in (0, 1):
+        await bank.logged("teller", replica=replica, action="claimed", partitions=1)
+    await bank.add(first, times=3)
+    await bank.settled()
+    bank.traps.write_text(f"stall {first} 60\n")
+    await bank.add(first, times=5)
+    await bank.add(second, times=5)
     await bank.logged("teller", replica=1, action="claimed", partitions=2)
     bank.traps.unlink()
     await bank.settled()
-    assert any(entry.get("action") == "claim_again" for entry in bank.log("teller", replica=0))
+    refused = [entry["error"] for entry in bank.log("teller", replica=0) if entry.get("action") == "claim_again"]
+    assert [error for error in refused if error.startswith("NotOwner")], f"what it decided was lost for another reason: {refused}"

@@ -108,6 +108,10 @@ class Bank:
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def account(self, partition: int, number: int = 0) -> str:
+        """Names of accounts whose messages go to this partition."""
+        return [name for name in map("acc-{}".format, range(50)) if partition_of(name, PARTITIONS) == partition][number]
+
     async def logged(self, service: str, replica: int = 0, **fields: Any) -> dict[str, Any]:
         """Waits for a log entry with these fields."""
 
@@ -178,8 +182,13 @@ class Bank:
         finally:
             await connection.close()
 
+    async def told(self, account: str) -> list[int]:
+        """The teller's totals in the order in which the ledger booked them."""
+        rows = await self.query("ledger", "SELECT doc->'told' AS told FROM state.account WHERE id = $1", account)
+        return list(json.loads(rows[0]["told"])) if rows else []
+
     async def settled(self) -> None:
-        """Waits until teller and ledger hold exactly what was sent."""
+        """Waits until teller and ledger hold exactly what was sent; asserts that the ledger booked it in the teller's order."""
 
         async def there() -> bool:
             return await self.totals("teller") == self.sent and await self.totals("ledger") == self.sent
@@ -188,6 +197,9 @@ class Bank:
             await self.until(there, "both services hold what was sent")
         except AssertionError:
             raise AssertionError(f"sent {self.sent}, teller {await self.totals('teller')}, ledger {await self.totals('ledger')}") from None
+        for account in self.sent:
+            told = await self.told(account)
+            assert told == sorted(set(told)), f"{account}: the ledger booked the teller's totals as {told}"
 
     async def holds(self, service: str, account: str, total: int) -> None:
         async def there() -> bool:

@@ -1,6 +1,7 @@
 """Two tiny services on topics of their own, to provoke the kernel: a teller books amounts, a ledger adds up what the teller tells.
 
-Whatever happens, in the end: sum of the amounts sent = the teller's balance = the ledger's = the newest balance document.
+Whatever happens, in the end: sum of the amounts sent = the teller's balance = the ledger's = the newest balance document; and the ledger
+has booked the teller's totals in the order in which the teller told them.
 NERVURE_TOY_NAME sets topics and services of several toys apart. A file named by NERVURE_TOY_TRAPS holds lines `poison <account>` (the
 rule raises) and `stall <account> <seconds>` (the rule blocks once, at most so long, until the line is gone).
 """
@@ -80,12 +81,15 @@ class Account:
     account: str
     total: int = 0
     entries: int = 0
+    told: tuple[int, ...] = ()
+    """At the ledger: the teller's totals, in the order in which they were booked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
     account: str
     amount: int
+    told: tuple[int, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -93,7 +97,7 @@ class Booked:
 
 
 def evolve(state: Account, event: Booked) -> Account:
-    return replace(state, total=state.total + event.amount, entries=state.entries + 1)
+    return replace(state, total=state.total + event.amount, entries=state.entries + 1, told=state.told + event.told)
 
 
 ACCOUNT: Kind[Account] = Kind("account", Account, Account, evolve, (Booked,))
@@ -143,7 +147,7 @@ def teller(world: World, given: Input[Any], _: Documents) -> Iterator[Event | Me
 
 def ledger(_: World, given: Input[Any], __: Documents) -> Iterator[Event | Message | Wake | Keep]:
     traps.spring(given.body.account)
-    yield Booked(given.body.account, given.body.amount)
+    yield Booked(given.body.account, given.body.amount, (given.body.total,))
 
 
 def balance(id: str, version: int, state: Account) -> Balance:
