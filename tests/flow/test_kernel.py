@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import asyncpg
 import pytest
 
 from deploy.fleet import kafka_connection
+from schemas.topics import dead_letter_topic
+from shared.kernel.ports import TopicPartition
 from shared.kernel.postgres import open_store
 from shared.kernel.republish import republish
 from shared.settings import Settings
@@ -59,63 +62,64 @@ async def test_a_gap_is_spooled_and_republishing_closes_it(bank: Bank) -> None:
     assert (await bank.query("ledger", "SELECT count(*) AS n FROM kernel.spool"))[0]["n"] == 0
 
 
-async def test_a_poisoned_internal_event_waits_with_its_followers_until_replay(bank: Bank) -> None:
-    """Its account stands still, in order; everybody else goes on; replay ends it exactly once."""
-    bank.traps.write_text("poison bad\n")
+async def test_a_poisoned_internal_event_waits_with_its_followers_until_replay(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its account stands still; everybody else goes on; `nervure dlq replay` runs it and all that waits behind it once, in order."""
+    nervure = bank.command_line(monkeypatch)
     bank.start("teller")
-    bank.traps.unlink()
-    bank.start("teller", replica=1)
-    await bank.add("good", times=3)
     bank.start("ledger")
-    await bank.settled()
-    bank.traps.write_text("poison bad\n")
-    bank.stop("teller")
-    bank.stop("teller", replica=1)
     await bank.add("bad", times=4)
-    await bank.add("good", times=4)
-    bank.traps.unlink()
-    bank.start("teller")
-    await bank.holds("teller", "bad", 4)
-    await bank.settled()
-
-    bank.stop("teller")
-    await bank.add("bad", times=3)
     await bank.add("good", times=3)
+    await bank.settled()
     bank.stop("ledger")
-    bank.start("teller")
+    await bank.add("bad", times=3)
     await bank.holds("teller", "bad", 7)
     bank.traps.write_text("poison bad\n")
     bank.start("ledger")
-    await bank.holds("ledger", "good", 10)
-
-    async def parked() -> bool:
-        rows = await bank.query("ledger", "SELECT status, count(*) AS n FROM kernel.parked GROUP BY status")
-        return {row["status"]: row["n"] for row in rows} == {"quarantined": 3}
-
-    await bank.until(parked, "the poisoned event and its two followers are parked")
-    assert (await bank.totals("ledger"))["bad"] == 4
+    await parked_become(bank, "ledger", ["quarantined"] * 3)
     bank.traps.unlink()
-    await bank.query("ledger", "UPDATE kernel.parked SET status = 'replay' RETURNING number")
+    await bank.add("bad", times=4)
+    await bank.add("good", times=4)
+    await bank.holds("ledger", "good", 7)
+    await parked_become(bank, "ledger", ["quarantined"] * 7)
+    assert await bank.told("bad") == [1, 2, 3, 4]
+
+    names = [name for name, _ in await bank.parked("ledger")]
+    early = await asyncio.to_thread(nervure, "dlq", "replay", names[1])
+    assert (early.code, f"{names[1]} waits behind {names[0]}" in early.err) == (1, True)
+    replayed = await asyncio.to_thread(nervure, "dlq", "replay", names[0], "--json")
+    assert (replayed.code, replayed.json["replayed"]) == (0, names)
+    await bank.add("bad", times=2)
     await bank.settled()
+    assert await bank.told("bad") == list(range(1, 14))
     assert (await bank.query("ledger", "SELECT count(*) AS n FROM kernel.quarantine"))[0]["n"] == 0
 
 
-async def test_a_poisoned_external_fact_becomes_exactly_one_dead_letter(bank: Bank) -> None:
-    """The rest of its batch takes effect; replay after the mend books it."""
+async def test_a_poisoned_external_fact_becomes_exactly_one_dead_letter(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of its batch takes effect; `nervure dlq replay` fails while the rule is broken, and books it after the mend."""
+    nervure = bank.command_line(monkeypatch)
     bank.traps.write_text("poison bad\n")
     await bank.add("bad", times=1)
     await bank.add("good", times=20)
     bank.start("teller")
     bank.start("ledger")
     await bank.holds("ledger", "good", 20)
-
-    async def dead() -> bool:
-        return [row["status"] for row in await bank.query("teller", "SELECT status FROM kernel.parked")] == ["dead"]
-
-    await bank.until(dead, "one dead letter")
+    await parked_become(bank, "teller", ["dead"])
+    name = (await bank.parked("teller"))[0][0]
+    again = await asyncio.to_thread(nervure, "dlq", "replay", name)
+    assert (again.code, "failed again" in again.out, await bank.parked("teller")) == (1, True, [(name, "dead")])
     bank.traps.unlink()
-    await bank.query("teller", "UPDATE kernel.parked SET status = 'replay' RETURNING number")
+    replayed = await asyncio.to_thread(nervure, "dlq", "replay", name, "--json")
+    assert (replayed.code, replayed.json) == (0, {"replayed": [name], "status": "replayed"})
     await bank.settled()
+    letters = dead_letter_topic(bank.adds.name, f"{bank.name}_teller")
+    assert await bank.end(TopicPartition(letters, 0)) == 1, "it is told once, however often it is tried"
+
+
+async def parked_become(bank: Bank, service: str, statuses: list[str]) -> None:
+    async def there() -> bool:
+        return [status for _, status in await bank.parked(service)] == statuses
+
+    await bank.until(there, f"{service} has parked {statuses}")
 
 
 async def test_a_database_behind_its_topics_is_refused(bank: Bank) -> None:

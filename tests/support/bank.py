@@ -12,13 +12,16 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from aiokafka import TopicPartition as KafkaTopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
+from deploy import fleet, parked
 from schemas.topics import Topic, dead_letter_topic
 from shared.kernel.codec import external_record, open_envelope, state_version
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
@@ -26,8 +29,9 @@ from shared.kernel.partition import partition_of
 from shared.kernel.ports import ProduceFailed, Record, TopicPartition
 from shared.kernel.stage import read_document
 from shared.settings import Settings, database_dsn
+from tests.support.cli import Nervure
 from tests.support.lane_book import LaneBook
-from tests.support.toy import TRAPS, Add, Balance, toy_topics
+from tests.support.toy import LEDGER, TELLER, TRAPS, Add, Balance, toy_topics
 
 PARTITIONS = 2
 WAIT_S = 45.0
@@ -121,6 +125,16 @@ class Bank:
         await self.until(there, f"log entry {fields} of {service}-{replica}")
         return next(entry for entry in self.log(service, replica) if fields.items() <= entry.items())
 
+    def command_line(self, monkeypatch: pytest.MonkeyPatch) -> Nervure:
+        """`nervure` as it would be if the toys were services of the fleet."""
+        services = {f"{self.name}_teller": TELLER, f"{self.name}_ledger": LEDGER}
+        for module in (fleet, parked):
+            monkeypatch.setattr(module, "SERVICES", tuple(services))
+        for name, service in services.items():
+            monkeypatch.setitem(sys.modules, f"services.{name}.service", SimpleNamespace(service=service))
+        assert self._settings.postgres is not None
+        return Nervure({"NERVURE_KAFKA": self._connection.bootstrap, "NERVURE_POSTGRES": self._settings.postgres.get_secret_value()})
+
     # ---- the business ----
 
     async def add(self, account: str, amount: int = 1, times: int = 1) -> None:
@@ -186,6 +200,11 @@ class Bank:
         """The teller's totals in the order in which the ledger booked them."""
         rows = await self.query("ledger", "SELECT doc->'told' AS told FROM state.account WHERE id = $1", account)
         return list(json.loads(rows[0]["told"])) if rows else []
+
+    async def parked(self, service: str) -> list[tuple[str, str]]:
+        """(name on the command line, status) of what is parked, in order."""
+        rows = await self.query(service, "SELECT number, status FROM kernel.parked ORDER BY number")
+        return [(f"{self.name}_{service}/{row['number']}", row["status"]) for row in rows]
 
     async def settled(self) -> None:
         """Waits until teller and ledger hold exactly what was sent; asserts that the ledger booked it in the teller's order."""
