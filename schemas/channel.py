@@ -170,7 +170,7 @@ class OrderContent(OpenData):
     delivery: Delivery = Delivery()
     completeness: Completeness = "free"
     priority: Annotated[int, Field(ge=0, le=9)] = 5
-    """0 is served first, 9 last, within one kind of order."""
+    """0 is served first, 9 last, within one kind of order: every business order precedes the consumers', and these replenishment."""
     accept_by: Instant | None = None
     ship_by: Instant | None = None
     deliver_by: Instant | None = None

@@ -202,6 +202,7 @@ class Instruction(Message):
     ship_by: Instant
     promise: Promise
     priority: Annotated[int, Field(ge=0, le=99)]
+    """The lower is worked on first: 0 to 9 business, 10 to 19 consumer, 20 to 29 replenishment."""
     to_collect_minor: Amount = 0
     currency: Currency
     channel: Code

@@ -41,7 +41,7 @@ class ReserveStock(Message):
     location: LocationId
     lines: Annotated[tuple[ReserveLine, ...], Field(min_length=1, max_length=500)]
     rank: Annotated[int, Field(ge=0, le=99)] = 50
-    """Priority: the higher is shorted first."""
+    """0 to 9 business, 10 to 19 consumer, 20 to 29 replenishment, by priority within the kind: the higher is shorted first."""
     promised_at: Instant
     """Among equals the later is shorted first."""
 

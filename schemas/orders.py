@@ -98,11 +98,26 @@ class OrderSnapshot(Data):
     latest: Instant | None = None
     completeness: Completeness = "free"
     priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """0 is served first, 9 last, within one kind of order; see `rank_of`."""
     ship_by: Instant | None = None
     deliver_by: Instant | None = None
     cancel_after: Instant | None = None
     destination: Destination = Destination()
     ship_to: Contact = Contact()
+
+
+MOST_PRIORITIES = 10
+"""An order's own priority counts from 0 to 9."""
+KINDS_FIRST_TO_LAST: tuple[OrderKind, ...] = ("business", "consumer", "replenishment")
+
+
+def rank_of(kind: OrderKind, priority: int) -> int:
+    """The one order of priority, 0 (served first, shorted last) to 29: the kind first, the order's own priority within it.
+
+    Businesses have 0 to 9, consumers 10 to 19, replenishment 20 to 29. The same number ranks waiting demand, reservations (`rank` of
+    ReserveStock) and instructions (`priority` of FulfilOrder). Among equals the earlier promised date goes first, then the older order.
+    """
+    return MOST_PRIORITIES * KINDS_FIRST_TO_LAST.index(kind) + priority
 
 
 class OrderAccepted(Message):

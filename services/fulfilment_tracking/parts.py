@@ -16,6 +16,7 @@ from schemas.fulfilment import (
     ReservationEnded,
     ResumeFulfilment,
 )
+from schemas.orders import rank_of
 from schemas.sourcing import OrderSourced, PartShorted
 from schemas.sourcing import Part as PlannedPart
 from services.fulfilment_tracking import rules
@@ -165,7 +166,7 @@ def instruction(order: Order, content: Content, part: Part, kind: type[FulfilOrd
         carrier=part.carrier,
         ship_by=part.ship_by,
         promise=part.promise,
-        priority=rules.priority(content),
+        priority=rank_of(content.kind, content.priority),
         to_collect_minor=part.to_collect_minor,
         currency=content.currency,
         channel=content.channel,

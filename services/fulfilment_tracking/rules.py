@@ -31,9 +31,6 @@ LostCause = Literal["rejected", "short"]
 LOST: tuple[EndedCause, ...] = ("rejected", "short", "dropped")
 """Causes on which sourcing plans again."""
 
-KIND_RANK = {"consumer": 0, "business": 10, "replenishment": 20}
-"""Order kinds by priority; the order's own priority, 0 to 9, counts within its kind."""
-
 
 def after_s(at: datetime, seconds: int) -> datetime:
     return at + timedelta(seconds=seconds)
@@ -269,7 +266,3 @@ def _share(content: Content, line_id: str, quantity: int) -> int:
     """Value of so many units of a line, in minor units, rounded down."""
     item = content.item(line_id)
     return item.net_minor * quantity // item.quantity if item else 0
-
-
-def priority(content: Content) -> int:
-    return KIND_RANK[content.kind] + content.priority

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from schemas.channel import Completeness
 from schemas.inventory import Level
-from schemas.orders import Destination, OrderSnapshot
+from schemas.orders import Destination, OrderSnapshot, rank_of
 from schemas.reference import Method, OrderKind
 from schemas.types import part_id_of
 from services.sourcing.reasons import Reasons
@@ -27,9 +27,6 @@ PartState = Literal["asked", "reserved", "published", "withdrawn", "releasing"]
 before the answer. releasing: given up after it, until inventory confirms."""
 Cause = Literal["new", "resourced", "backorder", "change"]
 
-MOST_URGENT, LEAST_URGENT = 0, 99
-KIND_OFFSET: dict[OrderKind, int] = {"business": 0, "consumer": 2, "replenishment": 5}
-"""Within one priority, businesses come before consumers and these before replenishment."""
 NO_DATE = "9999"
 
 
@@ -99,8 +96,8 @@ class Terms:
 
     @property
     def urgency(self) -> int:
-        """0 to 99, the lower the sooner served and the later shorted: 10 x priority + the offset of the order's kind."""
-        return min(LEAST_URGENT, 10 * self.priority + KIND_OFFSET[self.kind])
+        """The lower, the sooner served and the later shorted."""
+        return rank_of(self.kind, self.priority)
 
     @property
     def rank(self) -> str:

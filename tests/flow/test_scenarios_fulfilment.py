@@ -9,7 +9,7 @@ import pytest
 from schemas import channel as ch
 from schemas import fulfilment as ff
 from schemas.inventory import Availability, DiscrepancyFound, ReservationReleased
-from schemas.orders import OrderChanged, OrderInvoiced
+from schemas.orders import OrderChanged, OrderInvoiced, rank_of
 from schemas.sourcing import LinesBackordered, OrderSourced
 from schemas.topics import Body
 from tests.support.desk import Desk, Place, soon
@@ -524,7 +524,7 @@ async def test_an_instruction_says_all_that_the_location_needs(desk: Desk, place
     assert (told.attributes, told.substitution_allowed) == ({"engraving": "N"}, True)
     assert (work.ship_to.name, work.ship_to.street, work.ship_to.city) == ("Buyer", ("1 rue de Test",), "Paris")
     assert (work.carrier, work.revision, work.currency, work.channel) == (here.carrier, 1, "EUR", here.channel)
-    assert (work.priority, work.promise.zone) == (3, "Europe/Paris")
+    assert (work.priority, work.promise.zone) == (rank_of("consumer", 3), "Europe/Paris")
     assert work.ship_by <= work.promise.latest
     await deliver(here, work)
     await ended(here, order.order_id, "completed")

@@ -404,7 +404,7 @@ async def test_scenario_19_shipped_and_the_own_movement_of_the_wms(desk: Desk, p
 
 
 async def test_backorders_are_served_by_rank_when_stock_arrives(desk: Desk, place: NewPlace) -> None:
-    """Business before consumers before replenishment, the more urgent first, then the older; a newcomer doesn't overtake."""
+    """Business before consumers before replenishment, within a kind the more urgent first, then the older; a newcomer doesn't overtake."""
     here = await place(items=("a",), locations=("paris",))
     await here.stock("paris", a=0)
     wanted = {
@@ -418,7 +418,7 @@ async def test_backorders_are_served_by_rank_when_stock_arrives(desk: Desk, plac
         await desk.say(order)
         await desk.status_is(order.order_id, "backordered")
     orders = {name: order.order_id for name, order in wanted.items()}
-    ranked = ("urgent", "business", "older", "late", "replenishment")
+    ranked = ("business", "urgent", "older", "late", "replenishment")
     for n, name in enumerate(ranked):
         await desk.say(moved(here, "paris", "a", "receipt", 2, f"delivery:{n}"))
         decision = await desk.see(OrderSourced, order_id=orders[name], cause="backorder")

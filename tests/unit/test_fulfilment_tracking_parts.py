@@ -63,7 +63,7 @@ def test_a_sourced_part_that_is_due_is_instructed_at_once() -> None:
             carrier="post",
             ship_by=SHIP_BY,
             promise=PROMISE,
-            priority=5,
+            priority=15,
             currency="EUR",
             channel="web",
         ),

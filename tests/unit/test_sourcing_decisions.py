@@ -44,7 +44,7 @@ def test_one_command_goes_to_the_cheapest_location_and_the_decision_waits_for_it
     assert trade.tell(accepted(goods("a", "shirt", 2))) == []
     command = trade.unanswered[0]
     assert isinstance(command, ReserveStock)
-    assert (command.part_id, command.location, command.rank) == (f"{ORDER}/1", "paris", 52)
+    assert (command.part_id, command.location, command.rank) == (f"{ORDER}/1", "paris", 15)
     assert command.lines == (ReserveLine(line_id="a", sku="shirt", quantity=2, minimum=0),)
     decision = sourced(trade.settle())
     assert where(decision.parts) == {"paris": {"a": 2}}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from schemas.inventory import Future, ReserveStock
-from schemas.reference import Policy
+from schemas.orders import rank_of
+from schemas.reference import OrderKind, Policy
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, PartShorted
 from tests.support.sourcing import (
     ORDER,
@@ -50,12 +51,26 @@ def test_waiting_demand_is_served_by_rank_not_by_who_came_first() -> None:
         accepted(goods("a", "shirt"), order_id="web:early", placed_at=START - DAY),
         accepted(goods("a", "shirt"), order_id="web:dated", deliver_by=START + 5 * DAY),
         accepted(goods("a", "shirt"), order_id="web:business", kind="business"),
-        accepted(goods("a", "shirt"), order_id="web:urgent", priority=1, kind="replenishment"),
+        accepted(goods("a", "shirt"), order_id="web:urgent", priority=1),
+        accepted(goods("a", "shirt"), order_id="web:refill", priority=0, kind="replenishment"),
     )
     order = []
-    for _ in range(5):
+    for _ in range(6):
         order += served(trade.run(trade.arrive("shirt", "paris", 1)))
-    assert order == ["web:urgent", "web:business", "web:dated", "web:early", "web:late"]
+    assert order == ["web:business", "web:urgent", "web:dated", "web:early", "web:late", "web:refill"]
+
+
+def test_the_kind_of_an_order_comes_first_its_own_priority_counts_within_it() -> None:
+    """One number for waiting demand, for shorting and for instructions, without gap or overlap."""
+    kinds: tuple[OrderKind, ...] = ("business", "consumer", "replenishment")
+    assert [rank_of(kind, priority) for kind in kinds for priority in range(10)] == list(range(30))
+    trade = Trade(PARIS).stock({("shirt", "paris"): 9})
+    ranks = {}
+    for kind in kinds:
+        trade.tell(accepted(goods("a", "shirt"), order_id=f"web:{kind}", kind=kind, priority=7))
+        ranks[kind] = trade.spec.state("order", f"web:{kind}").terms.urgency
+    commands = [body for body in trade.unanswered if isinstance(body, ReserveStock)]
+    assert [command.rank for command in commands] == list(ranks.values()) == [7, 17, 27]
 
 
 def test_a_partial_arrival_serves_a_part_and_the_rest_keeps_its_place() -> None:
