@@ -54,7 +54,9 @@ class LineTotal(Data):
     """A running total of one line within one fulfilment order (or one parcel): repeats and disorder change nothing."""
 
     line_id: LineId
+    """The order line."""
     total: Count
+    """Running total, in the item's base units."""
     sku: Sku | None = None
     """Named when something else than the line's item was handled, or the line is unknown."""
 
@@ -63,10 +65,13 @@ class LocationReport(Message):
     """What every report of a location carries."""
 
     order_id: OrderId
+    """The order."""
     fulfilment_order_id: PartId
+    """The fulfilment order the location worked on."""
     location: LocationId
     """Where it really happened."""
     occurred_at: Instant
+    """When it happened at the location, UTC."""
 
 
 class WorkAccepted(LocationReport):
@@ -74,24 +79,32 @@ class WorkAccepted(LocationReport):
 
 
 class RejectedLine(Data):
+    """Units of one line that the location can't do."""
+
     line_id: LineId
+    """The order line."""
     total: Count
-    """Units of this line this location rejects, in all."""
+    """What this location rejects of this line in all, in base units."""
     reason: RejectionReason
+    """Why."""
 
 
 class WorkRejected(LocationReport):
     """The location can't do these units."""
 
     lines: Annotated[tuple[RejectedLine, ...], Field(min_length=1, max_length=500)]
+    """What it can't do, by line."""
     note: Text = ""
+    """A note for people."""
 
 
 class LinesPicked(LocationReport):
     """Running totals picked. With `final`, what is missing will not be picked (short)."""
 
     lines: Annotated[tuple[LineTotal, ...], Field(max_length=500)]
+    """Picked in all, by line."""
     final: bool = False
+    """True: nothing more is picked for this fulfilment order."""
 
 
 class ParcelPacked(LocationReport):
@@ -100,30 +113,40 @@ class ParcelPacked(LocationReport):
     parcel_id: Code
     """SSCC or the location's own parcel number, unique within the fulfilment order."""
     lines: Annotated[tuple[LineTotal, ...], Field(max_length=500)]
+    """The parcel's contents, by line."""
     carrier: Code | None = None
+    """The carrier, once the label is known."""
     tracking_number: Code | None = None
+    """The carrier's tracking number, once the label is known."""
     weight_g: Count = 0
+    """Weight of the parcel, in grams; 0 where unknown."""
 
 
 class ParcelShipped(LocationReport):
     """A parcel left. `lines` is its whole contents."""
 
     parcel_id: Code
+    """SSCC or the location's own parcel number, unique within the fulfilment order."""
     lines: Annotated[tuple[LineTotal, ...], Field(min_length=1, max_length=500)]
+    """The parcel's contents, by line."""
     carrier: Code
+    """The carrier that took it."""
     tracking_number: Code
+    """The carrier's tracking number."""
 
 
 class ReadyForCollection(LocationReport):
     """Running totals waiting for the buyer."""
 
     lines: Annotated[tuple[LineTotal, ...], Field(min_length=1, max_length=500)]
+    """Ready in all, by line."""
 
 
 class LinesCollected(LocationReport):
     """Running totals handed to the buyer at the location."""
 
     lines: Annotated[tuple[LineTotal, ...], Field(min_length=1, max_length=500)]
+    """Handed to the buyer in all, by line."""
 
 
 class NotCollected(LocationReport):
@@ -134,6 +157,7 @@ class CancelAnswered(LocationReport):
     """The location's word on a cancellation: running totals of units it did not and will not ship."""
 
     request_id: RequestId
+    """The request of CancelFulfilment it answers."""
     accepted: tuple[LineTotal, ...] = ()
     """Units cancelled by this request; a line not named is refused."""
 
@@ -142,15 +166,20 @@ class AmendmentAnswered(LocationReport):
     """The location's word on a new revision."""
 
     revision: Annotated[int, Field(ge=1, le=1_000_000)]
+    """The revision it answers."""
     accepted: bool
+    """Whether the location works by this revision from now on."""
 
 
 class ReceivedAtDestination(LocationReport):
     """A transfer arrived at its destination: running totals received in good and in bad condition."""
 
     parcel_id: Code
+    """The parcel that arrived."""
     lines: tuple[LineTotal, ...]
+    """Received in good condition in all, by line."""
     damaged: tuple[LineTotal, ...] = ()
+    """Received damaged in all, by line."""
 
 
 # ---- reports of carriers (oms.carrier.reports.v1) ----
@@ -160,13 +189,19 @@ class ParcelTracked(Message):
     """A carrier's tracking event."""
 
     carrier: Code
+    """The carrier that reports."""
     tracking_number: Code
+    """The carrier's tracking number."""
     status: TrackingStatus
+    """What the report says, in the words all carriers share."""
     raw_code: Text = ""
     """The carrier's own code."""
     occurred_at: Instant
+    """When it happened, UTC."""
     place: Text = ""
+    """Where it happened, for people."""
     eta: Instant | None = None
+    """When the carrier expects to deliver, UTC."""
 
     @property
     def carrier_tracking(self) -> str:
@@ -177,35 +212,59 @@ class ParcelTracked(Message):
 
 
 class InstructionLine(Data):
+    """What to pick of one line."""
+
     line_id: LineId
+    """The order line."""
     sku: Sku
+    """The item."""
     gtin: Gtin | None = None
+    """GTIN to scan when picking: 8, 12, 13 or 14 digits."""
     description: Text = ""
+    """The item's name, for people."""
     quantity: Quantity
+    """How much to hand over, in the item's base units."""
     weight_g: Count = 0
+    """Weight of one base unit, in grams; 0 where unknown."""
     attributes: dict[Code, Text] = {}
+    """Instructions for this line by name, such as an engraving."""
     gift_message: Text = ""
+    """Message to enclose with the goods."""
     substitution_allowed: bool = False
+    """Whether another item may be sent in its place."""
 
 
 class Instruction(Message):
     """Self-contained work for one location; a change is a whole new revision."""
 
     fulfilment_order_id: PartId
+    """The fulfilment order: the part's id. Reports name it."""
     order_id: OrderId
+    """The order."""
     location: LocationId
+    """The location that shall do the work."""
     revision: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Counts the instruction's revisions from 1; the highest is valid."""
     method: Method
+    """Delivery method."""
     lines: tuple[InstructionLine, ...]
+    """What to pick and hand over, by line."""
     ship_to: Contact
+    """Who receives the goods, where, and how to reach them: personal data."""
     carrier: Code | None = None
+    """The carrier that collects; missing where the buyer does."""
     ship_by: Instant
+    """When the goods have to be handed over, at the latest, to keep the promise, UTC."""
     promise: Promise
+    """What the buyer was told."""
     priority: Annotated[int, Field(ge=0, le=99)]
     """The lower is worked on first: 0 to 9 business, 10 to 19 consumer, 20 to 29 replenishment."""
     to_collect_minor: Amount = 0
+    """Amount to collect when handing over, in minor units."""
     currency: Currency
+    """Currency of the amounts, ISO 4217."""
     channel: Code
+    """The channel that sold it."""
 
 
 class FulfilOrder(Instruction):
@@ -220,8 +279,11 @@ class LocationRequest(Message):
     """What every other request to a location carries."""
 
     fulfilment_order_id: PartId
+    """The fulfilment order: the part's id."""
     order_id: OrderId
+    """The order."""
     location: LocationId
+    """The location that is asked."""
 
 
 class HoldFulfilment(LocationRequest):
@@ -236,8 +298,11 @@ class CancelFulfilment(LocationRequest):
     """Please cancel these units; answer with CancelAnswered before the deadline: silence means no."""
 
     request_id: RequestId
+    """The request's id; the answer names it."""
     lines: tuple[LineQuantity, ...]
+    """What shall be cancelled, by line."""
     answer_by: Instant
+    """Until when an answer counts, UTC."""
 
 
 # ---- normalised events (oms.fulfilment.events.v1) ----
@@ -247,21 +312,27 @@ class FulfilmentFact(Message):
     """What every normalised fact carries. Quantities are what this fact adds, not totals."""
 
     order_id: OrderId
+    """The order."""
     fulfilment_order_id: PartId
+    """The fulfilment order: the part's id."""
     location: LocationId
+    """Where it happened."""
     occurred_at: Instant
+    """When it happened, UTC."""
 
 
 class FulfilmentScheduled(FulfilmentFact):
     """A fulfilment order exists and waits for its release. One that goes out at once is instructed without."""
 
     release_at: Instant
+    """When the location is instructed, UTC."""
 
 
 class FulfilmentInstructed(FulfilmentFact):
     """The instruction went out."""
 
     revision: Annotated[int, Field(ge=1, le=1_000_000)]
+    """The revision of the instruction, from 1."""
 
 
 class FulfilmentAccepted(FulfilmentFact):
@@ -269,43 +340,68 @@ class FulfilmentAccepted(FulfilmentFact):
 
 
 class FactLine(Data):
+    """Units of one line that a fact is about."""
+
     line_id: LineId
+    """The order line."""
     sku: Sku
+    """The item that was really handled."""
     quantity: Quantity
+    """Quantity in the item's base units; not a running total."""
 
 
 class LinesRejectedByLocation(FulfilmentFact):
     """These units won't be done here; their reservation ends."""
 
     lines: tuple[FactLine, ...]
+    """What won't be done, by line."""
     reason: Literal["not_found", "damaged", "no_capacity", "closed", "wrong_item", "other", "short"]
+    """Why."""
 
 
 class LinesWerePicked(FulfilmentFact):
+    """Units left the shelf for this fulfilment order."""
+
     lines: tuple[FactLine, ...]
+    """What was picked now, by line."""
 
 
 class ParcelWasPacked(FulfilmentFact):
+    """A parcel was packed."""
+
     parcel_id: Code
+    """The location's id of the parcel."""
     lines: tuple[FactLine, ...]
+    """What is in it, by line."""
 
 
 class ParcelWasShipped(FulfilmentFact):
+    """A parcel left the location."""
+
     parcel_id: Code
+    """The location's id of the parcel."""
     carrier: Code
+    """The carrier that took it."""
     tracking_number: Code
+    """The carrier's tracking number."""
     lines: tuple[FactLine, ...]
+    """What left in it, by line."""
 
 
 class LinesReadyForCollection(FulfilmentFact):
+    """Units wait for their buyer."""
+
     lines: tuple[FactLine, ...]
+    """What became ready now, by line."""
     collect_by: Instant
+    """Until when the goods wait for their buyer, UTC."""
 
 
 class LinesHandedOver(FulfilmentFact):
     """The buyer has these units: the line closes for them."""
 
     lines: tuple[FactLine, ...]
+    """What was handed over now, by line."""
     how: Literal["delivered", "collected", "presumed"]
     """presumed: the carrier stayed silent past the policy's deadline."""
 
@@ -314,47 +410,64 @@ class LinesNotCollected(FulfilmentFact):
     """The buyer did not come: these units are cancelled and back on the shelf."""
 
     lines: tuple[FactLine, ...]
+    """What was not collected, by line."""
 
 
 class ParcelMoved(FulfilmentFact):
     """A tracking event of one parcel."""
 
     parcel_id: Code
+    """The location's id of the parcel."""
     status: TrackingStatus
+    """Its tracking status."""
     raw_code: Text = ""
+    """The carrier's own code."""
     eta: Instant | None = None
+    """When the carrier expects to deliver, UTC."""
 
 
 class ParcelCameBack(FulfilmentFact):
     """The carrier returned the parcel: its units were not handed over."""
 
     parcel_id: Code
+    """The location's id of the parcel."""
     lines: tuple[FactLine, ...]
+    """What was in it, by line."""
 
 
 class CancellationAnswered(Message):
     """Tracking's last word on what sourcing passed on."""
 
     order_id: OrderId
+    """The order."""
     request_id: RequestId
+    """The channel's request."""
     cancelled: tuple[LineQuantity, ...]
+    """What was cancelled, by line."""
     too_late: tuple[LineQuantity, ...]
+    """What had gone too far, by line."""
 
 
 class ChangeAnswered(Message):
     """Tracking's last word on a change sourcing passed on."""
 
     order_id: OrderId
+    """The order."""
     request_id: RequestId
+    """The channel's request."""
     accepted: bool
+    """Whether the change passes, whole."""
     detail: Text = ""
+    """Why not, for people."""
 
 
 class FulfilmentExceptionOpened(Message):
     """Something happened that nobody asked for, or did not happen in time; a person should look."""
 
     order_id: OrderId
+    """The order."""
     exception_id: Reference
+    """Id of the exception, unique within the order."""
     kind: Literal[
         "shipped_after_cancel",
         "shipped_too_many",
@@ -367,7 +480,9 @@ class FulfilmentExceptionOpened(Message):
         "unknown_order",
         "contradiction",
     ]
+    """What is wrong, for machines."""
     detail: Text
+    """What is wrong, for people."""
     action: Text
     """What the person should do."""
 
@@ -379,10 +494,15 @@ class StockPicked(Message):
     """Units left the shelf for a part: sellable and reserved become picked."""
 
     part_id: PartId
+    """The part they were picked for."""
     order_id: OrderId
+    """The order."""
     location: LocationId
+    """The location that picked."""
     lines: tuple[FactLine, ...]
+    """What was picked now, by line."""
     occurred_at: Instant
+    """When they were picked, UTC."""
 
 
 class StockIssued(Message):
@@ -391,10 +511,15 @@ class StockIssued(Message):
     The movement's reference is `<part>:<line>`."""
 
     part_id: PartId
+    """The part they left for."""
     order_id: OrderId
+    """The order."""
     location: LocationId
+    """The location they left."""
     lines: tuple[FactLine, ...]
+    """What left now, by line."""
     occurred_at: Instant
+    """When they left, UTC."""
     unasked: bool = False
     """True when no reservation of this location stands behind it."""
 
@@ -403,13 +528,19 @@ class ReservationEnded(Message):
     """The location won't do these units: release them, and block or write down in one step."""
 
     part_id: PartId
+    """The part whose reservation ends."""
     order_id: OrderId
+    """The order."""
     location: LocationId
+    """The location that held the units."""
     cause: Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected"]
+    """Why it ends."""
     reason: Literal["not_found", "damaged", "no_capacity", "closed", "wrong_item", "other", "none"] = "none"
     """not_found and short block the item at the location until it is counted; damaged moves the units to damaged."""
     lines: tuple[FactLine, ...]
+    """What ends, by line."""
     occurred_at: Instant
+    """When it happened, UTC."""
 
 
 # ---- the unified status (oms.orders.status.v1) ----
@@ -419,76 +550,127 @@ class LineStatus(Data):
     """Every quantity of one line, in its item's base unit. `status` follows from them."""
 
     line_id: LineId
+    """The order line."""
     sku: Sku
+    """The item."""
     ordered: Count
+    """Ordered, in base units."""
     cancelled: Count = 0
+    """Cancelled for good, whoever held them, in base units."""
     unfillable: Count = 0
+    """Given up because nobody can serve them, in base units."""
     backordered: Count = 0
+    """Waiting for stock, in base units."""
     reserved: Count = 0
-    """In fulfilment orders that are scheduled, not yet instructed."""
+    """In fulfilment orders that are scheduled, not yet instructed, in base units."""
     released: Count = 0
-    """Instructed to a location, in all."""
+    """Instructed to a location, in all, in base units."""
     picked: Count = 0
+    """Picked, in all, in base units."""
     packed: Count = 0
+    """Packed into parcels, in all, in base units."""
     shipped: Count = 0
+    """Shipped, in all, in base units."""
     ready: Count = 0
+    """Waiting for the buyer at a collection point, in base units."""
     handed_over: Count = 0
+    """Delivered to or collected by the buyer, in all, in base units."""
     return_requested: Count = 0
+    """In returns that are authorised and have not come, in base units."""
     received_back: Count = 0
+    """Received back, in all, in base units."""
     credited: Count = 0
+    """Credited to the buyer, in all, in base units."""
     status: Code
+    """The line's status in one word."""
 
 
 class FulfilmentStatus(Data):
+    """One fulfilment order as it stands."""
+
     fulfilment_order_id: PartId
+    """The fulfilment order: the part's id."""
     location: LocationId
+    """The location that works on it."""
     method: Method
+    """Delivery method."""
     status: Literal["scheduled", "requested", "accepted", "in_progress", "on_hold", "incomplete", "closed", "cancelled"]
+    """How far it has come."""
     revision: Count
+    """Newest revision of its instruction; 0 before the first."""
     release_at: Instant
+    """When the location is instructed, UTC."""
     ship_by: Instant
+    """When it has to be handed over at the latest, UTC."""
 
 
 class ParcelStatus(Data):
+    """One parcel as it stands."""
+
     parcel_id: Code
+    """The location's id of the parcel."""
     fulfilment_order_id: PartId
+    """The fulfilment order it was packed for."""
     carrier: Code | None = None
+    """The carrier; missing before it is known."""
     tracking_number: Code | None = None
+    """The carrier's tracking number; missing before it is known."""
     status: TrackingStatus = "unknown"
+    """Its tracking status."""
     raw_code: Text = ""
+    """The carrier's own code for it."""
     lines: tuple[LineQuantity, ...] = ()
+    """Its contents, by line."""
     shipped_at: Instant | None = None
+    """When it left the location, UTC."""
     delivered_at: Instant | None = None
+    """When the buyer got it, UTC."""
 
 
 class OpenException(Data):
+    """An exception that a person has to look at."""
+
     exception_id: Reference
+    """Id of the exception, unique within the order."""
     kind: Code
+    """What is wrong, for machines."""
     detail: Text
+    """What is wrong, for people."""
     action: Text
+    """What the person should do."""
     opened_at: Instant
+    """When it was opened, UTC."""
 
 
 class TimelineEntry(Data):
+    """One thing that happened to the order."""
+
     at: Instant
+    """When it happened, UTC."""
     what: Code
+    """What happened, for machines."""
     detail: Text = ""
+    """What happened, for people."""
 
 
 class Waiting(Data):
     """What the order waits for, and until when: every order that hasn't ended says so."""
 
     reason: Code
+    """What it waits for, for machines."""
     until: Instant | None = None
-    """None only where a person must act (an open exception says which)."""
+    """Until when, UTC; missing only where a person must act (an open exception says which)."""
 
 
 class OrderStatus(Message):
     """The unified status document of one order."""
 
     order_id: OrderId
+    """The order."""
     version: Version
+    """Version of the document: the highest is valid."""
     channel: Code
+    """The channel that sells."""
     status: Literal[
         "held",
         "accepted",
@@ -502,14 +684,23 @@ class OrderStatus(Message):
         "rejected",
         "partly_completed",
     ]
+    """The order's status in one word; follows from its lines and holds."""
     revision: Count = 0
+    """Newest revision of the order's content."""
     placed_at: Instant | None = None
+    """When the buyer placed the order, UTC."""
     lines: tuple[LineStatus, ...] = ()
+    """Every line and its quantities."""
     holds: tuple[Code, ...] = ()
+    """Ids of the open holds."""
     promise: Promise | None = None
+    """What the buyer is told: the latest promise of its parts."""
     fulfilment_orders: tuple[FulfilmentStatus, ...] = ()
+    """The fulfilment orders of all decisions."""
     parcels: tuple[ParcelStatus, ...] = ()
+    """The parcels known."""
     exceptions: tuple[OpenException, ...] = ()
+    """Exceptions that are open."""
     waiting: tuple[Waiting, ...] = ()
     """Empty once the order has ended."""
     timeline: tuple[TimelineEntry, ...] = ()

@@ -9,11 +9,15 @@ class PaymentFact(Message):
     """What every payment report carries. Amounts are totals of this one operation in minor units."""
 
     order_id: OrderId
+    """The order that is paid."""
     payment_id: Code
     """The provider's payment, as the order names it."""
     amount_minor: Amount
+    """Amount of this operation, in minor units."""
     currency: Currency
+    """Currency of the amount, ISO 4217."""
     occurred_at: Instant
+    """When it happened at the provider, UTC."""
     request_id: RequestId | None = None
     """The payment request this answers, if it answers one."""
 
@@ -22,12 +26,14 @@ class PaymentAuthorised(PaymentFact):
     """An amount may be captured until the authorisation ends."""
 
     valid_until: Instant | None = None
+    """End of the authorisation, UTC; missing where it has none."""
 
 
 class PaymentDeclined(PaymentFact):
     """The provider said no; to the authorisation, or to the request it names."""
 
     reason: Text = ""
+    """Why, in the provider's words."""
 
 
 class PaymentCaptured(PaymentFact):
@@ -48,10 +54,15 @@ class PaymentRequest(Message):
     request_id: RequestId
     """Unique for the operation: the provider's idempotency key."""
     order_id: OrderId
+    """The order that is paid."""
     payment_id: Code
+    """The provider's payment to act on."""
     amount_minor: Amount
+    """Amount of this operation, in minor units."""
     currency: Currency
+    """Currency of the amount, ISO 4217."""
     reason: Text = ""
+    """Why it is asked, for people to read."""
 
 
 class CapturePayment(PaymentRequest):
