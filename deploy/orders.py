@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from deploy.errors import Explained
 from deploy.reading import whole
-from schemas.fulfilment import OrderStatus
+from schemas.status import OrderStatus
 from schemas.topics import ORDER_STATUS
 from schemas.types import is_order_id
 from shared.kernel.codec import state_version

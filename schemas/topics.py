@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas import channel, fulfilment, inventory, orders, payments, reference, returns, sourcing, stock
+from schemas import channel, fulfilment, inventory, orders, payments, reference, returns, sourcing, status, stock
 from schemas.types import Data, OpenData
 
 Kind = Literal["request", "fact", "reference", "events", "state"]
@@ -304,7 +304,7 @@ ORDER_STATUS = Topic(
     "state",
     "fulfilment_tracking",
     "order_id",
-    (fulfilment.OrderStatus,),
+    (status.OrderStatus,),
     "The unified status of every order.",
 )
 RETURN_EVENTS = Topic(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from deploy.fleet import SERVICES
 from deploy.reading import database
-from schemas.fulfilment import LineStatus, Waiting
+from schemas.status import LineStatus, Waiting
 from services.fulfilment_tracking.service import service as tracking
 from services.inventory.state import Level, Reservation
 from services.order_capture.state import Order as CaptureState

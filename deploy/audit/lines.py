@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from deploy.audit.books import Books, Captured, CapturedLine, Tracked
 from deploy.audit.findings import Findings
 from deploy.audit.ledger import Ledger
-from schemas.fulfilment import LineStatus
+from schemas.status import LineStatus
 
 CAPTURE, TRACKING, SOURCING, RETURNS = "order_capture", "fulfilment_tracking", "sourcing", "returns"
 OVERSHIPPED = frozenset({"shipped_too_many", "shipped_after_cancel", "unasked", "contradiction", "unknown_line", "other_location"})
@@ -45,6 +45,7 @@ def services_agree_on_lines(books: Books, _: Ledger, found: Findings) -> None:
             "cancelled": (line.cancelled, shown.cancelled),
             "unfillable": (line.unfillable, shown.unfillable),
             "handed over": (line.handed_over, shown.handed_over),
+            "credited": (line.credited, shown.credited),
         }
         differing = [f"{what}: capture {ours}, tracking {theirs}" for what, (ours, theirs) in pairs.items() if ours != theirs]
         found.require(not differing or _excused(books, order), CAPTURE, f"{order} {name}", "; ".join(differing))

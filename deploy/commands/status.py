@@ -13,7 +13,7 @@ from rich.table import Table
 from deploy.commands.access import access
 from deploy.commands.printing import Json, page
 from deploy.orders import newest_status
-from schemas.fulfilment import LineStatus, OrderStatus, ParcelStatus, Waiting
+from schemas.status import LineStatus, OrderStatus, ParcelStatus, Waiting
 
 QUANTITIES = (
     ("ordered", "ordered"),

@@ -15,7 +15,7 @@ from deploy.commands.status import instant, said
 from deploy.orders import NoSuchOrder, newest_status
 from deploy.story import promise
 from deploy.tracing import Chapter, story_of
-from schemas.fulfilment import OrderStatus
+from schemas.status import OrderStatus
 from schemas.types import is_order_id
 
 

@@ -15,7 +15,6 @@ from schemas.fulfilment import (
     FulfilOrder,
     LinesHandedOver,
     ParcelWasShipped,
-    Waiting,
 )
 from schemas.inventory import (
     Level,
@@ -28,6 +27,7 @@ from schemas.inventory import (
 from schemas.orders import OrderAccepted, OrderClosed, OrderHeld, OrderRejected
 from schemas.returns import ReturnReceived
 from schemas.sourcing import CostTerms, LinesBackordered, LinesUnfillable, OrderSourced
+from schemas.status import Waiting
 from schemas.types import Code, Data, OrderId, Version
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from schemas.fulfilment import TrackingStatus
 from schemas.reference import Method
 from schemas.sourcing import Promise
+from schemas.status import TrackingStatus
 from services.fulfilment_tracking.state import (
     AskedUnits,
     Content,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from schemas.fulfilment import TrackingStatus
+from schemas.status import TrackingStatus
 from services.fulfilment_tracking.state import Parcel, Sighting
 
 ENDS: frozenset[TrackingStatus] = frozenset(("delivered", "returned"))

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Literal
 
 from schemas.channel import LineKind
-from schemas.fulfilment import RejectionReason, TrackingStatus
+from schemas.fulfilment import RejectionReason
 from schemas.orders import Contact, OrderSnapshot
 from schemas.reference import Method, OrderKind
 from schemas.sourcing import Promise
+from schemas.status import TrackingStatus
 from schemas.types import order_of_part
 from shared.kernel.model import Key
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from schemas.fulfilment import (
-    FulfilmentStatus,
-    LineStatus,
-    OpenException,
-    OrderStatus,
-    ParcelStatus,
-    TimelineEntry,
-    Waiting,
-)
 from schemas.orders import LineQuantity
 from schemas.sourcing import Promise
+from schemas.status import FulfilmentStatus, LineStatus, OpenException, OrderStatus, ParcelStatus, TimelineEntry, Waiting
 from services.fulfilment_tracking import rules
 from services.fulfilment_tracking.quantities import UNNAMED, LineQuantities, line_status, order_status, quantities
 from services.fulfilment_tracking.state import Order, Parcel, Part, Units

@@ -93,7 +93,7 @@ def measured(annotation: Any) -> str | None:
     for kind, unit in UNIT_OF_TYPE.items():
         if annotation == kind:
             return unit
-    return next((unit for part in get_args(annotation) if (unit := measured(part))), None)
+    return next((inner for part in get_args(annotation) if (inner := measured(part))), None)
 
 
 def undescribed(part: dict[str, Any]) -> list[str]:

@@ -18,8 +18,9 @@ from deploy.health import ask, metrics
 from deploy.supervisor import System
 from schemas import channel as ch
 from schemas import reference, stock
-from schemas.fulfilment import FulfilOrder, LineTotal, OrderStatus
+from schemas.fulfilment import FulfilOrder, LineTotal
 from schemas.inventory import Availability
+from schemas.status import OrderStatus
 from schemas.topics import BY_NAME, TOPIC_OF, TOPICS, Body, Topic, partitions_of
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body, state_version
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
@@ -54,6 +55,8 @@ class Desk:
         self._seen: dict[type, list[Seen]] = {}
         self._statuses: dict[str, tuple[tuple[int, int], OrderStatus]] = {}
         self._levels: dict[tuple[str, str], tuple[tuple[int, int], Availability]] = {}
+        self.requests: list[Body] = []
+        """What was said that has to be answered, in order."""
         self.dead_letters: list[Record] = []
         self.lanes = LaneBook()
         self._read = 0
@@ -131,6 +134,8 @@ class Desk:
     def outgoing(self, body: Body, source: str, id: str | None) -> tuple[TopicPartition, Outgoing]:
         """Where a message belongs, and its record; under an id of its own unless one is given."""
         topic = TOPIC_OF[type(body)]
+        if topic.kind == "request":
+            self.requests.append(body)
         record = external_record(topic, body, source=source, id=id or uuid4().hex, now=datetime.now(UTC))
         return TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.partitions))), record
 

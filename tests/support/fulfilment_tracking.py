@@ -10,17 +10,14 @@ from schemas.fulfilment import (
     CancelAnswered,
     LinesCollected,
     LinesPicked,
-    LineStatus,
     LineTotal,
     NotCollected,
-    OrderStatus,
     ParcelPacked,
     ParcelShipped,
     ParcelTracked,
     ReadyForCollection,
     RejectedLine,
     RejectionReason,
-    TrackingStatus,
     WorkAccepted,
     WorkRejected,
 )
@@ -45,6 +42,7 @@ from schemas.sourcing import (
     PassedLine,
     Promise,
 )
+from schemas.status import LineStatus, OrderStatus, TrackingStatus
 from schemas.topics import Body
 from services.fulfilment_tracking.service import service
 from services.fulfilment_tracking.state import Order, Work

@@ -13,7 +13,7 @@ from deploy.audit.books import Books, Captured, CapturedLine, KeptRow, ServiceBo
 from deploy.audit.findings import MOST_VIOLATIONS, Findings
 from deploy.audit.ledger import Asked, LaneContent, Ledger, Shown
 from deploy.fleet import SERVICES
-from schemas.fulfilment import LineStatus, Waiting
+from schemas.status import LineStatus, Waiting
 from services.inventory.state import Level, Reservation
 from services.returns.state import Line as ReturnLine
 from services.sourcing.state import Line as SourcingLine

@@ -13,9 +13,10 @@ from deploy.demo.tally import Standing, Story, Tally, percentile
 from deploy.demo.wire import Heard
 from schemas import topics
 from schemas.channel import Problem, RequestAnswered
-from schemas.fulfilment import FactLine, LinesHandedOver, OrderStatus, Waiting
+from schemas.fulfilment import FactLine, LinesHandedOver
 from schemas.inventory import Level, ReservedLine, StockReserved
 from schemas.orders import OrderHeld
+from schemas.status import OrderStatus, Waiting
 from schemas.topics import Body, Topic
 
 NOW = datetime(2017, 6, 15, 12, tzinfo=UTC)

@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from schemas.fulfilment import (
-    CancellationAnswered,
-    LinesHandedOver,
-    ParcelWasShipped,
-    ReservationEnded,
-    StockIssued,
-    StockPicked,
-    TrackingStatus,
-)
+from schemas.fulfilment import CancellationAnswered, LinesHandedOver, ParcelWasShipped, ReservationEnded, StockIssued, StockPicked
+from schemas.status import TrackingStatus
 from schemas.topics import Body
 from services.fulfilment_tracking.service import service
 from services.fulfilment_tracking.state import Work

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from schemas.channel import Problem
-from schemas.fulfilment import OrderStatus
 from schemas.orders import (
     HoldResolved,
     LineQuantity,
@@ -16,6 +15,7 @@ from schemas.orders import (
 )
 from schemas.returns import CreditDue, ReturnAuthorised, ReturnCancelled, ReturnExpired, ReturnReceived
 from schemas.sourcing import LinesBackordered, LinesUnfillable, PartLine, SourcingExceptionOpened
+from schemas.status import OrderStatus
 from services.fulfilment_tracking.state import Order
 from services.fulfilment_tracking.status import render
 from services.fulfilment_tracking.timeline import LENGTH

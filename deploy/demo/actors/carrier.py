@@ -10,7 +10,8 @@ from typing import ClassVar
 from deploy.demo.desk import Desk
 from deploy.demo.wire import Reads
 from schemas import topics
-from schemas.fulfilment import ParcelTracked, ParcelWasShipped, TrackingStatus
+from schemas.fulfilment import ParcelTracked, ParcelWasShipped
+from schemas.status import TrackingStatus
 from schemas.topics import Body
 
 COMES_BACK, TOLD_LATE = 0.02, 0.03
