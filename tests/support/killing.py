@@ -1,0 +1,60 @@
+"""kill -9 for a service of the running system, at any moment or in the middle of a batch; what it held is read in its log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from deploy.supervisor import System
+from tests.support.last_words import Entry, LastWords, entries, last_words, whole_lines
+
+WAIT_S = 60.0
+LOOK_S = 0.001
+
+
+def kill(system: System, service: str) -> LastWords:
+    """kill -9; what the process held. The supervisor starts the service again."""
+    pid = system.kill(service)
+    assert pid is not None
+    gone(pid)
+    return last_words(entries(log_of(system, service)))
+
+
+def kill_in_a_batch(system: System, service: str, later_s: float) -> LastWords:
+    """Kill the process a moment after it has decided something to be published."""
+    next_entry(system, service, "committed")
+    next_entry(system, service, "decided", with_messages=True)
+    time.sleep(later_s)
+    return kill(system, service)
+
+
+def gone(pid: int) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"process {pid} survives kill -9"
+        time.sleep(LOOK_S)
+
+
+def next_entry(system: System, service: str, action: str, number: int = 0, *, with_messages: bool = False) -> Entry:
+    """Waits for the next log entry of a service with that action; looks often enough to catch a batch before its commit."""
+    for entry in follow(log_of(system, service, number)):
+        if entry.get("action") == action and (entry.get("publishes") or not with_messages):
+            return entry
+    raise AssertionError(f"{service}-{number} did nothing within {WAIT_S:.0f} s that it calls {action}")
+
+
+def follow(log: Path) -> Iterator[Entry]:
+    """What is written into a log from now on, for a bounded time."""
+    deadline = time.monotonic() + WAIT_S
+    with log.open("rb") as file:
+        file.seek(0, 2)
+        while time.monotonic() < deadline:
+            yield from whole_lines(file)
+            time.sleep(LOOK_S)
+
+
+def log_of(system: System, service: str, number: int = 0) -> Path:
+    return next(replica.log for replica in system.replicas() if (replica.service, replica.number) == (service, number))
