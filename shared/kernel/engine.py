@@ -14,7 +14,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME
-from shared.kernel.feed import Feed
+from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
 from shared.kernel.model import Key, Need, Service, Woken
 from shared.kernel.ports import (
     TIMERS,
@@ -42,8 +42,12 @@ MAX_BATCH = 256
 """Most inputs decided in one transaction."""
 TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
+GATHER_S = 0.05
+"""Longest time between two batches in which more may arrive."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
+HELD_S = 0.02
+"""How often timers that wait for older inputs are looked after."""
 KEPT_S = 30.0
 """How often all kept inputs are tried: whoever made their row may have died before it looked for them."""
 BACKOFF_S = (0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0)
@@ -66,6 +70,8 @@ class Counters:
     claims: int = 0
     dead_letters: int = 0
     quarantines: int = 0
+    late: int = 0
+    """External messages judged although older internal ones were still unread after the longest wait."""
     by_what: dict[str, int] = field(default_factory=dict)
 
     def note(self, stage: Stage, seconds: float) -> None:
@@ -103,6 +109,8 @@ class Engine:
         self.service = service
         self.feed = Feed(lambda topic: BY_NAME[topic].external)
         self.counters = Counters()
+        self.timers_held = Wait()
+        """Timers that are due and wait for older inputs."""
         self.stopping = False
         self._store = store
         self._reader = reader
@@ -125,10 +133,13 @@ class Engine:
         """Rows of the overlay that the last batch changed, until its commit is known."""
         self._stored_due = True
         self._everything_kept = True
+        self._gather_until = 0.0
         self._next_timer_at = 0.0
         self._next_poll_at = 0.0
         self._next_kept_at = 0.0
         self._quarantined_at: list[float] = []
+        self._alarms: set[str] = set()
+        """Those that were told and go on."""
 
     # ---- the loop ----
 
@@ -143,13 +154,25 @@ class Engine:
             await self._follow_assignment()
             if await self._run_stored() or await self._run_timers():
                 return
-            records, late = self.feed.take(self._limit, self._now_ms())
+            await self._let_some_gather()
+            records, late = self.feed.take(self._limit, self.now_ms())
+            self._alarm("external messages are judged while older internal ones are unread", late)
             if not records:
                 await self._idle()
                 return
+            self.counters.late += sum(late and BY_NAME[record.topic].external for record in records)
             await self._run([arrive(self.service, record, late=late) for record in records])
         except (Transient, NotOwner, CommitUnknown) as error:
             await self._recover(error)
+
+    async def _let_some_gather(self) -> None:
+        """A batch costs as much for one record as for ten: after one, as long as it took is left for more to arrive.
+
+        Nobody waits when nothing is going on, nor while there is enough for a whole batch.
+        """
+        rest = self._gather_until - self._now_s()
+        if rest > 0 and len(self.feed) < self._limit:
+            await self._clock.sleep(min(rest, GATHER_S))
 
     async def read(self) -> None:
         """The feeder: drains the consumer into bounded queues, until `stopping`."""
@@ -162,7 +185,7 @@ class Engine:
                 self._arrived.set()
                 await self._clock.sleep(0.2)
                 continue
-            self.feed.push(records, self._reader.end)
+            self.feed.push(records, self._reader)
             self._reader.pause(self.feed.to_pause())
             if records:
                 self._arrived.set()
@@ -175,7 +198,8 @@ class Engine:
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """Its clock, in milliseconds since the epoch."""
         return int(self._now_s() * 1000)
 
     # ---- ownership ----
@@ -272,24 +296,36 @@ class Engine:
 
     def _judged_until(self) -> datetime:
         """Deadlines up to here may be judged: every older input has been taken."""
-        return instant(max(0.0, min(self.feed.horizon_ms(), self._now_ms() - TIMER_SKEW.total_seconds() * 1000)))
+        return instant(max(0.0, min(self.feed.horizon_ms(), self.now_ms() - TIMER_SKEW.total_seconds() * 1000)))
 
     async def _run_timers(self) -> bool:
         now = self._clock.now()
         if not self._shards or now.timestamp() < self._next_timer_at:
             return False
         until = min(self.feed.horizon_ms() / 1000, max((now - TIMER_SKEW).timestamp(), min(self.feed.newest_ms / 1000, now.timestamp())))
-        if until <= 0:
-            self._next_timer_at = now.timestamp() + 0.05
-            return False
-        due = await self._store.timers_due(self._shards, now.fromtimestamp(until, now.tzinfo), self._limit)
-        if not due:
-            upcoming = await self._store.next_timer(self._shards)
-            at = upcoming.timestamp() + TIMER_SKEW.total_seconds() if upcoming is not None else now.timestamp() + POLL_S
-            self._next_timer_at = min(max(at, now.timestamp() + 0.01), now.timestamp() + POLL_S)
-            return False
-        await self._run([wake_up(timer, self.feed.newest_ms) for timer in due])
-        return True
+        due = await self._store.timers_due(self._shards, now.fromtimestamp(until, now.tzinfo), self._limit) if until > 0 else []
+        if due:
+            self._hold_timers(waiting=False)
+            await self._run([wake_up(timer, self.feed.newest_ms) for timer in due])
+            return True
+        upcoming = await self._store.next_timer(self._shards)
+        at = upcoming.timestamp() + TIMER_SKEW.total_seconds() if upcoming is not None else now.timestamp() + POLL_S
+        self._hold_timers(waiting=at < now.timestamp())
+        self._next_timer_at = min(max(at, now.timestamp() + HELD_S), now.timestamp() + POLL_S)
+        return False
+
+    def _hold_timers(self, waiting: bool) -> None:
+        """Timers wait for older inputs as long as it takes; after the time that messages wait at most, somebody is told."""
+        lasted_ms = self.timers_held.note(waiting, self.now_ms())
+        self._alarm("timers wait for older inputs", lasted_ms > WAIT_AT_MOST_MS, lag=sum(self.feed.lag().values()))
+
+    def _alarm(self, what: str, raised: bool, **fields: Any) -> None:
+        """An error in the log when a state of alarm begins; nothing while it lasts."""
+        if raised and what not in self._alarms:
+            self._log.error(what, action="alarm", **fields)
+            self._alarms.add(what)
+        elif not raised:
+            self._alarms.discard(what)
 
     # ---- batches ----
 
@@ -390,6 +426,7 @@ class Engine:
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
+        self._gather_until = self._now_s() + min(seconds * float(__import__("os").environ.get("GATHER","1")), GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
         if stage.changes.timers_set:

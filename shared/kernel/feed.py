@@ -1,7 +1,7 @@
 """Merges the heads of all assigned partitions by append time, so that nothing is judged on old state.
 
 Within a partition offset order rules. An external record of time T waits while an internal partition is behind T: while it has older
-records queued, or records at the broker that were not fetched yet. When nothing is behind, nothing waits.
+records queued, or records at the broker that were not fetched yet. When nothing is behind, nothing waits. Waits are measured: see `Wait`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,37 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from shared.kernel.ports import Record, TopicPartition
+from shared.kernel.ports import Reader, Record, TopicPartition
 
 PAUSE_ABOVE = 4_000
 """Records queued of one partition at which it is paused."""
 RESUME_BELOW = 1_000
 WAIT_AT_MOST_MS = 600_000
 """How long an external record waits for older internal ones, in milliseconds of append time distance or of waiting."""
+
+
+@dataclass(slots=True)
+class Wait:
+    """Inputs of one sort that wait for older ones: how often, how long, since when."""
+
+    count: int = 0
+    over_ms: int = 0
+    """Length of all waits that are over."""
+    since_ms: int | None = None
+
+    def note(self, waiting: bool, now_ms: int) -> int:
+        """Begins, goes on with or ends a wait; returns how long it lasts by now."""
+        lasted = self.lasts_ms(now_ms)
+        if waiting and self.since_ms is None:
+            self.since_ms = now_ms
+            self.count += 1
+        elif not waiting and self.since_ms is not None:
+            self.over_ms += lasted
+            self.since_ms = None
+        return self.lasts_ms(now_ms)
+
+    def lasts_ms(self, now_ms: int) -> int:
+        return 0 if self.since_ms is None else max(0, now_ms - self.since_ms)
 
 
 @dataclass(slots=True)
@@ -29,7 +53,7 @@ class _Queue:
     end: int
     """End of the partition as of its latest fetch."""
     fetched: int
-    """Offset after the last record fetched."""
+    """Offset up to which everything was fetched."""
     records: deque[Record] = field(default_factory=deque)
     paused: bool = False
 
@@ -44,7 +68,8 @@ class Feed:
     def __init__(self, is_external: Callable[[str], bool]) -> None:
         self._queues: dict[TopicPartition, _Queue] = {}
         self._is_external = is_external
-        self._blocked_since_ms: int | None = None
+        self.held = Wait()
+        """External records that wait for older internal ones."""
         self.newest_ms = 0
         """Newest append time taken so far."""
 
@@ -62,14 +87,16 @@ class Feed:
     def claimed(self) -> frozenset[TopicPartition]:
         return frozenset(self._queues)
 
-    def push(self, records: Sequence[Record], end: Callable[[TopicPartition], int | None]) -> None:
+    def push(self, records: Sequence[Record], reader: Reader) -> None:
+        """What one fetch brought, and how far it has come: beyond the last record where offsets are sparse."""
         for record in records:
             queue = self._queues.get(record.at)
             if queue is not None and record.offset >= queue.fetched:
                 queue.records.append(record)
                 queue.fetched = record.offset + 1
         for at, queue in self._queues.items():
-            queue.end = max(queue.end, end(at) or 0)
+            queue.end = max(queue.end, reader.end(at) or 0)
+            queue.fetched = max(queue.fetched, reader.position(at) or 0)
 
     def to_pause(self) -> list[TopicPartition]:
         """Partitions with too much queued, each named once."""
@@ -128,11 +155,7 @@ class Feed:
     def _gave_up(self, now_ms: int) -> bool:
         waiting = any(q.external and q.records for q in self._queues.values())
         blocked = waiting and any(q.behind for q in self._queues.values() if not q.external)
-        if not blocked:
-            self._blocked_since_ms = None
-            return False
-        self._blocked_since_ms = self._blocked_since_ms or now_ms
-        return now_ms - self._blocked_since_ms > WAIT_AT_MOST_MS
+        return self.held.note(blocked, now_ms) > WAIT_AT_MOST_MS
 
 
 def _oldest_ms(queue: _Queue) -> float:

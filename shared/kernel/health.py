@@ -66,7 +66,8 @@ class Health:
         return web.Response(text="\n".join(self._lines(dict(depth))) + "\n")
 
     def _lines(self, depth: dict[str, int]) -> list[str]:
-        counters = self._engine.counters
+        counters, held, timers = self._engine.counters, self._engine.feed.held, self._engine.timers_held
+        now_ms = self._engine.now_ms()
         figures: dict[str, float] = {
             "batches_total": counters.batches,
             "batch_seconds_total": round(counters.batch_s, 4),
@@ -74,6 +75,12 @@ class Health:
             "collisions_total": counters.collisions,
             "retries_total": counters.retries,
             "claims_total": counters.claims,
+            "external_late_total": counters.late,
+            "external_waits_total": held.count,
+            "external_wait_seconds_total": (held.over_ms + held.lasts_ms(now_ms)) / 1000,
+            "timer_waits_total": timers.count,
+            "timer_wait_seconds_total": (timers.over_ms + timers.lasts_ms(now_ms)) / 1000,
+            "timer_wait_seconds": timers.lasts_ms(now_ms) / 1000,
             "published_total": self._publisher.published,
             "produce_failures_total": self._publisher.failures,
             "lag_records": sum(self._engine.feed.lag().values()),

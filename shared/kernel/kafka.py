@@ -143,6 +143,13 @@ class KafkaReader:
         highwater: int | None = self._consumer.highwater(tp)
         return highwater
 
+    def position(self, at: TopicPartition) -> int | None:
+        tp = KafkaTopicPartition(*at)
+        if tp not in self._consumer.assignment():
+            return None
+        state = self._consumer._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001 - its `position()` may wait
+        return int(state.position) if state.has_valid_position else None
+
     async def stop(self) -> None:
         await _bounded(self._consumer.stop())
 

@@ -280,6 +280,9 @@ class MemoryReader:
     def end(self, at: TopicPartition) -> int | None:
         return self._ends.get(at)
 
+    def position(self, at: TopicPartition) -> int | None:
+        return self._positions.get(at)
+
     async def stop(self) -> None:
         """A static member doesn't leave: its place is kept for a session."""
         self._broker.leave(self._signal)

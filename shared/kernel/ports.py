@@ -383,6 +383,11 @@ class Reader(Protocol):
         """End of the partition as of its latest fetch."""
         ...
 
+    def position(self, at: TopicPartition) -> int | None:
+        """Offset below which `fetch` has handed everything out: at the end it is the end, even where no record is behind the last
+        offsets. None where the partition isn't assigned."""
+        ...
+
     async def stop(self) -> None: ...
 
 

@@ -88,7 +88,7 @@ async def test_a_partition_is_silent_until_it_is_sought(rig: LogRig) -> None:
     assert reader.end(at) == 3
     reader.seek(at, 0)
     assert values(await fetched(reader, 3)) == [b"v1", b"v2", b"v3"], "and may be sought again"
-    assert reader.end(TopicPartition(at.topic, 7)) is None
+    assert (reader.end(TopicPartition(at.topic, 7)), reader.position(TopicPartition(at.topic, 7))) == (None, None)
 
 
 async def test_a_paused_partition_waits(rig: LogRig) -> None:
@@ -112,8 +112,9 @@ async def test_offsets_may_be_sparse(rig: LogRig) -> None:
     await (await rig.writer()).send({at: numbered(2)})
     await rig.append_with_marker(at, *numbered(3))
     reader = await reading(rig, at)
+    assert reader.position(at) == 0
     assert [(r.offset, r.value) for r in await fetched(reader, 3)] == [(0, b"v1"), (2, b"v2"), (3, b"v3")]
-    assert reader.end(at) == 5
+    assert (reader.end(at), reader.position(at)) == (5, 5), "read to its end, although no record is behind the last offset"
     follower = await rig.follower(at)
     await fetched(follower, 3)
     await until(lambda: follower.position(at) == 5, follower)
