@@ -23,6 +23,7 @@ from deploy.demo.desk import Actor, Agenda, Desk, serve
 from deploy.demo.dice import Dice
 from deploy.demo.opening import booked, publish, views_ready
 from deploy.demo.progress import Progress, say
+from deploy.demo.promises import Oversold
 from deploy.demo.shelves import Shelves
 from deploy.demo.tally import READS, Story, Tally
 from deploy.demo.wire import Positions, Sender, hear
@@ -52,8 +53,6 @@ class Result:
     world: World
     tally: Tally
     channel: Channel
-    seconds: float
-    """From the first order to the last one's end."""
     held_back_s: float
     """How long the channel waited for a busy machine."""
     patience_ended: bool
@@ -64,6 +63,8 @@ class Result:
     """Levels whose books differ from the shelves, apart from losses nobody has noticed yet."""
     unnoticed: int
     """Levels with such losses."""
+    oversold: tuple[Oversold, ...]
+    """Spots that sold units which never existed."""
 
     @property
     def stuck(self) -> tuple[Story, ...]:
@@ -138,7 +139,7 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
     agenda, tally = Agenda(), Tally(purchase.order_id for purchase in world.purchases)
     scene = _scene(sender, agenda, world, dice)
     progress = Progress(tally, len(world.purchases))
-    start, began = await ends(connection), time.monotonic()
+    start = await ends(connection)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(agenda.run(), name="agenda"),
@@ -156,13 +157,13 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         world=world,
         tally=tally,
         channel=scene.channel,
-        seconds=progress.heard_at - began,
         held_back_s=progress.held_back_s,
         patience_ended=not ended,
         dead_letters=_more(start, await ends(connection)),
         walk_in_units=scene.till.sold,
         differing=differing,
         unnoticed=unnoticed,
+        oversold=tally.promises.oversold(scene.shelves, world.lost),
     )
 
 

@@ -42,10 +42,10 @@ class Progress:
             while True:
                 await asyncio.sleep(PLAIN_EVERY_S)
                 say("  " + self.line())
-        with Live(self._view(), console=console, auto_refresh=False, transient=True) as live:
+        with Live(self.view(), console=console, auto_refresh=False, transient=True) as live:
             while True:
                 await asyncio.sleep(LIVE_EVERY_S)
-                live.update(self._view(), refresh=True)
+                live.update(self.view(), refresh=True)
 
     def line(self) -> str:
         """All figures in one line."""
@@ -65,7 +65,8 @@ class Progress:
             ("ended", tally.count("ended")),
         ]
 
-    def _view(self) -> Group:
+    def view(self) -> Group:
+        """All figures as bars."""
         seconds = max(0.1, time.monotonic() - self._began)
         table = Table.grid(padding=(0, 2))
         table.add_column()

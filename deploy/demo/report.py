@@ -53,12 +53,22 @@ class UnitFigures(Figures):
     shipped: int
     returned: int
     oversold: int
+    """Promised or shipped, and never there: by what lay on the shelves, not by the books."""
 
 
 class LatencyFigures(Figures):
+    """From an order's arrival in the channel's topic to its first instruction to a location, in ms; zeros where there was no order."""
+
+    orders: int
+    """How many are counted."""
     p50: float
     p95: float
     p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> LatencyFigures:
+        shares = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+        return cls(orders=len(values), **{name: round(percentile(values, share), 1) for name, share in shares.items()})
 
 
 class Report(Figures):
@@ -66,10 +76,16 @@ class Report(Figures):
 
     orders: OrderFigures
     units: UnitFigures
+    seconds: float
+    """From the first order sent to the last one ended."""
     latency_ms: LatencyFigures
-    """From the order on the channel's topic to its first instruction; orders that waited for somebody left out."""
+    """Of every order that was instructed and had neither been held nor backordered before."""
+    latency_held_ms: LatencyFigures
+    """Of those held before: they waited for a payment, a person or an item's description."""
+    latency_backordered_ms: LatencyFigures
+    """Of those backordered before: they waited for stock."""
     orders_per_s: float
-    """Instructed orders over the time from the first order to the last first instruction."""
+    """Orders of `latency_ms`, over the time from the first order sent to their last instruction."""
     dead_letters: int
     audit: dict[str, Any]
     """As `nervure audit --json` prints it."""
@@ -78,7 +94,6 @@ class Report(Figures):
 def report_of(result: Result, audit: Audit) -> Report:
     tally = result.tally
     stories = tally.stories.values()
-    latencies = [ms for story in stories if (ms := story.latency_ms) is not None]
     return Report(
         orders=OrderFigures(
             sent=len(result.channel.placed),
@@ -100,13 +115,12 @@ def report_of(result: Result, audit: Audit) -> Report:
             reserved=tally.units.reserved,
             shipped=tally.units.shipped,
             returned=tally.units.returned,
-            oversold=tally.oversold,
+            oversold=sum(spot.units for spot in result.oversold),
         ),
-        latency_ms=LatencyFigures(
-            p50=round(percentile(latencies, 0.50), 1),
-            p95=round(percentile(latencies, 0.95), 1),
-            p99=round(percentile(latencies, 0.99), 1),
-        ),
+        seconds=round(tally.seconds, 1),
+        latency_ms=LatencyFigures.of(tally.latencies_ms("nothing")),
+        latency_held_ms=LatencyFigures.of(tally.latencies_ms("hold")),
+        latency_backordered_ms=LatencyFigures.of(tally.latencies_ms("stock")),
         orders_per_s=round(_orders_per_s(list(stories)), 1),
         dead_letters=result.dead_letters,
         audit=audit.as_json(),
@@ -115,7 +129,7 @@ def report_of(result: Result, audit: Audit) -> Report:
 
 def _orders_per_s(stories: Sequence[Story]) -> float:
     placed = [story.placed_at for story in stories if story.placed_at]
-    instructed = [story.instructed_at for story in stories if story.instructed_at and story.latency_ms is not None]
+    instructed = [story.instructed_at for story in stories if story.instructed_at and story.waited_for == "nothing"]
     if not placed or not instructed:
         return 0.0
     return len(instructed) / max(0.001, (max(instructed) - min(placed)).total_seconds())
@@ -191,22 +205,31 @@ def _orders_table(result: Result, report: Report) -> Table:
 
 
 def _figures(result: Result, report: Report) -> list[str]:
-    tally, latency, units = result.tally, report.latency_ms, report.units
+    tally, units = result.tally, report.units
     split = 100 * report.orders.split / max(1, report.orders.sourced)
     cost = _mean_cost(result)
     rows = (
         ("Split rate", f"{split:.1f} % of sourced orders; {tally.count('resourced')} orders were sourced again."),
         ("Reservations", f"{tally.declines} declined, {tally.shorted} units shorted by facts."),
         ("Cost per order", f"{_money(cost.total)}: {_cost_terms(cost)}."),
-        ("Latency", f"channel to instruction p50 {latency.p50:,.0f} ms, p95 {latency.p95:,.0f} ms, p99 {latency.p99:,.0f} ms."),
+        ("Latency", f"from the channel's topic to the first instruction: {_latency(report.latency_ms)};"),
+        ("", "counted are all orders instructed that had neither been held nor backordered before. Those that had, apart:"),
+        ("", f"after a hold {_latency(report.latency_held_ms)};"),
+        ("", f"after a backorder {_latency(report.latency_backordered_ms)}."),
         ("Speed", f"{report.orders_per_s:,.1f} orders/s placed and instructed.{_held(result)}"),
-        ("Time", f"{result.seconds:,.0f} s from the first order to the last one's end."),
+        ("Time", f"{report.seconds:,.1f} s from the first order sent to the last one ended."),
         ("Units", ", ".join(f"{count:,} {name}" for name, count in units.model_dump().items()) + "."),
         ("Walk-ins", f"bought {result.walk_in_units:,} units from the shelves meanwhile."),
         ("Shelves", f"{len(result.differing)} levels differ from the books; {result.unnoticed} losses nobody has come across yet."),
         ("Dead letters", f"{report.dead_letters}."),
     )
-    return [*(f"{name:<15} {text}" for name, text in rows), *(f"{'':<15} {each}" for each in result.differing[:MOST_NAMED])]
+    return [f"{name:<15} {text}" for name, text in rows]
+
+
+def _latency(of: LatencyFigures) -> str:
+    if not of.orders:
+        return "no orders"
+    return f"p50 {of.p50:,.0f} ms, p95 {of.p95:,.0f} ms, p99 {of.p99:,.0f} ms ({of.orders:,} orders)"
 
 
 def _held(result: Result) -> str:
@@ -233,13 +256,16 @@ def problems(result: Result, report: Report, audit: Audit) -> list[str]:
     found = []
     if result.patience_ended:
         found.append("Orders were still under way when patience ended; what they wait for is in `nervure status ORDER`.")
-    if stuck := result.stuck:
-        names = ", ".join(story.order_id for story in stuck[:MOST_NAMED])
-        found.append(
-            f"{len(stuck)} orders have neither ended nor wait with a reason and a deadline: {names}{' ...' if stuck[MOST_NAMED:] else ''}"
-        )
+    if stuck := [story.order_id for story in result.stuck]:
+        found.append(f"{len(stuck)} orders have neither ended nor wait with a reason and a deadline: {_named(stuck)}")
     if not audit.clean:
         found.append(f"The audit found {len(audit.violations)} violations.")
     if report.units.oversold:
-        found.append(f"{report.units.oversold} units were promised beyond what the books held.")
+        found.append(f"{report.units.oversold} units were sold that never existed: {_named(result.oversold)}")
+    if result.differing:
+        found.append(f"{len(result.differing)} levels differ between books and shelves: {_named(result.differing)}")
     return found
+
+
+def _named(entries: Sequence[object]) -> str:
+    return "; ".join(map(str, entries[:MOST_NAMED])) + (" ..." if entries[MOST_NAMED:] else "")

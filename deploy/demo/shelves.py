@@ -1,4 +1,7 @@
-"""What is really on the shelves: the demo's physical world, which tills, pickers and lorries change. Nervure only hears reports of it."""
+"""What is really on the shelves: the demo's physical world, which tills, pickers and lorries change. Nervure only hears reports of it.
+
+The shelves also remember what they can prove against Nervure: who looked for units that weren't there, and how many really left.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,21 @@ class Shelves:
     def __init__(self, opening: Mapping[Spot, int]) -> None:
         self._shelf = Counter(opening)
         self._carts: Counter[Spot] = Counter()
+        self._missed: Counter[Spot] = Counter()
+        self._bought: Counter[Spot] = Counter()
+        self._left: Counter[Spot] = Counter()
 
     def take(self, spot: Spot, units: int) -> int:
         """Takes off the shelf for good what is there, at most `units`; returns how many."""
         taken = min(units, self._shelf[spot])
         self._shelf[spot] -= taken
         return taken
+
+    def sell(self, spot: Spot, units: int) -> int:
+        """Over the till, to somebody who walked in; returns how many were there."""
+        sold = self.take(spot, units)
+        self._bought[spot] += sold
+        return sold
 
     def put(self, spot: Spot, units: int) -> None:
         self._shelf[spot] += units
@@ -32,6 +44,7 @@ class Shelves:
         """From the shelf into a cart; returns how many were there."""
         picked = self.take(spot, units)
         self._carts[spot] += picked
+        self._missed[spot] += units - picked
         return picked
 
     def put_back(self, spot: Spot, units: int) -> None:
@@ -41,6 +54,7 @@ class Shelves:
     def leave(self, spot: Spot, units: int) -> None:
         """Out of the cart, with the buyer or the carrier."""
         self._carts[spot] -= units
+        self._left[spot] += units
 
     def on_shelf(self, spot: Spot) -> int:
         return self._shelf[spot]
@@ -48,6 +62,18 @@ class Shelves:
     def physical(self, spot: Spot) -> int:
         """What somebody who counts finds: shelf and carts."""
         return self._shelf[spot] + self._carts[spot]
+
+    def missed(self, spot: Spot) -> int:
+        """Units that pickers looked for and did not find, in all."""
+        return self._missed[spot]
+
+    def bought(self, spot: Spot) -> int:
+        """Units that people who walked in bought, in all."""
+        return self._bought[spot]
+
+    def left(self, spot: Spot) -> int:
+        """Units that left with a buyer or a carrier, in all."""
+        return self._left[spot]
 
     def spots(self) -> tuple[Spot, ...]:
         """Every spot that ever held something."""

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import assert_never
+from typing import Literal, assert_never
 
-from deploy.demo.shelves import Spot
+from deploy.demo.promises import Promises
 from deploy.demo.wire import Heard, Reads
 from schemas import topics
 from schemas.channel import PlaceOrder, RequestAnswered
-from schemas.fulfilment import (
-    FulfilOrder,
-    LinesHandedOver,
-    ParcelWasShipped,
-)
-from schemas.inventory import (
-    Level,
-    ReservationDeclined,
-    ReservationReleased,
-    ReservationShorted,
-    StockChanged,
-    StockReserved,
-)
+from schemas.fulfilment import FulfilOrder, LinesHandedOver, LinesWerePicked, ParcelWasShipped
+from schemas.inventory import ReservationDeclined, ReservationReleased, ReservationShorted, StockReserved
 from schemas.orders import OrderAccepted, OrderClosed, OrderHeld, OrderRejected
 from schemas.returns import ReturnReceived
 from schemas.sourcing import CostTerms, LinesBackordered, LinesUnfillable, OrderSourced
@@ -41,15 +30,17 @@ class Standing(Data):
     waiting: tuple[Waiting, ...] = ()
 
 
+Waited = Literal["nothing", "hold", "stock"]
+"""What else than the machine an order waited for before its first instruction."""
+
 READS: Reads = {
     topics.CHANNEL_ORDERS: (PlaceOrder,),
     topics.CHANNEL_ANSWERS: (RequestAnswered,),
     topics.ORDER_EVENTS: (OrderAccepted, OrderRejected, OrderHeld, OrderClosed),
     topics.RESERVATIONS: (StockReserved, ReservationDeclined, ReservationReleased, ReservationShorted),
-    topics.INVENTORY_EVENTS: (StockChanged,),
     topics.SOURCING_DECISIONS: (OrderSourced, LinesBackordered, LinesUnfillable),
     topics.FULFILMENT_ORDERS: (FulfilOrder,),
-    topics.FULFILMENT_EVENTS: (ParcelWasShipped, LinesHandedOver),
+    topics.FULFILMENT_EVENTS: (LinesWerePicked, ParcelWasShipped, LinesHandedOver),
     topics.RETURN_EVENTS: (ReturnReceived,),
     topics.ORDER_STATUS: (Standing,),
 }
@@ -61,11 +52,16 @@ class Story:
 
     order_id: str
     placed_at: datetime | None = None
-    """When its newest PlaceOrder was appended, until it was accepted."""
+    """When the PlaceOrder that counts was appended: the newest, since a channel mends what was declined."""
     instructed_at: datetime | None = None
     """When its first instruction to a location was appended."""
+    held_at: datetime | None = None
+    """When it was first held, for a person or a payment."""
+    backordered_at: datetime | None = None
+    """When some of it was first left waiting for stock."""
+    ended_at: datetime | None = None
+    """When the status was appended since which it waits for nothing; None while it waits."""
     accepted: bool = False
-    held: bool = False
     rejected: bool = False
     declined: bool = False
     """Its first PlaceOrder could not be read."""
@@ -73,7 +69,6 @@ class Story:
     resourced: int = 0
     locations: set[str] = field(default_factory=set)
     split: bool = False
-    backordered: bool = False
     unfillable: bool = False
     shipped: bool = False
     delivered: bool = False
@@ -94,16 +89,33 @@ class Story:
         return self.status is not None and bool(self.status.waiting) and all(each.until for each in self.status.waiting)
 
     @property
+    def held(self) -> bool:
+        return self.held_at is not None
+
+    @property
+    def backordered(self) -> bool:
+        return self.backordered_at is not None
+
+    @property
     def under_way(self) -> bool:
         """Placed, and on its way to its first instruction: nobody but the machine is waited for."""
         return self.placed_at is not None and not (self.instructed_at or self.held or self.backordered or self.ended)
 
     @property
     def latency_ms(self) -> float | None:
-        """Channel to instruction, where nothing but the machine was waited for."""
-        if self.placed_at is None or self.instructed_at is None or self.held or self.backordered:
+        """From the channel's order to the first instruction; None where there was none."""
+        if self.placed_at is None or self.instructed_at is None:
             return None
         return (self.instructed_at - self.placed_at).total_seconds() * 1000
+
+    @property
+    def waited_for(self) -> Waited:
+        """A hold or a backorder that came after the first instruction had nothing to do with it."""
+        reasons: tuple[tuple[Waited, datetime | None], ...] = (("stock", self.backordered_at), ("hold", self.held_at))
+        for reason, since in reasons:
+            if since is not None and (self.instructed_at is None or since <= self.instructed_at):
+                return reason
+        return "nothing"
 
 
 @dataclass(slots=True)
@@ -127,12 +139,18 @@ class Tally:
         """Reservations that inventory declined."""
         self.shorted = 0
         """Units that a fact took from a reservation."""
-        self._oversold: dict[Spot, int] = {}
+        self.promises = Promises()
+        self._first_sent_at: datetime | None = None
 
     @property
-    def oversold(self) -> int:
-        """Units promised beyond what the books held, at each level's worst moment; by construction none."""
-        return sum(self._oversold.values())
+    def seconds(self) -> float:
+        """From the first order's arrival in its topic to the end of the last that has ended; 0 where none has."""
+        ends = [story.ended_at for story in self.stories.values() if story.ended_at]
+        return (max(ends) - self._first_sent_at).total_seconds() if ends and self._first_sent_at else 0.0
+
+    def latencies_ms(self, waited: Waited) -> list[float]:
+        """Of the orders that were instructed and had waited for this before."""
+        return [ms for story in self.stories.values() if story.waited_for == waited and (ms := story.latency_ms) is not None]
 
     def count(self, what: str) -> int:
         """How many orders have this (a field or property of Story)."""
@@ -141,17 +159,15 @@ class Tally:
     def hear(self, heard: Heard) -> None:
         body = heard.body
         match body:
-            case StockChanged():
-                self._check(body.levels)
             case Standing() | RequestAnswered() | PlaceOrder():
                 self._of_the_channel(body, heard.at)
             case OrderAccepted() | OrderRejected() | OrderHeld() | OrderClosed():
-                self._of_the_order(body)
+                self._of_the_order(body, heard.at)
             case OrderSourced() | LinesBackordered() | LinesUnfillable():
-                self._of_sourcing(body)
+                self._of_sourcing(body, heard.at)
             case StockReserved() | ReservationDeclined() | ReservationReleased() | ReservationShorted():
                 self._of_stock(body)
-            case FulfilOrder() | ParcelWasShipped() | LinesHandedOver() | ReturnReceived():
+            case FulfilOrder() | LinesWerePicked() | ParcelWasShipped() | LinesHandedOver() | ReturnReceived():
                 self._of_goods(body, heard.at)
             case _:
                 """Nothing else is counted."""
@@ -161,16 +177,18 @@ class Tally:
         if story is None:
             return
         match body:
-            case PlaceOrder() if not story.accepted:
-                story.placed_at = at
+            case PlaceOrder():
+                story.placed_at = max(story.placed_at or at, at)
+                self._first_sent_at = min(self._first_sent_at or at, at)
             case RequestAnswered() if body.request == "PlaceOrder" and body.outcome == "declined":
                 story.declined = True
             case Standing() if story.status is None or body.version > story.status.version:
                 story.status = body
+                story.ended_at = (story.ended_at or at) if story.ended else None
             case _:
                 """A repeat, or the answer to something else."""
 
-    def _of_the_order(self, body: OrderAccepted | OrderRejected | OrderHeld | OrderClosed) -> None:
+    def _of_the_order(self, body: OrderAccepted | OrderRejected | OrderHeld | OrderClosed, at: datetime) -> None:
         story = self.stories.get(body.order_id)
         if story is None:
             return
@@ -181,13 +199,13 @@ class Tally:
             case OrderRejected():
                 story.rejected = True
             case OrderHeld():
-                story.held = True
+                story.held_at = min(story.held_at or at, at)
             case OrderClosed():
                 story.outcome = body.outcome
             case _:
                 assert_never(body)
 
-    def _of_sourcing(self, body: OrderSourced | LinesBackordered | LinesUnfillable) -> None:
+    def _of_sourcing(self, body: OrderSourced | LinesBackordered | LinesUnfillable, at: datetime) -> None:
         story = self.stories.get(body.order_id)
         if story is None:
             return
@@ -199,38 +217,42 @@ class Tally:
                 story.locations |= {part.location for part in body.parts}
                 story.cost = total_cost(story.cost, *(each.chosen.cost for each in body.explanation))
             case LinesBackordered():
-                story.backordered = True
+                story.backordered_at = min(story.backordered_at or at, at)
             case LinesUnfillable():
                 story.unfillable = True
             case _:
                 assert_never(body)
 
     def _of_stock(self, body: StockReserved | ReservationDeclined | ReservationReleased | ReservationShorted) -> None:
-        self._check(body.levels)
         if body.order_id not in self.stories:
             return
         match body:
             case StockReserved():
                 self.units.reserved += sum(line.reserved for line in body.lines)
+                self.promises.hear(body)
             case ReservationDeclined():
                 self.declines += 1
             case ReservationShorted():
                 self.shorted += sum(line.quantity for line in body.lines)
+                self.promises.hear(body)
             case ReservationReleased():
-                """Its levels were what mattered."""
+                self.promises.hear(body)
             case _:
                 assert_never(body)
 
-    def _of_goods(self, body: FulfilOrder | ParcelWasShipped | LinesHandedOver | ReturnReceived, at: datetime) -> None:
+    def _of_goods(self, body: FulfilOrder | LinesWerePicked | ParcelWasShipped | LinesHandedOver | ReturnReceived, at: datetime) -> None:
         story = self.stories.get(body.order_id)
         if story is None:
             return
         match body:
             case FulfilOrder():
                 story.instructed_at = min(story.instructed_at or at, at)
+            case LinesWerePicked():
+                self.promises.hear(body)
             case ParcelWasShipped():
                 story.shipped = True
                 self.units.shipped += sum(line.quantity for line in body.lines)
+                self.promises.hear(body)
             case LinesHandedOver():
                 self._handed_over(story, body)
             case ReturnReceived():
@@ -241,18 +263,12 @@ class Tally:
                 assert_never(body)
 
     def _handed_over(self, story: Story, body: LinesHandedOver) -> None:
+        self.promises.hear(body)
         if body.how == "collected":
             story.collected = True
             self.units.shipped += sum(line.quantity for line in body.lines)
         else:
             story.delivered = True
-
-    def _check(self, levels: Iterable[Level]) -> None:
-        for level in levels:
-            excess = level.reserved - level.sellable
-            spot = Spot(level.location, level.sku)
-            if excess > self._oversold.get(spot, 0):
-                self._oversold[spot] = excess
 
 
 def total_cost(*terms: CostTerms) -> CostTerms:

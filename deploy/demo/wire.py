@@ -30,6 +30,8 @@ FETCH_WAIT_MS, FETCH_LEAST_BYTES = 100, 100_000
 """What trickles in is fetched ten times a second, not message by message."""
 MOST_RECORDS = 500
 """Handled at once; then everybody else has a turn."""
+REMEMBERED = 5_000
+"""Ids of each partition's newest messages, more than a publisher ever sends again."""
 
 Positions = Mapping[TopicPartition, int]
 Reads = Mapping[Topic, tuple[type[Body], ...]]
@@ -107,12 +109,31 @@ class Sender:
 
 
 async def hear(connection: Connection, reads: Reads, start: Positions) -> AsyncIterator[list[Heard]]:
-    """Batches of these messages of these topics, from `start` on, for ever. What can't be read is skipped: its dead letter is elsewhere."""
+    """Batches of these messages of these topics, from `start` on, each once, for ever. What can't be read is skipped: its dead letter is
+    elsewhere."""
+    known = Known()
     by_name = {topic.name: (topic, {kind.__name__: kind for kind in kinds}) for topic, kinds in reads.items()}
     async for records in records_of(connection, by_name, start):
-        heard = (_heard(record, *by_name[record.topic]) for record in records)
+        heard = (_heard(record, *by_name[record.topic], known) for record in records)
         if batch := [one for one in heard if one is not None]:
             yield batch
+
+
+class Known:
+    """Ids of the newest messages: a service that was killed sends again what it wasn't sure of, under the same id."""
+
+    def __init__(self) -> None:
+        self._newest: dict[TopicPartition, dict[str, None]] = {}
+
+    def is_new(self, at: TopicPartition, id: str) -> bool:
+        """Notes a message; whether it wasn't among the newest ones of its partition."""
+        newest = self._newest.setdefault(at, {})
+        if id in newest:
+            return False
+        newest[id] = None
+        if len(newest) > REMEMBERED:
+            del newest[next(iter(newest))]
+        return True
 
 
 async def records_of(connection: Connection, names: Collection[str], start: Positions) -> AsyncIterator[list[Record]]:
@@ -140,14 +161,15 @@ def _record(message: Any) -> Record:
     return Record(message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, headers)
 
 
-def _heard(record: Record, topic: Topic, wanted: Mapping[str, type[Body]]) -> Heard | None:
-    """None for what isn't wanted, is deleted, or can't be read. Of a state document only what the wanted type has is read."""
+def _heard(record: Record, topic: Topic, wanted: Mapping[str, type[Body]], known: Known) -> Heard | None:
+    """None for what isn't wanted, is known, is deleted, or can't be read. Of a state document only what the wanted type has is read."""
     at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
     try:
         if topic.kind == "state":
             (kind,) = wanted.values()
             return Heard(topic, kind.model_validate_json(record.value), at) if record.value else None
         envelope = open_envelope(record, topic)
-        return Heard(topic, read_body(envelope, topic), at) if envelope.type in wanted else None
+        is_wanted = envelope.type in wanted and known.is_new(record.at, f"{envelope.source} {envelope.id}")
+        return Heard(topic, read_body(envelope, topic), at) if is_wanted else None
     except (Undecodable, ValidationError):
         return None

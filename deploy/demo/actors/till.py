@@ -34,7 +34,7 @@ class Till:
 
     def _sell(self, basket: Basket, sku: str, quantity: int) -> None:
         location = store_id(basket.store)
-        sold = self._shelves.take(Spot(location, sku), quantity)
+        sold = self._shelves.sell(Spot(location, sku), quantity)
         if sold == 0:
             return
         self.sold += sold
