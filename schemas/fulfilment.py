@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.orders import Contact, LineQuantity
+from schemas.orders import Contact, LineQuantity, PackingSlip
 from schemas.reference import Method
 from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
@@ -239,8 +239,10 @@ class Instruction(Message):
     """Who receives the goods, where, and how to reach them: personal data."""
     carrier: Code | None = None
     """The carrier that collects; missing where the buyer does."""
+    carrier_service: Code | None = None
+    """The carrier's service to book, such as `standard`; missing where the buyer collects."""
     ship_by: Instant
-    """When the goods have to be handed over, at the latest, to keep the promise, UTC."""
+    """Latest handover to the carrier or the buyer that keeps the promise, UTC."""
     promise: Promise
     """What the buyer was told."""
     priority: Annotated[int, Field(ge=0, le=99)]
@@ -251,6 +253,10 @@ class Instruction(Message):
     """Currency of the amounts, ISO 4217."""
     channel: Code
     """The channel that sold it."""
+    placed_at: Instant | None = None
+    """When the buyer placed the order, UTC; missing in instructions written before it was stated."""
+    packing_slip: PackingSlip | None = None
+    """What the papers in the parcel say; missing for orders accepted before it was stated."""
 
 
 class FulfilOrder(Instruction):

@@ -21,6 +21,7 @@ from schemas.types import (
     LineId,
     LocationId,
     Longitude,
+    LongText,
     Message,
     OrderId,
     Quantity,
@@ -94,6 +95,21 @@ class OrderLine(Data):
     """Whether another item may be sent in its place."""
 
 
+class PackingSlip(Data):
+    """What the papers in the parcel say beside its address and contents."""
+
+    order_ref: Text
+    """The order's number as the buyer knows it, such as `#1001`."""
+    legal_entity: Code
+    """The company that sells."""
+    brand: Code | None = None
+    """The brand it is sold under."""
+    purchase_order: Text = ""
+    """The buyer's own purchase order number."""
+    note: LongText = ""
+    """The buyer's note on the order."""
+
+
 class OrderSnapshot(Data):
     """The order as it stands."""
 
@@ -141,6 +157,8 @@ class OrderSnapshot(Data):
     """Where the goods go, without personal data."""
     ship_to: Contact = Contact()
     """Who receives the goods: personal data."""
+    packing_slip: PackingSlip | None = None
+    """What the papers in the parcel say; missing in orders accepted before it was stated."""
 
 
 MOST_PRIORITIES = 10

@@ -69,9 +69,11 @@ class Part(Data):
     release_at: Instant
     """When the location is instructed, UTC."""
     ship_by: Instant
-    """When it has to be handed over, at the latest, to keep the promise, UTC."""
+    """Latest handover to the carrier or the buyer that keeps the promise, UTC."""
     carrier: Code | None = None
     """The carrier that shall move it; missing where the buyer collects."""
+    carrier_service: Code | None = None
+    """The carrier's service to book; missing where the buyer collects."""
     promise: Promise
     """What the buyer is told about this part."""
 

@@ -81,7 +81,7 @@ class FulfilmentStatus(Data):
     release_at: Instant
     """When the location is instructed, UTC."""
     ship_by: Instant
-    """When it has to be handed over at the latest, UTC."""
+    """Latest handover to the carrier or the buyer that keeps the promise, UTC."""
 
 
 class ParcelStatus(Data):

@@ -145,6 +145,7 @@ class PartScheduled(OfPart):
     lines: tuple[Goods, ...]
     served: tuple[Units, ...] = ()
     """Units that had left under this part's name before it was planned."""
+    carrier_service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

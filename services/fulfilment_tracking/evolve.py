@@ -209,6 +209,7 @@ def _scheduled(order: Order, event: e.PartScheduled) -> Order:
         location=event.location,
         method=event.method,
         carrier=event.carrier,
+        carrier_service=event.carrier_service,
         release_at=event.release_at,
         ship_by=event.ship_by,
         promise=event.promise,

@@ -54,6 +54,7 @@ def _schedule(case: Case, planned: PlannedPart, found: Part | None) -> Iterator[
         location=planned.location,
         method=planned.method,
         carrier=planned.carrier,
+        carrier_service=planned.carrier_service,
         release_at=planned.release_at,
         ship_by=planned.ship_by,
         promise=planned.promise,
@@ -164,12 +165,15 @@ def instruction(order: Order, content: Content, part: Part, kind: type[FulfilOrd
         lines=tuple(_instruction_line(line, work, content.item(line)) for line, work in works),
         ship_to=content.ship_to,
         carrier=part.carrier,
+        carrier_service=part.carrier_service,
         ship_by=part.ship_by,
         promise=part.promise,
         priority=rank_of(content.kind, content.priority),
         to_collect_minor=part.to_collect_minor,
         currency=content.currency,
         channel=content.channel,
+        placed_at=content.placed_at,
+        packing_slip=content.packing_slip,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from schemas.channel import LineKind
 from schemas.fulfilment import RejectionReason
-from schemas.orders import Contact, OrderSnapshot
+from schemas.orders import Contact, OrderSnapshot, PackingSlip
 from schemas.reference import Method, OrderKind
 from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
@@ -93,6 +93,7 @@ class Content:
     ship_to: Contact
     items: dict[str, Item]
     """By line."""
+    packing_slip: PackingSlip | None = None
 
     @classmethod
     def of(cls, order: OrderSnapshot) -> Content:
@@ -107,6 +108,7 @@ class Content:
             priority=order.priority,
             to_collect_minor=order.to_collect_minor,
             ship_to=order.ship_to,
+            packing_slip=order.packing_slip,
             items={
                 line.line_id: Item(
                     kind=line.kind,
@@ -208,6 +210,7 @@ class Part:
     promise: Promise | None
     """None where nobody planned it and a location reported it all the same."""
     carrier: str | None = None
+    carrier_service: str | None = None
     lines: dict[str, Work] = field(default_factory=dict)
     revision: int = 0
     """0: not instructed yet."""

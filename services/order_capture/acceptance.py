@@ -49,7 +49,7 @@ def go_on(case: Case, draft: Draft, findings: Sequence[Finding]) -> Iterator[Yie
 def accept(case: Case, draft: Draft) -> Iterator[Yield]:
     """Nothing stands in the way: everybody has the order from now on."""
     assert case.order.placed_at is not None
-    snapshot = snapshot_of(draft, case.view, placed_at=case.order.placed_at, revision=1)
+    snapshot = snapshot_of(draft, case.view, order_id=case.order_id, placed_at=case.order.placed_at, revision=1)
     yield OrderPassedOn(case.order_id, snapshot)
     yield OrderAccepted(order_id=case.order_id, order=snapshot)
     yield from carry_on(case, "accepted")

@@ -29,7 +29,7 @@ def change(case: Case, request: ChangeOrder, asked: Asked) -> Iterator[Yield]:
     if problems:
         yield from answer(case, asked, "declined", problems)
         return
-    new = snapshot_of(draft, case.view, placed_at=old.placed_at, revision=old.revision + 1)
+    new = snapshot_of(draft, case.view, order_id=case.order_id, placed_at=old.placed_at, revision=old.revision + 1)
     effect = effect_of(old, new)
     refusal = _refusal(case.order, new, effect)
     if refusal is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from schemas.channel import OrderContent
-from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot
+from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot, PackingSlip
 from schemas.reference import Location
 from schemas.types import OpenData
 from services.order_capture.projection import Catalogue
@@ -29,7 +29,7 @@ def without_unknown(content: OrderContent) -> OrderContent:
     return kept
 
 
-def snapshot_of(draft: Draft, view: Catalogue, *, placed_at: datetime, revision: int) -> OrderSnapshot:
+def snapshot_of(draft: Draft, view: Catalogue, *, order_id: str, placed_at: datetime, revision: int) -> OrderSnapshot:
     """The order as it may be sourced: what is left of each line; every line of goods has a known item."""
     content, channel = draft.content, draft.channel
     lines = tuple(_line(line) for line in draft.lines if line.left > 0)
@@ -59,6 +59,7 @@ def snapshot_of(draft: Draft, view: Catalogue, *, placed_at: datetime, revision:
         cancel_after=content.cancel_after,
         destination=_destination(content, view),
         ship_to=_contact(content, view),
+        packing_slip=_packing_slip(order_id, draft, view),
     )
 
 
@@ -123,6 +124,18 @@ def _contact(content: OrderContent, view: Catalogue) -> Contact:
             phone=party.phone,
         )
     return Contact.model_validate({name: getattr(party, name) for name in Contact.model_fields})
+
+
+def _packing_slip(order_id: str, draft: Draft, view: Catalogue) -> PackingSlip:
+    """What the location prints beside the address and the goods."""
+    content = draft.content
+    return PackingSlip(
+        order_ref=content.display_ref or order_id.partition(":")[2],
+        legal_entity=content.legal_entity or view.channel(draft.channel).legal_entity,
+        brand=content.brand,
+        purchase_order=content.purchase_order,
+        note=content.note,
+    )
 
 
 def _demand(order: OrderSnapshot) -> tuple[object, ...]:

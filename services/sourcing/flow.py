@@ -277,6 +277,7 @@ def published(order: Order, terms: Terms, part: Part, dates: Schedule) -> Publis
         release_at=dates.release_at,
         ship_by=dates.ship_by,
         carrier=dates.carrier,
+        carrier_service=dates.carrier_service,
         promise=dates.promise,
     )
 

@@ -26,6 +26,7 @@ class Schedule:
     ship_by: datetime
     carrier: str | None
     """None where the buyer collects."""
+    carrier_service: str | None
     promise: Promise
 
 
@@ -38,11 +39,15 @@ def schedule(location: Location, method: Method, carrier: Carrier, km: int, rele
     ready = started(location, release_at) + timedelta(minutes=location.preparation_minutes)
     if method in COLLECTED:
         at = opened(location, ready)
-        return Schedule(release_at, at.astimezone(UTC), None, promise_of("collection", at.date(), location.zone))
+        return Schedule(release_at, at.astimezone(UTC), None, None, promise_of("collection", at.date(), location.zone))
     leaves = collected(location, carrier, ready)
-    days = max(carrier.days_at_least, -(-km // carrier.km_a_day))
-    day = working_days_after(leaves.astimezone(zone_of(buyers_zone)).date(), days)
-    return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, promise_of("delivery", day, buyers_zone))
+    day = working_days_after(leaves.astimezone(zone_of(buyers_zone)).date(), days_on_the_road(carrier, km))
+    return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, carrier.service, promise_of("delivery", day, buyers_zone))
+
+
+def days_on_the_road(carrier: Carrier, km: int) -> int:
+    """Working days from the carrier's collection to the buyer."""
+    return max(carrier.days_at_least, -(-km // carrier.km_a_day))
 
 
 def promise_of(kind: str, day: date, zone: str) -> Promise:

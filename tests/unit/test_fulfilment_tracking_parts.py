@@ -15,7 +15,7 @@ from schemas.fulfilment import (
     ReservationEnded,
     ResumeFulfilment,
 )
-from schemas.orders import Contact, LineQuantity
+from schemas.orders import Contact, LineQuantity, OrderAccepted, OrderLine, PackingSlip
 from tests.support.fulfilment_tracking import (
     ORDER,
     PART,
@@ -37,6 +37,7 @@ from tests.support.fulfilment_tracking import (
     resolved,
     ships,
     shorted,
+    snapshot,
     sourced,
     status,
     takes_on,
@@ -66,9 +67,33 @@ def test_a_sourced_part_that_is_due_is_instructed_at_once() -> None:
             priority=15,
             currency="EUR",
             channel="web",
+            placed_at=START,
         ),
         FulfilmentInstructed(order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START, revision=1),
     ]
+
+
+def test_an_instruction_is_self_contained() -> None:
+    """The location asks nobody: what to scan and weigh, whom to call, which service to book, when it leaves, what to print and enclose."""
+    slip = PackingSlip(order_ref="#100", legal_entity="maison-bleue", brand="bleue", purchase_order="PO 7", note="Ring twice")
+    contact = Contact(name="Ada", street=("1 rue A",), postal_code="75001", city="Paris", country="FR", phone="+33 1 00 00 00 00")
+    shirt = OrderLine(
+        line_id="shirt", sku="shirt", gtin="4006381333931", description="A shirt", quantity=2, weight_g=210, net_minor=2_000,
+        attributes={"engraving": "A.L."}, gift_message="Happy birthday!", substitution_allowed=True,
+    )  # fmt: skip
+    order = snapshot(shirt=2).model_copy(
+        update={"lines": (shirt,), "ship_to": contact, "packing_slip": slip, "to_collect_minor": 2_000, "total_minor": 2_000}
+    )
+    planned = part(shirt=2).model_copy(update={"carrier_service": "express"})
+    spec = tracking().given(OrderAccepted(order_id=ORDER, order=order)).when(sourced(planned))
+    [told] = spec.of(FulfilOrder)
+    [line_told] = told.lines
+    assert (line_told.gtin, line_told.weight_g, line_told.quantity) == ("4006381333931", 210, 2)
+    assert (line_told.attributes, line_told.gift_message) == ({"engraving": "A.L."}, "Happy birthday!")
+    assert line_told.substitution_allowed
+    assert (told.ship_to, told.packing_slip, told.placed_at) == (contact, slip, START)
+    assert (told.carrier, told.carrier_service, told.ship_by, told.promise) == ("post", "express", SHIP_BY, PROMISE)
+    assert (told.to_collect_minor, told.currency) == (2_000, "EUR")
 
 
 def test_a_part_waits_for_its_release() -> None:

@@ -19,6 +19,7 @@ from schemas.orders import (
     OrderLine,
     OrderRejected,
     OrderSnapshot,
+    PackingSlip,
 )
 from schemas.payments import VoidPayment
 from schemas.reference import Channel, Item
@@ -75,12 +76,21 @@ SNAPSHOT = OrderSnapshot(
     method="home",
     destination=Destination(country="FR", postal_code="69001"),
     ship_to=Contact(name="A Buyer", street=("1 rue A",), postal_code="69001", city="Lyon", country="FR", email="a@example.org"),
+    packing_slip=PackingSlip(order_ref=ORDER.partition(":")[2], legal_entity="main"),
 )
 
 
 def test_a_valid_order_is_accepted_with_its_whole_snapshot() -> None:
     """The item's data and the line's share of the price are in it; personal data only in `ship_to`."""
     capture().when(place()).then(said("accepted"), OrderAccepted(order_id=ORDER, order=SNAPSHOT))
+
+
+def test_what_the_packing_slip_says_travels_with_the_order() -> None:
+    """The order's number as the buyer knows it; the channel's company where the order names none."""
+    stated = content(display_ref="#1001", brand="bleue", purchase_order="PO 7", note="Ring twice")
+    spec = capture(Channel(channel="web", legal_entity="maison-bleue")).when(place(stated))
+    slip = PackingSlip(order_ref="#1001", legal_entity="maison-bleue", brand="bleue", purchase_order="PO 7", note="Ring twice")
+    assert spec.of(OrderAccepted)[0].order.packing_slip == slip
 
 
 def test_discounts_and_taxes_on_top_are_in_the_net_of_each_line() -> None:

@@ -273,6 +273,7 @@ def test_the_promise_is_a_local_day_after_cut_off_collection_and_transport() -> 
     trade = Trade(PARIS, policy=Policy(policy="default", grace_s=600)).stock({("shirt", "paris"): 5})
     part = sourced(trade.run(accepted(goods("a", "shirt")))).parts[0]
     assert part.release_at == START + timedelta(minutes=10)
+    assert (part.carrier, part.carrier_service) == ("post", "standard")
     assert part.ship_by == datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
     assert (part.promise.day, part.promise.zone) == (date(2026, 3, 3), "Europe/Paris")
     assert part.promise.latest == datetime(2026, 3, 3, 22, 59, 59, tzinfo=UTC)
@@ -293,6 +294,7 @@ def test_a_buyer_may_collect_once_it_is_prepared_and_open() -> None:
     part = sourced(Trade(shop).stock({("shirt", "paris"): 5}).run(order)).parts[0]
     assert part.ship_by == datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
     assert (part.promise.kind, part.promise.day) == ("collection", date(2026, 3, 3))
+    assert (part.carrier, part.carrier_service) == (None, None)
 
 
 def test_a_location_that_would_be_late_costs_more() -> None:
