@@ -42,12 +42,10 @@ MAX_BATCH = 256
 """Most inputs decided in one transaction."""
 TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
-GATHER_S = 0.05
-"""Longest time between two batches in which more may arrive."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
 HELD_S = 0.02
-"""How often timers that wait for older inputs are looked after."""
+"""How soon timers that wait for older inputs are looked after; seldomer the longer they wait."""
 KEPT_S = 30.0
 """How often all kept inputs are tried: whoever made their row may have died before it looked for them."""
 BACKOFF_S = (0.02, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0)
@@ -133,7 +131,6 @@ class Engine:
         """Rows of the overlay that the last batch changed, until its commit is known."""
         self._stored_due = True
         self._everything_kept = True
-        self._gather_until = 0.0
         self._next_timer_at = 0.0
         self._next_poll_at = 0.0
         self._next_kept_at = 0.0
@@ -154,7 +151,6 @@ class Engine:
             await self._follow_assignment()
             if await self._run_stored() or await self._run_timers():
                 return
-            await self._let_some_gather()
             records, late = self.feed.take(self._limit, self.now_ms())
             self._alarm("external messages are judged while older internal ones are unread", late)
             if not records:
@@ -164,15 +160,6 @@ class Engine:
             await self._run([arrive(self.service, record, late=late) for record in records])
         except (Transient, NotOwner, CommitUnknown) as error:
             await self._recover(error)
-
-    async def _let_some_gather(self) -> None:
-        """A batch costs as much for one record as for ten: after one, as long as it took is left for more to arrive.
-
-        Nobody waits when nothing is going on, nor while there is enough for a whole batch.
-        """
-        rest = self._gather_until - self._now_s()
-        if rest > 0 and len(self.feed) < self._limit:
-            await self._clock.sleep(min(rest, GATHER_S))
 
     async def read(self) -> None:
         """The feeder: drains the consumer into bounded queues, until `stopping`."""
@@ -310,14 +297,16 @@ class Engine:
             return True
         upcoming = await self._store.next_timer(self._shards)
         at = upcoming.timestamp() + TIMER_SKEW.total_seconds() if upcoming is not None else now.timestamp() + POLL_S
-        self._hold_timers(waiting=at < now.timestamp())
-        self._next_timer_at = min(max(at, now.timestamp() + HELD_S), now.timestamp() + POLL_S)
+        lasted_s = self._hold_timers(waiting=at < now.timestamp())
+        self._next_timer_at = now.timestamp() + min(max(at - now.timestamp(), HELD_S, lasted_s / 10), POLL_S)
         return False
 
-    def _hold_timers(self, waiting: bool) -> None:
-        """Timers wait for older inputs as long as it takes; after the time that messages wait at most, somebody is told."""
+    def _hold_timers(self, waiting: bool) -> float:
+        """Timers wait for older inputs as long as it takes; after the time that messages wait at most, somebody is told. For how many
+        seconds they have waited."""
         lasted_ms = self.timers_held.note(waiting, self.now_ms())
         self._alarm("timers wait for older inputs", lasted_ms > WAIT_AT_MOST_MS, lag=sum(self.feed.lag().values()))
+        return lasted_ms / 1000
 
     def _alarm(self, what: str, raised: bool, **fields: Any) -> None:
         """An error in the log when a state of alarm begins; nothing while it lasts."""
@@ -426,7 +415,6 @@ class Engine:
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
-        self._gather_until = self._now_s() + min(seconds * float(__import__("os").environ.get("GATHER","1")), GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
         if stage.changes.timers_set:

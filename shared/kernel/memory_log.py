@@ -42,6 +42,8 @@ class Broker:
         self.clock = clock
         self.skew = timedelta()
         """How far its clock is off."""
+        self.silent: set[TopicPartition] = set()
+        """Partitions that take records and give none to groups just now."""
         self._topics: dict[str, list[_Partition]] = {}
         self._compacted: set[str] = set()
         self._groups: dict[str, Group] = {}
@@ -268,6 +270,8 @@ class MemoryReader:
         partition = self._broker.partition(at)
         if self._positions[at] < partition.begin:
             raise Expired(f"{at} begins at {partition.begin}, not {self._positions[at]}")
+        if at in self._broker.silent:
+            return []
         records = partition.read(self._positions[at], limit)
         self._positions[at] = records[-1].offset + 1 if len(records) == limit else partition.end
         self._ends[at] = partition.end

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from schemas.topics import Topic
 from shared.kernel.codec import state_record
 from shared.kernel.engine import TIMER_SKEW
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import TopicPartition, Transient
 from shared.kernel.publisher import DatabaseBehind
-from tests.support.counting import SHOWN, Shown
+from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
 from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
 
 COUNTERS = ("a", "b", "c", "d", "e")
@@ -152,3 +153,84 @@ def test_a_stale_document_is_published_again(answer_lost: bool) -> None:
     assert not world.at_rest()
     world.run(world.at_rest, timedelta(minutes=1))
     assert bool(lost) == answer_lost
+
+
+# ---- nothing is judged on old state ----
+
+HELD = "external messages are judged while older internal ones are unread"
+
+
+def after_an_outage(world: SmallWorld) -> None:
+    """The house comes back, one replica for all: `a` was asked for before it opened, and of all internal commands none can be read."""
+    world.process("desk").start()
+    world.ask("a", 2)
+    world.ask("b", 3)
+    world.run(lambda: sum(len(world.lane(p)) for p in range(PARTITIONS)) == 2)
+    world.open("a")
+    world.open("b")
+    world.broker.silent = {TopicPartition(COMMANDS.name, p) for p in range(PARTITIONS)}
+    world.process("house").start()
+
+
+def run_for(world: SmallWorld, time: timedelta) -> None:
+    due = world.turns.clock.now() + time
+    world.turns.spawn("patience", world.turns.clock.sleep(time.total_seconds()), world.failures.append)
+    world.run(lambda: world.turns.clock.now() >= due, time + timedelta(seconds=1))
+
+
+def first_of(world: SmallWorld, counter: str) -> str:
+    """What happened to a counter first: empty where a message was kept for it."""
+    history = world.databases["house"].table("history")
+    return next(str(entry.type) for _, entry in sorted(history.items()) if entry.key == ("counter", counter))
+
+
+def test_an_external_message_waits_for_older_internal_ones() -> None:
+    world = SmallWorld(seed=8)
+    after_an_outage(world)
+    run_for(world, timedelta(minutes=9))
+    assert world.states("house", "counter") == {}
+    world.broker.silent = set()
+    world.broker.wake()
+    world.run(world.at_rest)
+    assert (first_of(world, "a"), first_of(world, "b")) == ("", ""), "what was asked for before was decided before"
+    engine = world.process("house").engine
+    assert engine is not None
+    assert (engine.counters.late, engine.feed.held.count, world.alarms()) == (0, 1, [])
+    assert engine.feed.held.over_ms > timedelta(minutes=8).total_seconds() * 1000
+
+
+def test_the_wait_for_older_internal_messages_ends_with_an_alarm() -> None:
+    world = SmallWorld(seed=8)
+    after_an_outage(world)
+    run_for(world, timedelta(minutes=11))
+    assert (first_of(world, "a"), first_of(world, "b")) == ("Opened", "Opened")
+    engine = world.process("house").engine
+    assert engine is not None
+    assert (engine.counters.late, world.alarms()) == (2, [HELD])
+    world.broker.silent = set()
+    world.broker.wake()
+    world.run(world.at_rest)
+
+
+@pytest.mark.parametrize("unread", [OPENINGS, COMMANDS])
+def test_a_timer_waits_for_every_older_input(unread: Topic) -> None:
+    """External ones too, however long it takes; after ten minutes somebody is told, once."""
+    world = SmallWorld(seed=9)
+    world.process("desk").start()
+    world.process("house").start()
+    world.ask("a", 2)
+    world.open("a")
+    world.run(lambda: len(world.databases["house"].table("timer")) == 1)
+    world.broker.silent = {TopicPartition(unread.name, p) for p in range(PARTITIONS)}
+    house = world.process("house")
+    house.die(Crash("restarted"))
+    (world.ask if unread is COMMANDS else lambda counter, _: world.open(counter))("b", 1)
+    run_for(world, timedelta(minutes=9))
+    assert len(world.databases["house"].table("timer")) == 1
+    assert world.alarms() == []
+    run_for(world, timedelta(minutes=30))
+    assert len(world.databases["house"].table("timer")) == 1
+    assert world.alarms() == ["timers wait for older inputs"]
+    world.broker.silent = set()
+    world.broker.wake()
+    world.run(lambda: not world.databases["house"].table("timer"))

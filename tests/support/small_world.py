@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import Topic, dead_letter_topic, owned_by
@@ -33,9 +34,6 @@ PARTITIONS = 2
 SERVICES: tuple[Service[Any], ...] = (DESK, HOUSE)
 STALL_S = 7.5
 """Longer than a session: who stalls while fetching is evicted."""
-QUIET: FilteringBoundLogger = structlog.wrap_logger(
-    structlog.ReturnLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
-)
 
 
 class Crash(BaseException):
@@ -62,6 +60,7 @@ class Process:
         self.service = service
         self.replica = replica
         self.store: MemoryStore | None = None
+        self.engine: Engine | None = None
         self._tasks: list[Task] = []
 
     def start(self) -> None:
@@ -87,20 +86,20 @@ class Process:
         self._tasks.append(self.world.turns.spawn(name, coroutine, self.die))
 
     async def _main(self) -> None:
-        world, service, clock = self.world, self.service, self.world.turns.clock
+        world, service, clock, log = self.world, self.service, self.world.turns.clock, self.world.log
         name, partitions = f"{service.name}-{self.replica}", world.partitions()
         owned = [(topic, PARTITIONS) for topic in owned_by(service.name)]
         self.store = store = MemoryStore(
             service, world.databases[service.name], owned=owned, hook=world.hook(name, Transient), round_trip=world.round_trip
         )
         topics, view = MemoryTopics(world.broker, world.hook(name, Transient)), service.view()
-        pictures = Pictures(service, view, topics, clock, QUIET, partitions)
+        pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
-        publisher = Publisher(service, store, writer, topics, clock, QUIET, partitions, timedelta(minutes=10))
+        publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10))
         reads = [topic.name for topic in service.reads]
         reader = MemoryReader(world.broker, service.name, name, reads, world.hook(name, Transient))
-        engine = Engine(service, store, reader, publisher, topics, view, clock, QUIET, partitions)
-        backs = ReadBacks(service, store, publisher, topics, clock, QUIET, partitions)
+        self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
+        backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         await store.declare([TopicPartition(name, p) for name in (*reads, TIMERS) for p in range(PARTITIONS)])
         await pictures.catch_up()
         await reader.start()
@@ -116,6 +115,11 @@ class SmallWorld:
     def __init__(self, seed: int, troubles: Troubles | None = None, round_trip: bool = False) -> None:
         self.turns = Turns(seed, START)
         self.troubles = troubles or Troubles()
+        self.logged = LogCapture()
+        """What all processes have to tell of warnings and errors."""
+        self.log: FilteringBoundLogger = structlog.wrap_logger(
+            structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+        )
         self.round_trip = round_trip
         self.trap: Callable[[str, str], None] = lambda process, what: None
         """Told of every step of every process before it is taken; may raise what it shall fail with, or change the world."""
@@ -133,6 +137,13 @@ class SmallWorld:
 
     def partitions(self) -> Mapping[str, int]:
         return self.broker.topics() | {TIMERS: PARTITIONS}
+
+    def process(self, service: str, replica: int = 0) -> Process:
+        return next(one for one in self.processes if (one.service.name, one.replica) == (service, replica))
+
+    def alarms(self) -> list[str]:
+        """What was told as an alarm, in order."""
+        return [entry["event"] for entry in self.logged.entries if entry.get("action") == "alarm"]
 
     # ---- troubles ----
 
