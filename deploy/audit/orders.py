@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping
 from datetime import timedelta
 
 from deploy.audit.books import Books, Captured, Tracked
@@ -13,6 +13,8 @@ from schemas.topics import AVAILABILITY, ORDER_STATUS
 CAPTURE, TRACKING = "order_capture", "fulfilment_tracking"
 SLACK = timedelta(seconds=60)
 """How long after its deadline something may still be about to happen."""
+CALLED_BY: Mapping[str, str] = {"location": "late", "delivery": "late", "parcel_returned": "parcel_returned"}
+"""Reason for which an order may wait without a date, and the kind of exception that must have called a person because of it."""
 OWNERS = {AVAILABILITY.name: "inventory", ORDER_STATUS.name: TRACKING}
 
 
@@ -36,7 +38,7 @@ def _check_waiting(books: Books, order: str, captured: Captured, tracked: Tracke
     if not tracked.waiting:
         found.wrong(TRACKING, order, f"it hasn't ended ({tracked.status}) and waits for nothing")
     for waiting in tracked.waiting:
-        if waiting.until is None and not tracked.exceptions:
+        if waiting.until is None and not calls_a_person(waiting.reason, tracked.exceptions):
             found.wrong(TRACKING, order, f"it waits for {waiting.reason} without a deadline, and nobody was told")
         if waiting.until is not None and waiting.until < books.now - SLACK:
             found.wrong(TRACKING, order, f"it waits for {waiting.reason} until {waiting.until:%Y-%m-%d %H:%M:%S}, which has passed")
@@ -44,6 +46,11 @@ def _check_waiting(books: Books, order: str, captured: Captured, tracked: Tracke
         found.wrong(CAPTURE, order, "it is held by nothing")
     if any(deadline < books.now - SLACK for deadline in captured.hold_deadlines):
         found.wrong(CAPTURE, order, "the deadline of a hold has passed, and the hold is still there")
+
+
+def calls_a_person(reason: str, exceptions: Collection[str]) -> bool:
+    """Whether one of the exceptions that are open (by kind) is about just this wait; then it needs no date."""
+    return CALLED_BY.get(reason) in exceptions
 
 
 def accepted_orders_are_known(books: Books, ledger: Ledger, found: Findings) -> None:

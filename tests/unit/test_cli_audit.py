@@ -129,6 +129,15 @@ def _waiting(*waiting: Waiting) -> Mischief:
     return change
 
 
+def _called(kind: str, reason: str) -> Mischief:
+    """The order waits without a date, and an exception of this kind is open."""
+
+    def change(books: Books, _: Ledger) -> None:
+        books.tracked[ORDER] = replace(books.tracked[ORDER], waiting=(Waiting(reason=reason),), exceptions=(kind,))
+
+    return change
+
+
 def _sourced(units: int) -> Mischief:
     def change(books: Books, _: Ledger) -> None:
         books.sourced[ORDER] = replace(books.sourced[ORDER], held={(PART, "l1"): units})
@@ -223,6 +232,7 @@ WRONG: list[tuple[Check, Mischief, str]] = [
     (lines.documents_add_up, _document(unfillable=3), "3 ordered, 0 cancelled, 3 unfillable, 1 handed over"),
     (lines.documents_add_up, _document(credited=2), "2 credited of 1 handed over"),
     (lines.services_agree_on_lines, _document(handed_over=2), "handed over: capture 1, tracking 2"),
+    (lines.services_agree_on_lines, _document(credited=1), "credited: capture 0, tracking 1"),
     (lines.sourcing_accounts_for_every_unit, _sourced(1), "3 ordered: 0 open, 0 waiting, 1 in parts, 1 done"),
     (lines.returns_stay_within_what_was_handed_over, _returned(credited=1), "1 credited of 0 inspected, 1 handed over"),
     (lines.returns_stay_within_what_was_handed_over, _returned(handed_over=2), "2 handed over, tracking counts 1"),
@@ -259,6 +269,8 @@ WRONG: list[tuple[Check, Mischief, str]] = [
     (orders.orders_end_or_wait, _waiting(), "it hasn't ended (partly_shipped) and waits for nothing"),
     (orders.orders_end_or_wait, _waiting(waits(-61)), "which has passed"),
     (orders.orders_end_or_wait, _waiting(Waiting(reason="location")), "without a deadline, and nobody was told"),
+    (orders.orders_end_or_wait, _called("unasked", "location"), "without a deadline, and nobody was told"),
+    (orders.orders_end_or_wait, _called("late", "sourcing"), "without a deadline, and nobody was told"),
     (orders.orders_end_or_wait, _ended, "order capture has closed it (completed), its status is partly_shipped"),
     (orders.accepted_orders_are_known, _unknown, "it was accepted, and this service doesn't know it"),
     (orders.state_topics_show_the_rows, _stale, "version 3 stands after version 4"),
@@ -284,6 +296,13 @@ def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
     _captured(handed_over=4)(books, found_in)
     books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("shipped_too_many",))
     assert run(lines.lines_add_up, (books, found_in)).violations == []
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("late", "location"), ("late", "delivery"), ("parcel_returned", "parcel_returned")])
+def test_an_order_may_wait_for_a_person_who_was_told_of_just_that(kind: str, reason: str) -> None:
+    books, found = world()
+    _called(kind, reason)(books, found)
+    assert run(orders.orders_end_or_wait, (books, found)).violations == []
 
 
 def test_what_is_being_captured_may_wait_for_its_refund() -> None:
