@@ -1,8 +1,9 @@
 """From an order's wanted units and the network to a plan with its explanation: who may serve, who is worth a look, what it costs. Pure.
 
 The safe cut: of two locations with the same tariff the nearer is never worse if it can serve all that the other can, so whom several
-nearer ones outdo isn't looked at. Of the others, each item keeps at most `policy.candidates_a_line`, those first whose cost, spread over
-all they can serve, is least; where that cap bites, the explanation says so.
+nearer ones outdo isn't looked at. Where the order has a deadline, nearer means cheaper by distance and lateness together: a punctual
+location is never given up for nearer ones that are late. Of the others, each item keeps at most `policy.candidates_a_line`, those first
+whose cost, spread over all they can serve, is least; where that cap bites, the explanation says so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from schemas.reference import Location, Policy
+from schemas.reference import Carrier, Location, Policy
 from schemas.sourcing import Explanation
 from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
-from services.sourcing.promise import COLLECTED, schedule
+from services.sourcing.promise import COLLECTED, days_on_the_road, schedule
 from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
@@ -70,6 +71,12 @@ class Offer(NamedTuple):
     stop: Stop
     km: int | None
     mask: int
+    late: int = 0
+    """What its lateness costs, in minor units."""
+
+
+Entry = tuple[int, float, str, int]
+"""(cost beyond others of its tariff, farness, location, mask): the nearer sorts first."""
 
 
 class Shortlist(NamedTuple):
@@ -85,7 +92,7 @@ def draft(ask: Ask, view: Network) -> Draft:
     stock = {sku: stock_of(sku, ask, view) for sku in ask.order.skus(dict(ask.units))}
     wanted = wanted_of(ask, stock)
     found = shortlist(ask, wanted, stock, reach, view)
-    plans = plans_from(found.offers, ask, wanted, stock, view)
+    plans = plans_from(found.offers, ask, wanted, stock, policy)
     if not plans:
         return Draft((), None, dict(ask.units), reason(reach, wanted, ask))
     kilometres = {offer.location: offer.km or 0 for offer in found.offers}
@@ -95,11 +102,10 @@ def draft(ask: Ask, view: Network) -> Draft:
 
 
 def plans_from(
-    offers: Sequence[Offer], ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], view: Network
+    offers: Sequence[Offer], ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], policy: Policy
 ) -> tuple[Plan, ...]:
     """The cheapest plans at these locations."""
-    sites = (site_of(offer, tuple(stock_at(offer, bit, want, stock) for bit, want in enumerate(wanted)), ask, view) for offer in offers)
-    policy = view.policy(ask.terms.policy)
+    sites = (site_of(offer, tuple(stock_at(offer, bit, want, stock) for bit, want in enumerate(wanted)), ask) for offer in offers)
     limits = Limits(policy.max_parts, ask.terms.divisible, ask.terms.completeness == "single_location")
     return choose(wanted, sites, limits)
 
@@ -179,7 +185,7 @@ def shortlist(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[st
     """The locations worth a look, and the others counted by what ruled them out."""
     cap = view.policy(ask.terms.policy).candidates_a_line
     able = serving(ask, wanted, stock, reach, cap)
-    nearest = nearest_of(able, reach, aim_of(ask.terms, view))
+    nearest = nearest_of(able, reach, aim_of(ask.terms, view), Delays(ask, view))
     kept = within_cap(nearest, wanted, cap)
     counts = {
         "no_stock": len(reach.stops) - len(able.masks) - able.rejected,
@@ -225,34 +231,39 @@ def serving(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str,
     return Serving(masks, partly, len(rejected - masks.keys()), bitten)
 
 
-def nearest_of(able: Serving, reach: Reach, aim: Vector | None) -> list[Offer]:
+def nearest_of(able: Serving, reach: Reach, aim: Vector | None, delays: Delays) -> list[Offer]:
     """Without those that several nearer locations of the same tariff outdo: as many as the explanation shows plans.
 
     Who has only some of an item stays: another has other quantities.
     """
     ax, ay, az = aim or (0.0, 0.0, 0.0)
-    by_tariff: dict[int, list[tuple[float, str, int]]] = {}
+    by_tariff: dict[int, list[Entry]] = {}
     stops = reach.stops
     for name, mask in able.masks.items():
-        _, x, y, z, tariff, _ = stops[name]
-        entry = (-(ax * x + ay * y + az * z), name, mask)
+        _, x, y, z, tariff, _, _ = stops[name]
+        closeness = ax * x + ay * y + az * z
+        entry = (delays.added(stops[name], closeness, aim) if delays.matter else 0, -closeness, name, mask)
         if tariff in by_tariff:
             by_tariff[tariff].append(entry)
         else:
             by_tariff[tariff] = [entry]
     return [
-        Offer(name, stops[name], distance_km(-closeness) if aim else None, mask)
+        offer_of(name, stops[name], distance_km(-farness) if aim else None, mask, delays)
         for group in by_tariff.values()
-        for closeness, name, mask in not_outdone(sorted(group), able.partly)
+        for _, farness, name, mask in not_outdone(sorted(group), able.partly)
     ]
 
 
-def not_outdone(nearest_first: Sequence[tuple[float, str, int]], partly: int) -> Iterator[tuple[float, str, int]]:
+def offer_of(name: str, stop: Stop, km: int | None, mask: int, delays: Delays) -> Offer:
+    return Offer(name, stop, km, mask, delays.at(stop, km or 0) if delays.matter else 0)
+
+
+def not_outdone(nearest_first: Sequence[Entry], partly: int) -> Iterator[Entry]:
     """Those for which fewer than MOST_KEPT before them can serve all that they can serve, among the RIVALS that can serve most."""
     rivals: list[tuple[int, int]] = []
     outdone: set[int] = set()
     for entry in nearest_first:
-        mask = entry[2]
+        mask = entry[3]
         if mask in outdone:
             continue
         if mask & partly:
@@ -264,6 +275,45 @@ def not_outdone(nearest_first: Sequence[tuple[float, str, int]], partly: int) ->
             del rivals[RIVALS:]
         else:
             outdone.add(mask)
+
+
+class Delays:
+    """What being late costs at each location, in minor units, where the order has a deadline.
+
+    Dates are worked out once for each timetable and number of days on the road.
+    """
+
+    def __init__(self, ask: Ask, view: Network) -> None:
+        self.matter = ask.terms.deliver_by is not None
+        self._ask, self._view = ask, view
+        self._carrier = view.carrier(view.policy(ask.terms.policy))
+        self._known: dict[tuple[int, int], int] = {}
+
+    def at(self, stop: Stop, km: int) -> int:
+        like = (stop.timetable, days_on_the_road(self._carrier, km))
+        known = self._known.get(like)
+        if known is None:
+            known = self._known[like] = lateness(stop, km, self._ask, self._view, self._carrier)
+        return known
+
+    def added(self, stop: Stop, closeness: float, aim: Vector | None) -> int:
+        """What the location costs beyond others of its tariff: distance and lateness."""
+        km = distance_km(closeness) if aim else 0
+        return distance_minor(stop, km) + self.at(stop, km)
+
+
+def lateness(stop: Stop, km: int, ask: Ask, view: Network, carrier: Carrier) -> int:
+    """For each day that the location would be late."""
+    deadline, place = ask.terms.deliver_by, stop.document
+    if deadline is None:
+        return 0
+    zone = view.zone_at(ask.terms.destination, place.zone)
+    dates = schedule(place, ask.terms.method, carrier, km, ask.now, zone)
+    return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
+
+
+def distance_minor(stop: Stop, km: int) -> int:
+    return -(-stop.costs[1] * km // 100)
 
 
 def within_cap(offers: Sequence[Offer], wanted: Sequence[Wanted], cap: int) -> list[Offer]:
@@ -295,7 +345,7 @@ def capped(ordered: Sequence[Offer], items: int, cap: int) -> list[Offer]:
 def spread_cost(offer: Offer, weight_g: int) -> int:
     """Thousandths of a minor unit for each item, were all it can serve taken from there; items of equal weight."""
     once, per_100_km, labour, per_kg = offer.stop.costs
-    return 1000 * (once + per_100_km * (offer.km or 0) // 100) // offer.mask.bit_count() + 1000 * labour + per_kg * weight_g
+    return 1000 * (once + offer.late + per_100_km * (offer.km or 0) // 100) // offer.mask.bit_count() + 1000 * labour + per_kg * weight_g
 
 
 def aim_of(terms: Terms, view: Network) -> Vector | None:
@@ -309,34 +359,21 @@ def aim_of(terms: Terms, view: Network) -> Vector | None:
     return vector(to.latitude, to.longitude) if to.latitude is not None and to.longitude is not None else None
 
 
-def site_of(offer: Offer, stock: tuple[int, ...], ask: Ask, view: Network) -> Site:
+def site_of(offer: Offer, stock: tuple[int, ...], ask: Ask) -> Site:
     """The location's costs for this order; who collects pays no transport."""
     costs = offer.stop.document.costs
-    late = lateness(offer, ask, view)
     if ask.terms.method in COLLECTED:
-        return Site(offer.location, 0, costs.handling_minor, 0, late, costs.line_labour_minor, 0, stock)
-    distance = -(-costs.per_100_km_minor * (offer.km or 0) // 100)
+        return Site(offer.location, 0, costs.handling_minor, 0, offer.late, costs.line_labour_minor, 0, stock)
     return Site(
         offer.location,
         costs.parcel_base_minor,
         costs.handling_minor,
-        distance,
-        late,
+        distance_minor(offer.stop, offer.km or 0),
+        offer.late,
         costs.line_labour_minor,
         costs.per_kg_minor,
         stock,
     )
-
-
-def lateness(offer: Offer, ask: Ask, view: Network) -> int:
-    """For each day that the location would be late."""
-    deadline = ask.terms.deliver_by
-    if deadline is None:
-        return 0
-    policy, place = view.policy(ask.terms.policy), offer.stop.document
-    zone = view.zone_at(ask.terms.destination, place.zone)
-    dates = schedule(place, ask.terms.method, view.carrier(policy), offer.km or 0, ask.now, zone)
-    return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
 
 
 # ---- the explanation ----
@@ -385,15 +422,17 @@ def computed_again(ask: Ask, recorded: Explanation, view: Network) -> Explanatio
     wanted = wanted_of(ask, stock)
     policy = view.policy(recorded.policy)
     reach = view.reach(policy, ask.terms.method, collecting_at(ask.terms))
+    delays = Delays(ask, view)
     offers = tuple(
-        Offer(
+        offer_of(
             c.location,
             reach.stops[c.location],
             c.distance_km,
             sum(1 << bit for bit, want in enumerate(wanted) if any(level.sku == want.sku for level in c.levels)),
+            delays,
         )
         for c in recorded.candidates
     )
-    plans = plans_from(offers, ask, wanted, stock, view)
+    plans = plans_from(offers, ask, wanted, stock, policy)
     written = tuple(cost_document(plan) for plan in plans)
     return Explanation.model_validate({**dict(recorded), "chosen": written[0], "alternatives": written[1:]})

@@ -47,6 +47,8 @@ class Stop(NamedTuple):
     """Locations with equal costs have equal tariffs."""
     costs: tuple[int, int, int, int]
     """In minor units: for a parcel, for 100 km, for a line, for a kilogram."""
+    timetable: int
+    """Locations that start, prepare and hand over at the same times have equal timetables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Network(Documents):
         """The sum of the flights."""
         self._undo: list[tuple[str, Flight]] = []
         self._tariffs: dict[tuple[int, ...], int] = {}
+        self._timetables: dict[tuple[object, ...], int] = {}
         self._reaches: dict[tuple[str, Method], Reach] = {}
         self._zones: dict[str, list[tuple[Vector, str]]] | None = None
 
@@ -255,7 +258,9 @@ class Network(Documents):
         once = costs.parcel_base_minor + costs.handling_minor
         tariff = (once, costs.per_100_km_minor, costs.line_labour_minor, costs.per_kg_minor)
         number = self._tariffs.setdefault(tariff, len(self._tariffs))
-        return Stop(place, *vector(place.latitude, place.longitude), number, tariff)
+        times = (place.zone, place.order_cut_off, place.preparation_minutes, place.closed_on, place.hours)
+        timetable = self._timetables.setdefault(times, len(self._timetables))
+        return Stop(place, *vector(place.latitude, place.longitude), number, tariff, timetable)
 
 
 def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:
