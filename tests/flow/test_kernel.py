@@ -182,3 +182,24 @@ async def test_a_replica_evicted_in_the_middle_of_a_batch_changes_nothing(bank: 
     await bank.settled()
     refused = [entry["error"] for entry in bank.log("teller", replica=0) if entry.get("action") == "claim_again"]
     assert [error for error in refused if error.startswith("NotOwner")], f"what it decided was lost for another reason: {refused}"
+
+
+async def test_after_an_outage_nothing_is_judged_on_old_state(bank: Bank) -> None:
+    """An external message waits for the internal ones that were told before it, however many they are."""
+    bank.start("teller")
+    await bank.add("acc", times=6000)
+    await bank.holds("teller", "acc", 6000)
+
+    async def published() -> bool:
+        return await bank.end(bank.lane("acc")) >= 6000
+
+    await bank.until(published, "all rows are published")
+    await bank.close_account("acc")
+    bank.start("ledger")
+    await bank.settled()
+
+    async def closed() -> bool:
+        return len(await bank.closed("acc")) == 1
+
+    await bank.until(closed, "the ledger has closed the account")
+    assert await bank.closed("acc") == [6000]

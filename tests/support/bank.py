@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ from shared.kernel.stage import read_document
 from shared.settings import Settings, database_dsn
 from tests.support.cli import Nervure
 from tests.support.lane_book import LaneBook
-from tests.support.toy import LEDGER, TELLER, TRAPS, Add, Balance, toy_topics
+from tests.support.toy import LEDGER, TELLER, TRAPS, Add, Balance, Close, toy_topics
 
 PARTITIONS = 2
 WAIT_S = 45.0
@@ -42,7 +42,7 @@ class Bank:
 
     def __init__(self, settings: Settings, connection: Connection, folder: Path) -> None:
         self.name = f"toy{uuid4().hex[:6]}"
-        self.adds, self.added, self.balances = toy_topics(self.name)
+        self.adds, self.added, self.balances, self.closings = toy_topics(self.name)
         self.traps = folder / "traps"
         self._settings = settings
         self._connection = connection
@@ -60,11 +60,13 @@ class Bank:
         letters = [
             NewTopic(dead_letter_topic(self.adds.name, f"{self.name}_teller"), 1, 1),
             NewTopic(dead_letter_topic(self.added.name, f"{self.name}_ledger"), 1, 1),
+            NewTopic(dead_letter_topic(self.closings.name, f"{self.name}_ledger"), 1, 1),
         ]
         await admin.create_topics(
             [
                 NewTopic(self.adds.name, PARTITIONS, 1, topic_configs=stamped),
                 NewTopic(self.added.name, PARTITIONS, 1, topic_configs=stamped),
+                NewTopic(self.closings.name, PARTITIONS, 1, topic_configs=stamped),
                 NewTopic(self.balances.name, PARTITIONS, 1, topic_configs=compacted),
                 *letters,
             ]
@@ -138,17 +140,21 @@ class Bank:
     # ---- the business ----
 
     async def add(self, account: str, amount: int = 1, times: int = 1) -> None:
-        """Sends amounts to book, each with an id of its own; sends again, for a bounded time, what the broker did not acknowledge."""
-        records = [
-            external_record(self.adds, Add(account=account, amount=amount), source="/bank", id=uuid4().hex, now=datetime.now(UTC))
-            for _ in range(times)
-        ]
+        """Sends amounts to book, each with an id of its own."""
         self.sent[account] = self.sent.get(account, 0) + amount * times
-        deadline = time.monotonic() + WAIT_S
-        while True:
+        await self._send(self.adds, account, [Add(account=account, amount=amount) for _ in range(times)])
+
+    async def close_account(self, account: str) -> None:
+        """Asks the ledger to note what it holds."""
+        await self._send(self.closings, account, [Close(account=account)])
+
+    async def _send(self, topic: Topic, account: str, bodies: Sequence[Add | Close]) -> None:
+        """Sends again, for a bounded time, what the broker did not acknowledge."""
+        left = [external_record(topic, body, source="/bank", id=uuid4().hex, now=datetime.now(UTC)) for body in bodies]
+        at, deadline = TopicPartition(topic.name, partition_of(account, PARTITIONS)), time.monotonic() + WAIT_S
+        while left:
             try:
-                await self._writer.send({TopicPartition(self.adds.name, partition_of(account, PARTITIONS)): records})
-                return
+                left = left[(await self._writer.send({at: left}))[at] :]
             except ProduceFailed:
                 assert time.monotonic() < deadline, "the broker does not come back"
                 await asyncio.sleep(0.2)
@@ -200,6 +206,11 @@ class Bank:
         """The teller's totals in the order in which the ledger booked them."""
         rows = await self.query("ledger", "SELECT doc->'told' AS told FROM state.account WHERE id = $1", account)
         return list(json.loads(rows[0]["told"])) if rows else []
+
+    async def closed(self, account: str) -> list[int]:
+        """What the ledger held whenever it was asked to close the account."""
+        rows = await self.query("ledger", "SELECT doc->'closed' AS closed FROM state.account WHERE id = $1", account)
+        return list(json.loads(rows[0]["closed"])) if rows else []
 
     async def parked(self, service: str) -> list[tuple[str, str]]:
         """(name on the command line, status) of what is parked, in order."""

@@ -52,21 +52,28 @@ class Balance(Message):
     version: Version
 
 
-def toy_topics(name: str) -> tuple[Topic, Topic, Topic]:
-    """What comes in, what is told, what is shown."""
+class Close(Message):
+    """Note what the ledger holds by now."""
+
+    account: Code
+
+
+def toy_topics(name: str) -> tuple[Topic, Topic, Topic, Topic]:
+    """What comes in, what is told, what is shown, what the ledger is asked."""
     return (
         Topic(f"{name}.adds.v1", "fact", "external", "account", (Add,), "Amounts to book."),
         Topic(f"{name}.added.v1", "events", f"{name}_teller", "account", (Added,), "Amounts booked."),
         Topic(f"{name}.balances.v1", "state", f"{name}_teller", "account", (Balance,), "Balances."),
+        Topic(f"{name}.closings.v1", "fact", "external", "account", (Close,), "Accounts to close."),
     )
 
 
-ADDS, ADDED, BALANCES = toy_topics(NAME)
+ADDS, ADDED, BALANCES, CLOSINGS = toy_topics(NAME)
 
 
 def register() -> None:
     """Makes the kernel of this process know the toy's topics."""
-    for topic in (ADDS, ADDED, BALANCES):
+    for topic in (ADDS, ADDED, BALANCES, CLOSINGS):
         topics.BY_NAME[topic.name] = topic
         for kind in topic.types:
             topics.TOPIC_OF[kind] = topic
@@ -83,6 +90,8 @@ class Account:
     entries: int = 0
     told: tuple[int, ...] = ()
     """At the ledger: the teller's totals, in the order in which they were booked."""
+    closed: tuple[int, ...] = ()
+    """At the ledger: what it held whenever it was asked to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +105,22 @@ class Booked:
         return Key("account", self.account)
 
 
-def evolve(state: Account, event: Booked) -> Account:
+@dataclass(frozen=True, slots=True)
+class Closed:
+    account: str
+
+    @property
+    def key(self) -> Key:
+        return Key("account", self.account)
+
+
+def evolve(state: Account, event: Booked | Closed) -> Account:
+    if isinstance(event, Closed):
+        return replace(state, closed=(*state.closed, state.total))
     return replace(state, total=state.total + event.amount, entries=state.entries + 1, told=state.told + event.told)
 
 
-ACCOUNT: Kind[Account] = Kind("account", Account, Account, evolve, (Booked,))
+ACCOUNT: Kind[Account] = Kind("account", Account, Account, evolve, (Booked, Closed))
 
 
 def keys(body: Any, _: Found) -> Need:
@@ -147,6 +167,9 @@ def teller(world: World, given: Input[Any], _: Documents) -> Iterator[Event | Me
 
 def ledger(_: World, given: Input[Any], __: Documents) -> Iterator[Event | Message | Wake | Keep]:
     traps.spring(given.body.account)
+    if isinstance(given.body, Close):
+        yield Closed(given.body.account)
+        return
     yield Booked(given.body.account, given.body.amount, (given.body.total,))
 
 
@@ -164,7 +187,7 @@ TELLER: Service[Documents] = Service(
     states=(State(BALANCES, "account", balance),),
 )
 LEDGER: Service[Documents] = Service(
-    name=f"{NAME}_ledger", reads={ADDED: (Added,)}, kinds=(ACCOUNT,), keys=keys, decide=ledger, view=Documents
+    name=f"{NAME}_ledger", reads={ADDED: (Added,), CLOSINGS: (Close,)}, kinds=(ACCOUNT,), keys=keys, decide=ledger, view=Documents
 )
 
 
