@@ -22,6 +22,22 @@ Kind = Literal["request", "fact", "reference", "events", "state"]
 Body = Data | OpenData
 DAY_MS = 86_400_000
 KEEP_FOR_EVER = -1
+MAX_BATCH_BYTES = 1_048_588
+"""Largest batch of records a topic takes."""
+MAX_LETTER_BYTES = 2_200_000
+"""The same of a dead-letter topic: the largest batch of its source, and the headers that say why."""
+
+
+EVERY_TOPIC = {"message.timestamp.type": "LogAppendTime", "retention.bytes": str(KEEP_FOR_EVER)}
+"""Time is the broker's, and no topic loses records to its size."""
+COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3", "delete.retention.ms": str(30 * DAY_MS)}
+DEAD_LETTERS = {
+    **EVERY_TOPIC,
+    "cleanup.policy": "delete",
+    "retention.ms": str(KEEP_FOR_EVER),
+    "max.message.bytes": str(MAX_LETTER_BYTES),
+}
+"""How the broker shall keep a dead-letter topic; it has one partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,13 @@ class Topic:
     @property
     def external(self) -> bool:
         return self.owner == "external"
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """How the broker shall keep it, in Kafka's words."""
+        cleanup = COMPACTED if self.compacted else {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        compression = "uncompressed" if self.external else "producer"
+        return {**EVERY_TOPIC, **cleanup, "max.message.bytes": str(MAX_BATCH_BYTES), "compression.type": compression}
 
     def type_named(self, name: str) -> type[Body] | None:
         return _TYPE_BY_NAME.get((self.name, name))

@@ -12,10 +12,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaTopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import TOPICS, Topic, dead_letter_topic, partitions_of
+from schemas.topics import DEAD_LETTERS, TOPICS, Topic, dead_letter_topic, partitions_of
 from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
 
 SESSION_TIMEOUT_MS = 6_000
@@ -23,7 +24,6 @@ HEARTBEAT_MS = 1_500
 ACK_DEADLINE_S = 20.0
 BATCH_BYTES = 900_000
 """Largest batch sent at once; below the broker's limit for one message set."""
-DLQ_MAX_BYTES = 2_200_000
 SHOWN_S, SHOWN_ATTEMPTS = 0.05, 300
 """How often to look whether the broker tells of a topic it has made."""
 
@@ -313,6 +313,18 @@ class KafkaTopics:
         finally:
             await admin.close()
 
+    async def configurations(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Setting to value, for each of these topics that exists; what a topic doesn't set itself is the broker's own value."""
+        if not topics:
+            return {}
+        admin = await self._admin()
+        try:
+            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+        finally:
+            await admin.close()
+        resources = [resource for answer in answers for resource in answer.resources]
+        return {name: {entry[0]: entry[1] for entry in entries} for error, _, _, name, entries in resources if not error}
+
     async def create(self, partitions: int, replication: int, services: Mapping[str, Sequence[Topic]]) -> list[str]:
         """Creates what is missing of the topic table, and a dead-letter topic for each topic a service reads. Raises MissingTopic."""
         wanted = [_declared(topic, partitions, replication) for topic in TOPICS]
@@ -352,23 +364,11 @@ async def _shown(admin: Any, names: set[str]) -> None:
 
 
 def _declared(topic: Topic, partitions: int, replication: int) -> Any:
-    config = {
-        "message.timestamp.type": "LogAppendTime",
-        "cleanup.policy": "compact" if topic.compacted else "delete",
-        "max.message.bytes": "1048588",
-    }
-    if topic.compacted:
-        config |= {"min.cleanable.dirty.ratio": "0.3", "delete.retention.ms": str(30 * 86_400_000)}
-    else:
-        config["retention.ms"] = str(topic.retention_ms)
-    if topic.external:
-        config["compression.type"] = "uncompressed"
-    return NewTopic(topic.name, partitions_of(topic, partitions), replication, topic_configs=config)
+    return NewTopic(topic.name, partitions_of(topic, partitions), replication, topic_configs=topic.configuration)
 
 
 def _dead_letters(topic: Topic, service: str, replication: int) -> Any:
-    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1", "max.message.bytes": str(DLQ_MAX_BYTES)}
-    return NewTopic(dead_letter_topic(topic.name, service), 1, replication, topic_configs=config)
+    return NewTopic(dead_letter_topic(topic.name, service), 1, replication, topic_configs=DEAD_LETTERS)
 
 
 def _free_consumer(connection: Connection) -> Any:
