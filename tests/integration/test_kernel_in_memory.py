@@ -22,16 +22,12 @@ COUNTERS = ("a", "b", "c", "d", "e")
 def play(world: SmallWorld, asks: int) -> None:
     """Asks come over a minute, some counters open late; troubles end with the asking; then everything must come to rest."""
     dice = world.turns.dice
-    for process in world.processes:
-        process.start()
+    world.started()
     for number in range(asks):
         world.ask(dice.choice(COUNTERS), dice.randint(1, 9))
         if number % 7 == 3:
             world.open(dice.choice(sorted(world.sent)))
-        pause = timedelta(seconds=dice.choice((0, 0, 0.2, 3)))
-        due = world.turns.clock.now() + pause
-        world.turns.spawn("customer", world.turns.clock.sleep(pause.total_seconds()), world.failures.append)
-        world.run(lambda due=due: world.turns.clock.now() >= due)  # type: ignore[misc]
+        world.run_for(timedelta(seconds=dice.choice((0, 0, 0.2, 3))))
     world.troubles.chance = world.troubles.stall_chance = 0.0
     for counter in world.sent:
         world.open(counter)
@@ -73,16 +69,9 @@ def test_whatever_fails_the_counts_are_the_same(seed: int) -> None:
     assert world.troubles.happened
 
 
-def started(seed: int) -> SmallWorld:
-    world = SmallWorld(seed)
-    for process in world.processes:
-        process.start()
-    return world
-
-
 def test_a_timer_that_moves_before_it_fires_waits_for_its_new_time() -> None:
     """Moved by somebody else between looking and firing, it is looked for again; the replica doesn't insist on the old time."""
-    world = started(seed=3)
+    world = SmallWorld(seed=3).started()
     timers = world.databases["house"].table("timer")
     moved: list[str] = []
 
@@ -104,7 +93,7 @@ def test_a_timer_that_moves_before_it_fires_waits_for_its_new_time() -> None:
 
 def test_kept_messages_are_found_when_who_made_their_row_dies_at_once() -> None:
     """The replica that opened the counter dies before it looks for what waited; another one, whose shard it is, does."""
-    world = started(seed=3)
+    world = SmallWorld(seed=3).started()
 
     def die(process: str, what: str) -> None:
         if what == "kept_for":
@@ -121,7 +110,7 @@ def test_kept_messages_are_found_when_who_made_their_row_dies_at_once() -> None:
 
 
 def test_a_database_older_than_its_topics_refuses_to_run() -> None:
-    world = started(seed=6)
+    world = SmallWorld(seed=6).started()
     world.ask("a", 1)
     world.open("a")
     world.run(world.at_rest)
@@ -136,7 +125,7 @@ def test_a_database_older_than_its_topics_refuses_to_run() -> None:
 @pytest.mark.parametrize("answer_lost", [False, True])
 def test_a_stale_document_is_published_again(answer_lost: bool) -> None:
     """A publisher that was paused appends an old version behind the newest: compaction would keep it."""
-    world = started(seed=7)
+    world = SmallWorld(seed=7).started()
     world.ask("a", 3)
     world.open("a")
     world.run(world.at_rest)
@@ -172,12 +161,6 @@ def after_an_outage(world: SmallWorld) -> None:
     world.process("house").start()
 
 
-def run_for(world: SmallWorld, time: timedelta) -> None:
-    due = world.turns.clock.now() + time
-    world.turns.spawn("patience", world.turns.clock.sleep(time.total_seconds()), world.failures.append)
-    world.run(lambda: world.turns.clock.now() >= due, time + timedelta(seconds=1))
-
-
 def first_of(world: SmallWorld, counter: str) -> str:
     """What happened to a counter first: empty where a message was kept for it."""
     history = world.databases["house"].table("history")
@@ -187,7 +170,7 @@ def first_of(world: SmallWorld, counter: str) -> str:
 def test_an_external_message_waits_for_older_internal_ones() -> None:
     world = SmallWorld(seed=8)
     after_an_outage(world)
-    run_for(world, timedelta(minutes=9))
+    world.run_for(timedelta(minutes=9))
     assert world.states("house", "counter") == {}
     world.broker.silent = set()
     world.broker.wake()
@@ -202,7 +185,7 @@ def test_an_external_message_waits_for_older_internal_ones() -> None:
 def test_the_wait_for_older_internal_messages_ends_with_an_alarm() -> None:
     world = SmallWorld(seed=8)
     after_an_outage(world)
-    run_for(world, timedelta(minutes=11))
+    world.run_for(timedelta(minutes=11))
     assert (first_of(world, "a"), first_of(world, "b")) == ("Opened", "Opened")
     engine = world.process("house").engine
     assert engine is not None
@@ -225,10 +208,10 @@ def test_a_timer_waits_for_every_older_input(unread: Topic) -> None:
     house = world.process("house")
     house.die(Crash("restarted"))
     (world.ask if unread is COMMANDS else lambda counter, _: world.open(counter))("b", 1)
-    run_for(world, timedelta(minutes=9))
+    world.run_for(timedelta(minutes=9))
     assert len(world.databases["house"].table("timer")) == 1
     assert world.alarms() == []
-    run_for(world, timedelta(minutes=30))
+    world.run_for(timedelta(minutes=30))
     assert len(world.databases["house"].table("timer")) == 1
     assert world.alarms() == ["timers wait for older inputs"]
     world.broker.silent = set()

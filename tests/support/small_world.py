@@ -6,7 +6,7 @@ Nothing in it is an event loop, a socket, a thread or the wall clock; one seed i
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,13 +112,15 @@ class Process:
 class SmallWorld:
     """The counting services and whoever asks them."""
 
-    def __init__(self, seed: int, troubles: Troubles | None = None, round_trip: bool = False) -> None:
+    def __init__(
+        self, seed: int, troubles: Troubles | None = None, round_trip: bool = False, services: Sequence[Service[Any]] = SERVICES
+    ) -> None:
         self.turns = Turns(seed, START)
         self.troubles = troubles or Troubles()
         self.logged = LogCapture()
-        """What all processes have to tell of warnings and errors."""
+        """What all processes have to tell."""
         self.log: FilteringBoundLogger = structlog.wrap_logger(
-            structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+            structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
         )
         self.round_trip = round_trip
         self.trap: Callable[[str, str], None] = lambda process, what: None
@@ -128,11 +130,11 @@ class SmallWorld:
         self.broker = Broker(self.turns.clock)
         for topic in ALL:
             self.broker.create(topic.name, PARTITIONS, compacted=topic.compacted)
-        for service in SERVICES:
+        for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
-        self.databases = {service.name: Database(self.turns.clock) for service in SERVICES}
-        self.processes = [Process(self, service, replica) for service in SERVICES for replica in range(2)]
+        self.databases = {service.name: Database(self.turns.clock) for service in services}
+        self.processes = [Process(self, service, replica) for service in services for replica in range(2)]
         self.sent: dict[str, list[int]] = {}
 
     def partitions(self) -> Mapping[str, int]:
@@ -140,6 +142,11 @@ class SmallWorld:
 
     def process(self, service: str, replica: int = 0) -> Process:
         return next(one for one in self.processes if (one.service.name, one.replica) == (service, replica))
+
+    def started(self) -> SmallWorld:
+        for process in self.processes:
+            process.start()
+        return self
 
     def alarms(self) -> list[str]:
         """What was told as an alarm, in order."""
@@ -192,6 +199,11 @@ class SmallWorld:
 
     def states(self, service: str, kind: str) -> dict[str, Any]:
         return {str(id): row.state for id, row in self.databases[service].table(f"state.{kind}").items()}
+
+    def run_for(self, time: timedelta) -> None:
+        due = self.turns.clock.now() + time
+        self.turns.spawn("patience", self.turns.clock.sleep(time.total_seconds()), self.failures.append)
+        self.run(lambda: self.turns.clock.now() >= due, time + timedelta(seconds=1))
 
     def at_rest(self) -> bool:
         """Everything that was sent has come to its end, everywhere."""

@@ -154,3 +154,11 @@ def test_a_slice_whose_rows_stayed_in_their_place_does_not_wait() -> None:
     stage, waiting = staged(True, "put", "look")
     assert waiting == []
     assert stage.get(BOX, None) == Box(("saw 1",))
+
+
+def test_a_decision_sees_only_what_its_input_has_named() -> None:
+    """Although another input of the batch had it loaded: what isn't named isn't waited for where the batch is cut otherwise."""
+    stage, _ = staged(True, "look")
+    assert stage.get(BOX, None) == Box(("saw 1",))
+    with pytest.raises(KeyError, match="was not named"):
+        stage.get(Key("card", "1"), None)

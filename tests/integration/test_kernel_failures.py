@@ -1,0 +1,101 @@
+"""What the kernel does with inputs that fail, wait in vain or come late, in the small world in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.kernel.engine import QUARANTINES_A_MINUTE, TooManyQuarantines
+from shared.kernel.model import Input, Keep, Key, Service, World, Woken
+from shared.kernel.partition import partition_of
+from tests.support.counting import DESK, HOUSE
+from tests.support.small_world import PARTITIONS, SmallWorld
+
+
+def broken(service: Service[Any], *counters: str) -> Service[Any]:
+    """Its rule raises for these counters."""
+
+    def decide(world: World, given: Input[Any], view: Any) -> Iterator[Any]:
+        if getattr(given.body, "counter", "") in counters:
+            raise ValueError(f"broken for {given.body.counter}")
+        yield from service.decide(world, given, view)
+
+    return replace(service, decide=decide)
+
+
+def parked(world: SmallWorld, service: str) -> list[tuple[str, str]]:
+    """(status, reason) of what is parked, in order."""
+    rows = world.databases[service].table("parked").values()
+    return [(one.status, one.reason) for one in sorted(rows, key=lambda one: one.number)]
+
+
+def test_one_bad_input_is_found_by_halving_and_the_others_take_effect() -> None:
+    world = SmallWorld(seed=1, services=(broken(DESK, "bad"), HOUSE))
+    for number in range(100):
+        world.ask("bad" if number == 61 else f"c{number % 5}", 1)
+    for counter in set(world.sent) - {"bad"}:
+        world.open(counter)
+    world.started()
+    del world.sent["bad"]
+    world.run(world.at_rest)
+    assert parked(world, "desk") == [("dead", "ValueError")]
+    sizes = [entry["inputs"] for entry in world.logged.entries if entry.get("action") == "halve"]
+    assert sizes, "the batch was not halved"
+    assert len(sizes) <= 2 * 8, "halving a batch of 100 takes no more, even if it grows again meanwhile"
+    assert len([entry for entry in world.logged.entries if entry.get("action") == "refuse"]) == 1
+
+
+def test_more_than_twenty_quarantines_a_minute_stop_the_service() -> None:
+    """Twenty may be data; followers that only wait are not counted, nor what is longer ago."""
+    many = [f"c{number}" for number in range(2 * QUARANTINES_A_MINUTE + 1)]
+    world = SmallWorld(seed=2, services=(DESK, broken(HOUSE, *many)))
+    world.process("desk").start()
+    world.process("house").start()
+    for counter in (*many[:QUARANTINES_A_MINUTE], *many[:QUARANTINES_A_MINUTE]):
+        world.ask(counter, 1)
+    world.run_for(timedelta(seconds=62))
+    assert [reason for _, reason in parked(world, "house")].count("ValueError") == QUARANTINES_A_MINUTE
+    for counter in many[QUARANTINES_A_MINUTE : 2 * QUARANTINES_A_MINUTE]:
+        world.ask(counter, 1)
+    world.run_for(timedelta(seconds=10))
+    world.ask(many[-1], 1)
+    with pytest.raises(TooManyQuarantines, match="21 within a minute"):
+        world.run_for(timedelta(seconds=10))
+
+
+def test_an_idle_lane_sends_its_last_record_again_once_a_minute() -> None:
+    """So a lost tail shows; who has it drops it."""
+    world = SmallWorld(seed=3).started()
+    world.ask("a", 1)
+    world.ask("a", 2)
+    world.open("a")
+    world.run(world.at_rest)
+    lane = partition_of("a", PARTITIONS)
+    world.run_for(timedelta(seconds=55))
+    assert world.lane(lane) == [1, 2]
+    world.run_for(timedelta(seconds=10))
+    assert world.lane(lane) == [1, 2, 2]
+    world.run_for(timedelta(seconds=60))
+    assert world.lane(lane) == [1, 2, 2, 2]
+    assert world.at_rest()
+
+
+def test_what_is_kept_past_its_deadline_counts_as_failed() -> None:
+    """An internal message is quarantined, an external one is a dead letter: neither is lost, nor tried for ever."""
+
+    def keeps(_: World, given: Input[Any], __: Any) -> Iterator[Any]:
+        if not isinstance(given.body, Woken):
+            yield Keep(Key("counter", given.body.counter), given.now + timedelta(seconds=20))
+
+    world = SmallWorld(seed=4, services=(DESK, replace(HOUSE, decide=keeps))).started()
+    world.ask("a", 1)
+    world.open("b")
+    world.run_for(timedelta(seconds=15))
+    assert (len(world.databases["house"].table("kept")), parked(world, "house")) == (2, [])
+    world.run_for(timedelta(seconds=30))
+    assert sorted(parked(world, "house")) == [("dead", "KeptTooLong"), ("quarantined", "KeptTooLong")]
+    assert world.databases["house"].table("kept") == {}
