@@ -187,11 +187,11 @@ async def test_a_replica_evicted_in_the_middle_of_a_batch_changes_nothing(bank: 
 async def test_after_an_outage_nothing_is_judged_on_old_state(bank: Bank) -> None:
     """An external message waits for the internal ones that were told before it, however many they are."""
     bank.start("teller")
-    await bank.add("acc", times=6000)
-    await bank.holds("teller", "acc", 6000)
+    await bank.add("acc", times=9000)
+    await bank.holds("teller", "acc", 9000)
 
     async def published() -> bool:
-        return await bank.end(bank.lane("acc")) >= 6000
+        return await bank.end(bank.lane("acc")) >= 9000
 
     await bank.until(published, "all rows are published")
     await bank.close_account("acc")
@@ -202,4 +202,4 @@ async def test_after_an_outage_nothing_is_judged_on_old_state(bank: Bank) -> Non
         return len(await bank.closed("acc")) == 1
 
     await bank.until(closed, "the ledger has closed the account")
-    assert await bank.closed("acc") == [6000]
+    assert await bank.closed("acc") == [9000]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.kernel.engine import QUARANTINES_A_MINUTE, TooManyQuarantines
-from shared.kernel.model import Input, Keep, Key, Service, World, Woken
+from shared.kernel.model import Input, Keep, Key, Service, Woken, World
 from shared.kernel.partition import partition_of
 from tests.support.counting import DESK, HOUSE
 from tests.support.small_world import PARTITIONS, SmallWorld
