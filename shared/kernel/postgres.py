@@ -41,7 +41,7 @@ from shared.kernel.ports import (
     Transient,
 )
 from shared.kernel.rows import RowCodec
-from shared.kernel.sql import queries
+from shared.kernel.sql import queries, server_and_name
 
 Q = queries(Path(__file__).with_name("queries.sql"))
 TABLES = Path(__file__).with_name("tables.sql")
@@ -562,8 +562,8 @@ async def _ensure_database(dsn: str) -> None:
 
 
 async def _create_database(dsn: str) -> None:
-    head, _, name = dsn.partition("?")[0].rpartition("/")
-    admin = await asyncpg.connect(f"{head}/postgres", timeout=10)
+    server, name = server_and_name(dsn)
+    admin = await asyncpg.connect(server, timeout=10)
     try:
         await admin.execute(f'CREATE DATABASE "{name}"')
     except asyncpg.DuplicateDatabaseError:
