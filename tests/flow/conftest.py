@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -19,7 +18,7 @@ async def desk(system: System) -> AsyncIterator[Desk]:
     desk = Desk(system, kafka_connection(system.settings), system.settings.partitions)
     await desk.start()
     yield desk
-    await asyncio.shield(desk.stop())
+    await desk.stop()
     assert desk.lanes.faults == [], "lanes with gaps, or with a number for two messages"
 
 

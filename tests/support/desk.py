@@ -77,8 +77,8 @@ class Desk:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._follower.stop()
-        await self._writer.stop()
+        # Clients whose loop stood still for long, while tests without one ran, may end in disorder: nobody needs them any more.
+        await asyncio.gather(self._follower.stop(), self._writer.stop(), return_exceptions=True)
 
     async def _observe(self) -> None:
         while True:
