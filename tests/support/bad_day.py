@@ -11,6 +11,7 @@ Who does what is thrown with dice of a fixed seed; when it meets the services is
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -54,7 +55,9 @@ class BadDay:
     place: Place
     seed: int
     shelves: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(location, sku) to the units that really lie there."""
+    """(location, sku) to the units that really lie there and can be sold."""
+    damaged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Those that a location has put aside."""
     jobs: dict[str, Job] = field(default_factory=dict)
     orders: dict[str, ch.PlaceOrder] = field(default_factory=dict)
     requests: list[ch.ChannelRequest] = field(default_factory=list)
@@ -244,10 +247,21 @@ class BadDay:
 
     def _reject(self, job: Job) -> Iterator[Body]:
         line = self.dice.choice([name for name, units in job.left.items() if units])
+        reason = self.dice.choice(REJECTIONS)
+        if reason == "damaged" and not self._put_aside(job, line):
+            reason = "not_found"
         job.given_up[line] = job.given_up.get(line, 0) + job.left[line]
         job.left[line] = 0
-        rejected = ff.RejectedLine(line_id=line, total=job.given_up[line], reason=self.dice.choice(REJECTIONS))
+        rejected = ff.RejectedLine(line_id=line, total=job.given_up[line], reason=reason)
         yield from self._twice(self.place.report(ff.WorkRejected, job.work, lines=(rejected,)))
+
+    def _put_aside(self, job: Job, line: str) -> bool:
+        """The damaged units of a line, where they are all there."""
+        at = job.work.location, next(each.sku for each in job.work.lines if each.line_id == line)
+        there = self.shelves[at] >= job.left[line]
+        if there:
+            self.damaged[at] += self._take(*at, job.left[line])
+        return there
 
     def _ship(self, job: Job, *, some: bool) -> Iterator[Body]:
         """What really lies there goes into a parcel; what doesn't is rejected. Reports come in any order."""
