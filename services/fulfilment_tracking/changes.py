@@ -36,7 +36,8 @@ def passed_on(case: Case, decision: ChangePassedOn) -> Iterator[Yield]:
     if change is None:
         yield from _never_seen(case, decision)
     elif decision.passed_on:
-        yield from _decide(case, change)
+        if not change.asked:
+            yield from _decide(case, change)
     elif decision.accepted:
         yield from _take(case, change)
     else:

@@ -90,7 +90,6 @@ def test_scenario_08_cancel_one_line_of_three_while_the_store_picks() -> None:
     spec.when(gives_up(mug=1))
     assert ended(spec) == [("cancelled", 1)]
     assert last_word(spec) == ("c1", {"mug": 1}, {})
-    spec.then_repeat_is_silent()
     spec.given(LinesCancelled(order_id=ORDER, request_id="c1", lines=(LineQuantity(line_id="mug", quantity=1),)))
     spec.when(ships(shirt=1, hat=1))
     assert exceptions(spec) == [] and status(spec).status == "shipped"
@@ -118,7 +117,6 @@ def test_a_yes_after_the_deadline_drops_the_line() -> None:
     spec.when(gives_up(shirt=1))
     assert ended(spec) == [("dropped", 1)]
     assert exceptions(spec) == ["accepted_after_deadline"]
-    spec.then_repeat_is_silent()
     assert status(spec).fulfilment_orders[0].status == "incomplete"
 
 
@@ -186,7 +184,6 @@ def test_scenario_17_shipped_although_the_cancel_was_accepted() -> None:
     assert [(stock.unasked, stock.lines) for stock in spec.of(StockIssued)] == [(False, shirts(1)), (True, shirts(1))]
     assert exceptions(spec) == ["shipped_after_cancel"]
     assert len(status(spec).exceptions) == 1
-    spec.then_repeat_is_silent()
     assert (line(spec).shipped, work(spec).over) == (2, 1)
 
 
@@ -200,7 +197,6 @@ def test_scenario_17_the_yes_arrives_after_the_parcel_left() -> None:
 def test_units_given_up_without_being_asked_are_sourced_again() -> None:
     spec = at_work(shirt=2).when(gives_up("nobody-asked", shirt=1))
     assert ended(spec) == [("dropped", 1)] and exceptions(spec) == ["unasked"]
-    spec.then_repeat_is_silent()
 
 
 def test_a_shorted_unit_can_not_be_cancelled_again() -> None:

@@ -44,7 +44,6 @@ def test_ready_goods_wait_for_their_buyer() -> None:
     spec = at_work("click_and_collect", shirt=2).when(ready(shirt=2))
     assert names(spec) == ["StockPicked", "LinesWerePicked", "LinesReadyForCollection"]
     assert spec.of(LinesReadyForCollection)[0].collect_by == minutes(120)
-    spec.then_repeat_is_silent()
     assert status(spec).status == "ready_for_collection"
     assert waits_for(spec) == [("collection", minutes(120))]
 
@@ -94,7 +93,6 @@ def test_goods_collected_after_all_are_a_fact_with_an_exception() -> None:
     assert [stock.unasked for stock in spec.of(StockIssued)] == [True]
     assert [handed.how for handed in spec.of(LinesHandedOver)] == ["collected"]
     assert exceptions(spec) == ["contradiction"]
-    spec.then_repeat_is_silent()
 
 
 def test_nobody_came_is_told_before_it_was_known_to_be_ready() -> None:

@@ -41,7 +41,6 @@ def test_a_delivered_parcel_is_handed_over() -> None:
     assert names(spec) == ["ParcelMoved", "LinesHandedOver"]
     handed = spec.of(LinesHandedOver)[0]
     assert (handed.how, handed.occurred_at, handed.lines[0].quantity) == ("delivered", minutes(60), 2)
-    spec.then_repeat_is_silent()
     assert status(spec).status == "completed" and waits_for(spec)[0][0] == "closing"
     spec.advance(timedelta(days=2))
     assert spec.published == []
@@ -87,7 +86,6 @@ def test_a_parcel_that_comes_back_was_not_handed_over() -> None:
     spec = on_the_way(shirt=1).when(moves("returned"))
     assert names(spec) == ["ParcelMoved", "ParcelCameBack", "FulfilmentExceptionOpened"]
     assert spec.of(ParcelCameBack)[0].lines[0].quantity == 1
-    spec.then_repeat_is_silent()
     assert waits_for(spec) == [("parcel_returned", None)]
     assert (line(spec).handed_over, status(spec).status) == (0, "shipped")
     lines = (LineQuantity(line_id="shirt", quantity=1),)
@@ -141,7 +139,6 @@ def test_a_tracking_number_used_twice_belongs_to_its_first_parcel() -> None:
     spec = tracking().given(accepted(shirt=2), sourced(part(shirt=2)), packs("p1", tracking_number="T-p2", shirt=1))
     spec.when(ships("p2", shirt=1))
     assert exceptions(spec) == ["contradiction"]
-    spec.then_repeat_is_silent()
 
 
 def test_contents_that_become_known_after_the_delivery_are_handed_over_too() -> None:

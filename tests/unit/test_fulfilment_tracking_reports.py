@@ -79,7 +79,6 @@ def test_a_final_pick_tells_what_is_short() -> None:
             occurred_at=minutes(3),
         )
     ]
-    spec.then_repeat_is_silent()
     assert waits_for(spec)[0][0] == "sourcing"
 
 
@@ -164,7 +163,6 @@ def test_a_unit_that_was_rejected_and_shipped_all_the_same_is_booked() -> None:
     spec = at_work(shirt=2).given(rejects(shirt=1)).when(ships(shirt=2))
     assert [(stock.unasked, stock.lines) for stock in spec.of(StockIssued)] == [(False, shirts(1)), (True, shirts(1))]
     assert exceptions(spec) == ["contradiction"]
-    spec.then_repeat_is_silent()
     assert (line(spec).released, line(spec).shipped) == (2, 2)
 
 
@@ -172,7 +170,6 @@ def test_a_unit_that_was_rejected_can_not_be_picked_later() -> None:
     spec = at_work(shirt=2).given(rejects(shirt=1)).when(picks(shirt=2))
     assert names(spec) == ["FulfilmentExceptionOpened", "StockPicked", "LinesWerePicked"]
     assert spec.of(StockPicked)[0].lines == shirts(1)
-    spec.then_repeat_is_silent()
 
 
 def test_too_many_shipped_are_booked_with_an_exception() -> None:
@@ -192,7 +189,6 @@ def test_scenario_06_fulfilled_from_another_location_than_planned() -> None:
         ReservationEnded(part_id=PART, order_id=ORDER, location=STORE, cause="cancelled", lines=shirts(2), occurred_at=minutes(5))
     ]
     assert exceptions(spec) == ["other_location"]
-    spec.then_repeat_is_silent()
     assert (work(spec).left, line(spec).shipped, status(spec).status) == (0, 2, "shipped")
 
 
@@ -207,7 +203,6 @@ def test_the_planned_location_ships_after_another_one_did() -> None:
 def test_another_location_can_not_reject_or_pick_what_was_not_asked_of_it() -> None:
     spec = at_work(shirt=1).when(rejects(location=WAREHOUSE, shirt=1))
     assert names(spec) == ["FulfilmentExceptionOpened"]
-    spec.then_repeat_is_silent()
     spec.when(picks(location=WAREHOUSE, shirt=1)).then()
     assert work(spec).left == 1
 
@@ -222,7 +217,6 @@ def test_another_item_in_place_of_the_ordered_one() -> None:
 def test_an_unknown_line_is_booked_where_its_item_is_named() -> None:
     spec = at_work(shirt=1).when(ships(hat=1))
     assert spec.of(StockIssued) == [] and exceptions(spec) == ["unknown_line"]
-    spec.then_repeat_is_silent()
     spec.when(ships("p2", sku="hat-1", hat=1))
     assert [(stock.unasked, stock.lines[0].sku) for stock in spec.of(StockIssued)] == [(True, "hat-1")]
 

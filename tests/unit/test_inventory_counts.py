@@ -92,7 +92,6 @@ def test_a_movement_the_count_already_contains_is_told(inventory: Spec) -> None:
     inventory.when(sold(2, when=at(5)))
     assert found(inventory) == [("late_fact", -2)]
     assert inventory.of(StockChanged) == []
-    inventory.then_repeat_is_silent()
 
 
 def test_a_count_dated_in_the_future_hides_no_movement(inventory: Spec) -> None:
@@ -105,7 +104,6 @@ def test_an_older_count_changes_nothing_but_its_difference_is_recorded(inventory
     inventory.when(counted(9, at(5), "c0"))
     assert found(inventory) == [("count_difference", 2)]
     assert figures(inventory) == {"sellable": 7}
-    inventory.then_repeat_is_silent()
 
 
 def test_an_older_count_is_judged_by_what_moved_since(inventory: Spec) -> None:
@@ -146,7 +144,6 @@ def test_more_picked_than_counted_stops_at_zero(inventory: Spec) -> None:
     inventory.when(counted(3, at(10), "c2"))
     assert found(inventory) == [("count_difference", -2), ("below_zero", -1)]
     assert figures(inventory) == {"picked": 4}
-    inventory.then_repeat_is_silent()
 
 
 def test_a_figure_without_picked_units(inventory: Spec) -> None:

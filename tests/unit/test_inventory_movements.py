@@ -154,7 +154,6 @@ def test_scenario_19_until_the_feed_reports_it_the_units_are_unsettled(fed: Spec
     fed.when(FEED[0])
     assert figures(fed) == {"sellable": 3}
     assert found(fed) == []
-    fed.then_repeat_is_silent()
 
 
 def test_scenario_19_in_parts(fed: Spec) -> None:
@@ -251,7 +250,6 @@ def test_announced_supply_is_shown_until_it_is_received(inventory: Spec) -> None
     inventory.given(counted(5))
     inventory.when(announced(10))
     assert [message.cause for message in inventory.of(StockChanged)] == ["inbound"]
-    inventory.then_repeat_is_silent()
     assert future(inventory) == [10]
     inventory.given(received(4))
     assert (future(inventory), level_of(inventory).sellable) == ([6], 9)
@@ -272,7 +270,6 @@ def test_a_receipt_before_its_announcement_lowers_it(inventory: Spec) -> None:
 def test_closed_supply_comes_no_more(inventory: Spec) -> None:
     inventory.given(announced(8))
     inventory.when(InboundClosed(location=PARIS, reference="po-1", sku=SKU, closed_at=at(9)))
-    inventory.then_repeat_is_silent()
     inventory.given(announced(8, 3))
     assert future(inventory) == []
     inventory.given(announced(2, 10))

@@ -333,7 +333,6 @@ def test_scenario_18_a_walk_in_takes_the_last_reserved_unit(inventory: Spec) -> 
     inventory.given(counted(2), reserve(A, line(1), rank=10), reserve(B, line(1), rank=60))
     inventory.when(sold(1))
     assert inventory.of(ReservationShorted) == [shorted(B, 1, shown(6, 1, 1, 0))]
-    inventory.then_repeat_is_silent()
     inventory.when(sold(1, "till-2"))
     assert inventory.of(ReservationShorted) == [shorted(A, 1, shown(9, 0, 0, 0))]
     assert figures(inventory) == {}

@@ -56,7 +56,6 @@ def test_holds_are_resolved_one_by_one() -> None:
     assert spec.of(HoldResolved)[0].open_holds == ("credit-1",)
     spec.when(resolve("credit-1", request_id="resolve-2"))
     assert spec.of(HoldResolved)[0].open_holds == ()
-    spec.then_repeat_is_silent()
 
 
 def test_a_held_order_goes_on_only_when_its_last_hold_is_resolved() -> None:
@@ -77,7 +76,6 @@ def test_an_unknown_item_cannot_be_released_by_hand() -> None:
 def test_a_person_may_let_an_unpaid_order_pass() -> None:
     spec = capture().given(place(paid(status="pending"))).when(resolve("payment"))
     assert names(spec) == ["RequestAnswered", "HoldResolved", "OrderAccepted"]
-    spec.then_repeat_is_silent()
 
 
 def test_a_held_order_is_cancelled_when_its_deadline_comes() -> None:
@@ -118,7 +116,6 @@ def test_after_acceptance_an_expired_hold_stays_until_its_cancellation_is_answer
 def test_resolving_by_cancelling_is_answered_with_the_last_word_per_line() -> None:
     spec = capture().given(place(), hold()).when(resolve(resolution="cancel"))
     assert names(spec) == ["CancellationRequested"]
-    spec.then_repeat_is_silent()
     spec.when(passed_on("resolve-1", {"shirts": 2}, {"mug": 1})).then()
     spec.when(answered("resolve-1", mug=1))
     (answer,) = spec.of(RequestAnswered)
@@ -129,13 +126,11 @@ def test_resolving_by_cancelling_is_answered_with_the_last_word_per_line() -> No
 def test_resolving_by_cancelling_ends_a_held_order() -> None:
     spec = capture().given(place(content(shirts(sku="coat")))).when(resolve("item", "cancel"))
     assert names(spec) == ["HoldResolved", "RequestAnswered", "LinesCancelled", "OrderClosed"]
-    spec.then_repeat_is_silent()
 
 
 def test_requests_that_make_no_sense_are_declined() -> None:
     spec = capture().when(hold())
     assert outcome(spec) == ("declined", ["unknown_order"])
-    spec.then_repeat_is_silent()
     spec.given(place(), hold(request_id="hold-2"))
     assert outcome(spec.when(hold(request_id="hold-3"))) == ("declined", ["hold_exists"])
     assert outcome(spec.when(hold("other", "hold-4", hours=-1))) == ("declined", ["deadline_passed"])

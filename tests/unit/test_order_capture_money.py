@@ -97,7 +97,6 @@ def test_no_more_is_captured_than_is_authorised() -> None:
     answer_all(spec).when(handed_over(shirts=2, mug=1))
     assert exceptions(spec) == ["amount_differs"]
     assert asked(spec.when(authorised(2501, minute=1))) == [("CapturePayment", "card", 501)]
-    spec.then_repeat_is_silent()
 
 
 def test_two_payments_are_used_one_after_the_other_and_the_rest_is_voided() -> None:
@@ -257,7 +256,6 @@ def test_a_refused_capture_opens_an_exception_and_is_not_tried_again() -> None:
     (request,) = spec.of(CapturePayment)
     spec.when(declined(request))
     assert (asked(spec), exceptions(spec)) == ([], ["capture_refused"])
-    spec.then_repeat_is_silent()
     assert asked(spec.when(shipped(shirts=2))) == []
     assert asked(spec.when(authorised(2501, minute=1))) == [("CapturePayment", "card", 2501)]
 
@@ -281,7 +279,6 @@ def test_a_declined_authorisation_leaves_the_order_waiting() -> None:
     spec = capture().given(place(paid(status="pending"))).when(declined())
     assert exceptions(spec) == ["payment_declined"]
     assert spec.state("order", ORDER).stage == "held"
-    spec.then_repeat_is_silent()
 
 
 def test_scenario_12_a_report_counts_once_under_whatever_transport_id() -> None:
@@ -294,14 +291,12 @@ def test_the_same_report_with_another_amount_is_not_booked_and_a_person_looks() 
     spec = capture().given(place(paid(status="pending")), authorised(1000)).when(authorised(2501))
     assert exceptions(spec) == ["amount_differs"]
     assert spec.state("order", ORDER).money.covers_minor == 1000
-    spec.then_repeat_is_silent()
 
 
 def test_a_report_in_another_currency_is_not_booked() -> None:
     spec = capture().given(place(paid(status="pending")))
     spec.when(authorised(2501).model_copy(update={"currency": "CHF"}))
     assert exceptions(spec) == ["amount_differs"]
-    spec.then_repeat_is_silent()
 
 
 @pytest.mark.parametrize(("reported", "more"), [(400, []), (600, [("RefundPayment", "card", 99)])])

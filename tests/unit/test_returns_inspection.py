@@ -106,7 +106,6 @@ def test_units_of_one_line_may_fare_differently(back: Spec) -> None:
     back.when(inspected(("line-1", "mug", "resell", 1), ("line-1", "mug", "destroy", 1)))
     assert [type(body) for body in back.published] == [StockRestocked, StockWrittenOff, ReturnInspected, CreditDue]
     assert back.of(CreditDue) == [credit(1, line_1=2)]
-    back.then_repeat_is_silent()
 
 
 def test_running_totals_restock_and_credit_the_difference_only(back: Spec) -> None:
@@ -141,7 +140,6 @@ def test_no_credit_beyond_what_was_handed_over(delivered: Spec) -> None:
     delivered.when(inspected(("line-2", "lamp", "resell", 2), order_id=ORDER))
     assert delivered.of(StockRestocked)[0].quantity == 2
     assert delivered.of(CreditDue)[0].lines == units(line_2=1)
-    delivered.then_repeat_is_silent()
 
 
 def test_credit_follows_when_the_hand_over_is_told_late(returns: Spec) -> None:
@@ -177,7 +175,6 @@ def test_an_inspection_of_nobodys_goods_implies_their_receipt(returns: Spec) -> 
     returns.then()
     returns.when(inspected((None, "mug", "resell", 1)), overdue=True)
     assert [type(body) for body in returns.published] == [StockRestocked, ReturnExceptionOpened]
-    returns.then_repeat_is_silent()
 
 
 def test_goods_of_nobody_that_find_their_order_are_credited_and_move_stock_once(delivered: Spec) -> None:
@@ -201,7 +198,6 @@ def test_two_orders_in_one_receipt_move_stock_under_references_of_their_own(deli
     (moved,) = delivered.of(StockRestocked)
     assert moved.reference != "R1:line-1:resell:1"
     assert moved.reference.endswith(":line-1:resell:1")
-    delivered.then_repeat_is_silent()
 
 
 def test_a_location_restocks_what_it_received_from_elsewhere(delivered: Spec) -> None:

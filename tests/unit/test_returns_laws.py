@@ -56,7 +56,6 @@ def test_units_add_up_whatever_is_reported(story: list[Body]) -> None:
     for body in story:
         overdue = isinstance(body, GoodsReceived | GoodsInspected)
         told.extend(returns.when(body, overdue=overdue).published)
-        returns.then_repeat_is_silent()
     purchase = returns.state("purchase", ORDER)
     _nothing_is_owed_twice(purchase, told)
     _what_was_told_is_what_is_kept(purchase, told)

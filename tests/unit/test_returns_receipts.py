@@ -113,7 +113,6 @@ def test_scenario_10_goods_beyond_what_was_bought_are_booked_with_an_exception(d
             action="Count again and find out whose they are. Nothing is credited beyond what was handed over.",
         )
     ]
-    delivered.then_repeat_is_silent()
 
 
 def test_scenario_12_running_totals_make_repeats_and_disorder_harmless(delivered: Spec) -> None:
@@ -142,13 +141,11 @@ def test_goods_without_a_line_spread_over_all_lines_of_their_item(delivered: Spe
     (told,) = delivered.of(ReturnReceived)
     assert sum(line.quantity for line in told.lines) == 3
     assert exceptions(delivered) == ["more_than_handed_over"]
-    delivered.then_repeat_is_silent()
 
 
 def test_a_total_without_a_line_counts_beside_the_lines_of_its_report(delivered: Spec) -> None:
     delivered.when(received(("line-2", "lamp", 1), (None, "lamp", 1), order_id=ORDER))
     assert delivered.of(ReturnReceived)[0].lines == units(line_2=1, line_3=1)
-    delivered.then_repeat_is_silent()
     delivered.when(received((None, "lamp", 2), order_id=ORDER))
     delivered.then()
 
@@ -157,7 +154,6 @@ def test_goods_of_another_item_open_an_exception_and_are_nobodys_return(delivere
     delivered.when(received(("line-1", "toaster", 1), order_id=ORDER))
     assert not delivered.of(ReturnReceived)
     assert exceptions(delivered) == ["unexpected_goods"]
-    delivered.then_repeat_is_silent()
 
 
 def test_a_line_named_wrongly_is_found_by_its_item(delivered: Spec) -> None:
@@ -229,7 +225,6 @@ def test_after_ten_minutes_they_are_booked_with_an_exception(returns: Spec) -> N
     returns.when(received(("line-1", "mug", 1), order_id=ORDER), overdue=True)
     assert returns.of(ReturnReceived)[0].lines == units(line_1=1)
     assert exceptions(returns) == ["more_than_handed_over"]
-    returns.then_repeat_is_silent()
 
 
 def test_goods_of_nobody_open_an_exception_at_once(returns: Spec) -> None:
@@ -255,7 +250,6 @@ def test_goods_of_an_order_nobody_knows_wait_and_open_an_exception(returns: Spec
     assert returns.kept[0][0].until == START + timedelta(minutes=10)
     returns.when(received((None, "mug", 1), **names), overdue=True)
     assert [opened.order_id for opened in returns.of(ReturnExceptionOpened)] == ["unknown:R1"]
-    returns.then_repeat_is_silent()
 
 
 def test_another_systems_return_number_is_no_obstacle(delivered: Spec) -> None:

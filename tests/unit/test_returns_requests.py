@@ -196,7 +196,6 @@ def test_another_content_under_the_same_request_id_is_declined(delivered: Spec) 
     delivered.when(request(line_1=2))
     (declined,) = delivered.of(ReturnDeclined)
     assert (declined.reason, declined.repeated) == ("request_id_reused", False)
-    delivered.then_repeat_is_silent()
     delivered.when(cancel("ask-1", f"{ORDER}/r1"))
     assert delivered.of(ReturnDeclined)[0].reason == "request_id_reused"
     assert delivered.state("purchase", ORDER).expected("line-1") == 1
