@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import asyncpg
@@ -20,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
-from deploy.embedded import Embedded, Endpoints, NotRunning, account, infrastructure, jars, running_infrastructure
+from deploy.embedded import Embedded, Endpoints, NotRunning, account, infrastructure, jars, progress, running_infrastructure
 from deploy.embedded.errors import DownloadFailed, JarMismatch, ServerFailed, StateUnreadable
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import Identity, own_identity, stop
@@ -258,6 +261,57 @@ def test_a_jar_with_another_checksum_is_named_and_not_used(tmp_path: Path, monke
     (tmp_path / "maven" / place).write_text("altered")
     with pytest.raises(JarMismatch, match=place):
         jars.kafka_jars(tmp_path)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Maven repository of ten small jars, which are all of the list."""
+    places = [f"org/example/part{number}/1.0/part{number}-1.0.jar" for number in range(10)]
+    for place in places:
+        jar = tmp_path / "mirror" / place
+        jar.parent.mkdir(parents=True)
+        jar.write_text(place)
+    listed = [f"{jars.sha256(tmp_path / 'mirror' / place)}  {place}\n" for place in places]
+    (tmp_path / "list").write_text("".join(listed))
+    monkeypatch.setattr(jars, "LIST", tmp_path / "list")
+    handler = partial(SilentFiles, directory=str(tmp_path / "mirror"))
+    with ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{LOOPBACK}:{server.server_port}"
+        server.shutdown()
+
+
+class SilentFiles(SimpleHTTPRequestHandler):
+    """Serves a folder and tells nobody."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Not of interest."""
+
+
+def test_a_download_shows_how_far_it_is_and_fetches_only_what_is_missing(
+    tmp_path: Path, mirror: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = jars.kafka_jars(tmp_path / "cache", mirror)
+    assert [path.name for path in found] == [f"part{number}-1.0.jar" for number in range(10)]
+    assert capsys.readouterr().err.splitlines() == [
+        "Downloading Apache Kafka (10)",
+        *(f"Downloading Apache Kafka: {done} of 10" for done in (2, 4, 6, 8, 10)),
+    ]
+    found[3].unlink()
+    assert jars.kafka_jars(tmp_path / "cache", mirror) == found
+    assert capsys.readouterr().err.splitlines() == ["Downloading Apache Kafka (1)", "Downloading Apache Kafka: 1 of 1"]
+    assert jars.kafka_jars(tmp_path / "cache", mirror) == found
+    assert capsys.readouterr().err == ""
+
+
+def test_in_a_terminal_the_download_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.counting("Downloading Apache Kafka", 3) as step:
+        for _ in range(3):
+            step()
+    shown = capsys.readouterr().err
+    assert "Downloading Apache Kafka" in shown and "3/3" in shown and "━" in shown
 
 
 def test_a_download_that_fails_says_what_to_do(tmp_path: Path) -> None:
