@@ -21,7 +21,10 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 CODE = r"[A-Za-z0-9._-]{1,64}"
 ORDER = rf"{CODE}:{CODE}(\+[0-9]{{1,3}})?"
 
+REQUEST = r"[A-Za-z0-9._:/+-]{1,128}"
+
 _ORDER_ID = re.compile(ORDER, re.ASCII)
+_REQUEST_ID = re.compile(REQUEST, re.ASCII)
 
 
 def _no_nul(text: str) -> str:
@@ -46,7 +49,7 @@ PartId = Annotated[str, StringConstraints(pattern=rf"^{ORDER}/[0-9]{{1,6}}$")]
 Sku = Code
 LocationId = Code
 LineId = Code
-RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+-]{1,128}$")]
+RequestId = Annotated[str, StringConstraints(pattern=rf"^{REQUEST}$")]
 """The caller's own idempotency key of a request, at most 128 characters."""
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+#-]{1,200}$")]
 """The business reference of a fact (a till receipt line, a fulfilment order line), at most 200 characters."""
@@ -104,6 +107,11 @@ def order_id_of(channel: str, channel_order_ref: str) -> str:
 def is_order_id(text: str) -> bool:
     """Whether a Kafka key is an order's id, so that even an undecodable request can be answered."""
     return _ORDER_ID.fullmatch(text) is not None
+
+
+def is_request_id(text: str) -> bool:
+    """Whether an answer may name it."""
+    return _REQUEST_ID.fullmatch(text) is not None
 
 
 def part_id_of(order_id: str, part: int) -> str:

@@ -26,9 +26,9 @@ from schemas.topics import (
     RETURN_REQUESTS,
     TOPICS,
     Body,
+    Topic,
 )
-from schemas.types import is_order_id
-from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body, state_version
+from shared.kernel.codec import Envelope, Said, Undecodable, open_envelope, read_body, said_by, state_version
 from shared.kernel.kafka import KafkaTopics
 from shared.kernel.ports import LaneId, Record, TopicPartition
 
@@ -141,12 +141,13 @@ def _note(ledger: Ledger, record: Record) -> None:
     reader = _READERS.get(topic.name)
     if reader is None and not topic.external:
         return
+    envelope = None
     try:
         envelope = open_envelope(record, topic)
         body = read_body(envelope, topic)
-    except Undecodable as error:
+    except Undecodable:
         if topic.external:
-            _note_unreadable(ledger, record, error)
+            _note_unreadable(ledger, record, topic, envelope)
         return
     if reader is not None:
         reader(ledger, body, envelope)
@@ -177,12 +178,11 @@ def _note_lane(ledger: Ledger, record: Record) -> bool:
     return False
 
 
-def _note_unreadable(ledger: Ledger, record: Record, error: Undecodable) -> None:
-    key = (record.key or b"").decode(errors="replace")
-    order = key if BY_NAME[record.topic].kind == "request" and is_order_id(key) else None
+def _note_unreadable(ledger: Ledger, record: Record, topic: Topic, envelope: Envelope | None) -> None:
+    order, request_id = said_by(record, envelope) if topic.kind == "request" else Said()
     ledger.unreadable.append((record.at, record.offset, order))
     if order is not None:
-        ledger.requests[Asked(record.topic, order, error.request_id)].add(f"{record.partition}/{record.offset}".encode())
+        ledger.requests[Asked(record.topic, order, request_id)].add(f"{record.partition}/{record.offset}".encode())
 
 
 # ---- what each topic tells ----

@@ -7,6 +7,7 @@ lane headers mean nothing.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -18,10 +19,13 @@ from pydantic import ValidationError
 
 from schemas.channel import Problem
 from schemas.topics import Body, Topic
+from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
 
 PREFIX = "nervure."
 JSON = b"application/json"
+STRUCTURED = "application/cloudevents+json"
+"""The media type of a whole event as one JSON object; parameters may follow."""
 MAX_BYTES = 1_000_000
 """Largest value accepted on input, in bytes."""
 
@@ -52,11 +56,10 @@ class Envelope(NamedTuple):
 class Undecodable(Exception):
     """The record is no message of its topic; `problems` say where and what to do."""
 
-    def __init__(self, problems: tuple[Problem, ...], type_name: str = "unknown", request_id: str | None = None) -> None:
+    def __init__(self, problems: tuple[Problem, ...], type_name: str = "unknown") -> None:
         super().__init__("; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in problems)[:2000])
         self.problems = problems
         self.type_name = type_name
-        self.request_id = request_id
 
 
 def _undecodable(code: str, message: str, remedy: str, field: str = "") -> Undecodable:
@@ -78,7 +81,7 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
                 attributes[name.removeprefix("ce_")] = value.decode()
     except UnicodeDecodeError as error:
         raise _undecodable("bad_header", f"a header is not UTF-8: {error}", "encode headers as UTF-8") from None
-    if attributes.get("content-type", "").startswith("application/cloudevents+json"):
+    if attributes.get("content-type", "").strip().lower().startswith(STRUCTURED):
         return _structured(record.value, topic)
     return _envelope(attributes, record.value, topic)
 
@@ -111,12 +114,22 @@ def _lane_id(header: bytes) -> LaneId:
 def _structured(value: bytes, topic: Topic) -> Envelope:
     try:
         event = json.loads(value)
+        data = _data(event)
     except (ValueError, RecursionError) as error:
         raise _undecodable("not_json", f"{error}", "send one CloudEvents JSON object") from None
-    if not isinstance(event, dict) or "data" not in event:
+    if data is None:
         raise _undecodable("no_data", "no CloudEvents object with `data`", "put the message into `data`", "data")
-    data = json.dumps(event.pop("data"), separators=(",", ":")).encode("utf-8", "surrogatepass")
-    return _envelope({k: v for k, v in event.items() if isinstance(v, str)}, data, topic)
+    return _envelope({name: text for name, text in event.items() if isinstance(text, str)}, data, topic)
+
+
+def _data(event: Any) -> bytes | None:
+    """The message inside a structured event, as its own JSON; some writers give it as base64. Raises ValueError, RecursionError."""
+    if not isinstance(event, dict):
+        return None
+    if "data" in event:
+        return json.dumps(event["data"], ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    encoded = event.get("data_base64")
+    return base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else None
 
 
 def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope:
@@ -135,8 +148,8 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
         type=kind[len(PREFIX) :][:64],
         source=attributes["source"],
         id=attributes["id"],
-        correlation=_tame(attributes.get("correlationid", attributes["id"]), 500),
-        trace=_tame(attributes.get("traceparent", ""), 55),
+        correlation=_tame(_encodable(attributes.get("correlationid", attributes["id"])), 500),
+        trace=_tame(_encodable(attributes.get("traceparent", "")), 55),
         lane=lane,
         seq=seq,
         data=data,
@@ -167,7 +180,7 @@ def body_of(kind: type[Body], data: bytes) -> Body:
         return kind.model_validate_json(data)
     except ValidationError as error:
         problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
-        raise Undecodable(problems, kind.__name__, _request_id(data)) from None
+        raise Undecodable(problems, kind.__name__) from None
 
 
 def _check_size(value: bytes) -> None:
@@ -181,15 +194,43 @@ def _problem(entry: Any) -> Problem:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
+    return _encodable(text.replace("\x00", "\\0"))
 
 
-def _request_id(data: bytes) -> str | None:
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which only JSON can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class Said(NamedTuple):
+    """What a request says of itself, however little else of it can be read."""
+
+    order_id: str | None = None
+    """Whose answer it gets; None where nobody can tell."""
+    request_id: str | None = None
+
+
+def said_by(record: Record, envelope: Envelope | None) -> Said:
+    """The order a request's Kafka key names, else its body; and the request id its body names."""
+    said = _said_in(envelope.data if envelope is not None else record.value)
+    key = (record.key or b"").decode("utf-8", "replace")
+    return said._replace(order_id=key) if is_order_id(key) else said
+
+
+def _said_in(data: bytes | None) -> Said:
+    if data is None or len(data) > MAX_BYTES:
+        return Said()
     try:
-        found = json.loads(data).get("request_id")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return found if isinstance(found, str) and 0 < len(found) <= 128 and found.isascii() and found.isprintable() else None
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return Said()
+    if isinstance(found, dict) and isinstance(found.get("data"), dict):
+        found = found["data"]
+    texts = {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    by_channel = order_id_of(texts.get("channel", ""), texts.get("channel_order_ref", ""))
+    order_id = next((text for text in (by_channel, texts.get("order_id", "")) if is_order_id(text)), None)
+    request_id = texts.get("request_id", "")
+    return Said(order_id, request_id if is_request_id(request_id) else None)
 
 
 def lane_record(service: str, lane_row: LaneRow) -> Outgoing:

@@ -60,7 +60,7 @@ class Woken:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The body of a request that could not be decoded, but whose Kafka key is an order's id: it is answered."""
+    """The body of a request that could not be decoded, but whose Kafka key or body names the order: it is answered."""
 
     order_id: str
     type: str

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
-from schemas.types import Data, OpenData, is_order_id
-from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body
+from schemas.types import Data, OpenData
+from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body, said_by
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -128,14 +128,14 @@ def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None)
 
 
 def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
-    """A request whose Kafka key is an order's id is answered; anything else broken has no meaning."""
+    """A request is answered where its Kafka key or its body names the order; anything else broken has no meaning."""
     record, topic = arrival.record, arrival.topic
-    if record is None or topic is None or topic.kind != "request" or record.key is None:
+    if record is None or topic is None or topic.kind != "request":
         return _with(arrival, broken=error)
-    key = record.key.decode("utf-8", "replace")
-    if not is_order_id(key):
+    order_id, request_id = said_by(record, arrival.envelope)
+    if order_id is None:
         return _with(arrival, broken=error)
-    return _with(arrival, body=Unreadable(key, error.type_name, error.request_id, error.problems))
+    return _with(arrival, body=Unreadable(order_id, error.type_name, request_id, error.problems))
 
 
 def wake_up(timer: TimerRow, newest_ms: int) -> Arrival:
@@ -181,6 +181,8 @@ class Stage:
     _kept: set[Key] = field(default_factory=set)
     _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
+    _marked: set[Key] = field(default_factory=set)
+    """Rows that wait since this very batch."""
     _named: frozenset[Key] = frozenset()
     """The rows that the input under decision has named."""
     _subject: Key = Key("", "")
@@ -284,15 +286,23 @@ class Stage:
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
         if arrival.replayed or not self.attached.quarantined:
             return False
-        keys = (*need.keys, arrival.message_key) if arrival.record is not None else need.keys
-        if self.attached.quarantined.isdisjoint(keys):
+        keys = tuple(dict.fromkeys((*need.keys, arrival.message_key) if arrival.record is not None else need.keys))
+        marked = self.attached.quarantined.intersection(keys)
+        if not marked:
             return False
         if arrival.timer is not None:
             self._postpone(arrival.timer)
         else:
             self._take_kept(arrival)
-            self.changes.quarantines.append(Quarantine(keys, arrival.record, "waits", "waits behind a quarantined input"))
+            behind = tuple(sorted(marked - self._marked))
+            self._quarantine(Quarantine(keys, arrival.record, "waits", "waits behind a quarantined input", behind))
         return True
+
+    def _quarantine(self, quarantine: Quarantine) -> None:
+        """Its rows wait from now on, in this very batch, too."""
+        self.changes.quarantines.append(quarantine)
+        self._marked |= set(quarantine.keys) - self.attached.quarantined
+        self.attached = self.attached._replace(quarantined=self.attached.quarantined | set(quarantine.keys))
 
     def _postpone(self, timer: TimerRow) -> None:
         self.changes.timers_fired.append(timer)
@@ -304,10 +314,10 @@ class Stage:
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
             record = _record_of(arrival.timer)
-            self.changes.quarantines.append(Quarantine((arrival.timer.key,), record, reason, detail))
+            self._quarantine(Quarantine((arrival.timer.key,), record, reason, detail))
         elif arrival.lane is not None and arrival.record is not None:
             keys = tuple(dict.fromkeys((*need.keys, arrival.message_key)))
-            self.changes.quarantines.append(Quarantine(keys, arrival.record, reason, detail))
+            self._quarantine(Quarantine(keys, arrival.record, reason, detail))
         elif arrival.record is not None:
             self.changes.dead_letters.append(DeadLetter(arrival.record, reason, detail))
 
