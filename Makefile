@@ -29,15 +29,8 @@ bench: $(READY)  ## orders per second beside the floor of this machine  [QUICK=1
 	@echo "$@: speed from channel to instruction, and the floor beside it"
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
-lint: $(READY)  ## ruff, mypy --strict and the import contracts
-	@echo "$@: ruff check - the rules ($(BIN)/ruff check --fix mends some)"
-	@$(BIN)/ruff check --quiet
-	@echo "$@: ruff format - the layout ($(BIN)/ruff format mends it)"
-	@$(BIN)/ruff format --check --quiet
-	@echo "$@: mypy - types"
-	@$(BIN)/mypy
-	@echo "$@: lint-imports - who may import whom"
-	@$(BIN)/lint-imports --no-logo
+lint: $(READY)  ## ruff, mypy --strict and the import contracts  [JSON=FILE]
+	@$(BIN)/python -m tests.support.lint $(if $(JSON),--json $(JSON))
 
 schemas: $(READY)  ## JSON Schemas, AsyncAPI and examples, generated from the models
 	@echo "$@: writing schemas/json, schemas/asyncapi.yaml and schemas/examples"

@@ -3,6 +3,7 @@
     {"ok": true, "passed": 12, "failed": 0, "errors": 0, "skipped": 0, "seconds": 3.1,
      "suites": {"unit": {"passed": 12, "failed": 0, "errors": 0, "skipped": 0}}}
 
+Where `make lint`, which comes first, finds something, FILE is its report (tests/support/lint.py): no test ran.
 `errors` are fixtures that failed and files that could not be collected; an expected failure counts as skipped.
 """
 
