@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import signal
+import subprocess
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +19,10 @@ import asyncpg
 import pytest
 
 from deploy.fleet import SERVICES, kafka_connection, service_dsn
+from deploy.health import metrics, ready
 from deploy.supervisor import System, environ
 from schemas.topics import CHANNEL_ORDERS, ORDER_EVENTS, STOCK_REPORTS
-from shared.kernel.kafka import KafkaWriter
+from shared.kernel.kafka import KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
 from shared.settings import Settings
@@ -155,6 +161,40 @@ def test_topics_are_all_there(nervure: Nervure) -> None:
     seen = nervure("topics", "list", "--json")
     assert seen.code == 0 and all(line["partitions"] for line in seen.json)
     assert nervure("topics", "create").out == "All topics exist already.\n"
+    assert nervure("topics", "create", "--json").json == {"created": []}
+
+
+def test_a_file_may_be_checked_without_being_sent(nervure: Nervure, order: str) -> None:
+    """Right or wrong, nothing is published, and no running system is needed."""
+    checked = nervure("send", "-", "--check", stdin=json.dumps(placed("7777", 1)))
+    assert (checked.code, checked.out) == (0, "1 message is right; nothing was sent.\n")
+    assert nervure("send", "-", "--check", "--json", stdin=json.dumps(placed("7777", 1))).json == {"sent": [], "checked": 1, "problems": []}
+    wrong = nervure("send", "-", "--check", "--json", stdin=json.dumps(placed("7777", -1)))
+    assert wrong.code == 2 and "order.lines.0.quantity" in {problem["field"] for problem in wrong.json["problems"]}
+    assert nervure("status", f"{CHANNEL}:7777").code == 1
+
+
+def test_watch_goes_on_until_its_time_is_over(nervure: Nervure, order: str) -> None:
+    """Line by line for machines; in a terminal one page that is drawn again."""
+    lines = [json.loads(line) for line in nervure("watch", "--for", 2.5, "--json").out.splitlines()]
+    assert len(lines) >= 2 and all(line["orders"]["in_fulfilment"] >= 1 for line in lines)
+    assert all(replica["inputs_a_second"] is not None for replica in lines[-1]["replicas"])
+    seen = in_a_terminal(nervure, "watch", "--for", "2.5")
+    assert seen.count("order_capture-0") >= 2 and "in fulfilment" in seen and "dead letters" in seen
+
+
+def in_a_terminal(nervure: Nervure, *arguments: str) -> str:
+    """What a command prints where its output is a terminal."""
+    ours, theirs = pty.openpty()
+    with nervure.process(*arguments, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        text = b""
+        with suppress(OSError):  # the end of a terminal that nobody holds any more
+            while chunk := os.read(ours, 65_536):
+                text += chunk
+        assert process.wait(30) == 0, text.decode()
+    os.close(ours)
+    return text.decode()
 
 
 def test_watch_shows_orders_and_services(nervure: Nervure, order: str) -> None:
@@ -200,9 +240,10 @@ def test_a_dead_letter_is_shown_replayed_and_discarded(nervure: Nervure, system:
     letter = next(each for each in seen.json if each["key"] == PARIS)
     assert letter["status"] == "dead" and letter["reason"] == "undecodable"
     assert "StockCounted from oms.stock.reports.v1" in nervure("dlq", "show", letter["name"]).out
+    assert nervure("dlq", "show", letter["name"], "--json").json == letter | {"behind": []}
     again = nervure("dlq", "replay", letter["name"])
     assert again.code == 1 and "failed again" in again.out
-    assert nervure("dlq", "discard", letter["name"]).code == 0
+    assert nervure("dlq", "discard", letter["name"], "--json").json == {"discarded": letter["name"], "behind": []}
     assert letter["name"] not in nervure("dlq", "list").out
     assert nervure("dlq", "discard", letter["name"]).code == 1
     assert nervure("dlq", "show", "inventory/999999").code == 1
@@ -247,6 +288,46 @@ def test_quarantined_inputs_are_replayed_in_their_order(nervure: Nervure, system
     assert not {first, second, third} & {each["name"] for each in nervure("dlq", "list", "--json").json}
 
 
+# ---- a gap ----
+
+
+async def _lose(settings: Settings, service: str, topic: str, key: str) -> tuple[int, int]:
+    """The service, which must not run, will read only the last record of the key's partition; returns partition and lane mark."""
+    at = TopicPartition(topic, partition_of(key, settings.partitions))
+    ends = await KafkaTopics(kafka_connection(settings)).ends([at])
+    connection = await asyncpg.connect(service_dsn(settings, service))
+    try:
+        await connection.execute(
+            "UPDATE kernel.position SET next = $3 WHERE topic = $1 AND partition = $2", at.topic, at.partition, ends[at] - 1
+        )
+        mark = await connection.fetchval("SELECT seq FROM kernel.lane_in WHERE topic = $1 AND partition = $2", at.topic, at.partition)
+    finally:
+        await connection.close()
+    return at.partition, mark or 0
+
+
+def test_a_gap_is_named_with_the_command_that_closes_it(nervure: Nervure, system: System, order: str) -> None:
+    """Returns missed all that was said of an order but the last; what it then reads waits until the rest is sent again."""
+    system.terminate("returns")
+    nervure.until(lambda _: {each.state for each in system.replicas() if each.service == "returns"} == {"stopped"}, "topics", "list")
+    assert nervure("send", "-", stdin=json.dumps([placed("1003", 50), cancelled("1003")])).code == 0
+    nervure.until(lambda seen: seen.code == 0 and seen.json["status"] == "cancelled", "status", f"{CHANNEL}:1003", "--json")
+    partition, mark = run(_lose(system.settings, "returns", ORDER_EVENTS.name, f"{CHANNEL}:1003"))
+    system.launch("returns")
+    seen = nervure.until(lambda seen: seen.code == 1, "lanes")
+    missed, command = seen.out.splitlines()[-2:]
+    assert missed.startswith(f"returns misses {mark + 1} to ") and f"of {ORDER_EVENTS.name}, partition {partition}." in missed, seen.out
+    assert nervure("audit", "--json", "--wait", 1).json["violations"] != []
+    told = next(lane for lane in nervure("lanes", "--json").json if (lane["topic"], lane["partition"]) == (ORDER_EVENTS.name, partition))
+    reader = next(reader for reader in told["readers"] if reader["service"] == "returns")
+    assert (reader["missing"][0], reader["spooled"] >= 1) == (mark + 1, True)
+    assert command.split()[:3] == ["nervure", "lanes", "republish"]
+    assert nervure(*command.split()[1:]).code == 0
+    assert nervure.until(lambda seen: seen.code == 0, "lanes").code == 0
+    system.wait_ready()
+    assert nervure("audit", "--json").json["violations"] == []
+
+
 # ---- audit and rebuild ----
 
 PLANTED = {
@@ -288,12 +369,37 @@ def test_a_wrong_row_is_named(nervure: Nervure, planted: tuple[str, str]) -> Non
     assert any(row in each["what"] and each["service"] == service for each in audit.json["violations"]), audit.out
     rebuilt = nervure("rebuild", service)
     assert rebuilt.code == 1 and row in rebuilt.out
+    told = nervure("rebuild", service, "--json").json
+    assert row in {each["id"] for each in told["differences"]} and told["rows"] > 0 and told["events"] > 0
 
 
 def test_the_audit_is_clean(nervure: Nervure, order: str) -> None:
     audit = nervure("audit")
     assert audit.code == 0 and "28 checks: clean." in audit.out, audit.out
     assert all(nervure("rebuild", service).code == 0 for service in SERVICES)
+
+
+# ---- a replica started by hand ----
+
+
+def test_a_replica_runs_in_the_foreground_and_drains(nervure: Nervure, system: System, order: str) -> None:
+    """It takes its share, says so, and leaves without a trace; the exit code tells that it was asked to."""
+    with nervure.process("run", "returns", "--replica", 3, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        port = next(port for line in process.stderr if (port := health_port(line)))
+        nervure.until(lambda _: not ready(port), "topics", "list")
+        assert ready(port) == ""
+        assert metrics(port)["claims_total"] >= 1
+        process.send_signal(signal.SIGTERM)
+        assert b'"drained"' in process.communicate(timeout=30)[1].splitlines()[-1]
+        assert process.returncode == 0
+    assert nervure("audit", "--json").json["violations"] == []
+
+
+def health_port(line: bytes) -> int:
+    """Where a replica that says in this line of its log that it has started tells how it is; 0 where it says something else."""
+    entry = json.loads(line) if line.startswith(b"{") else {}
+    return int(entry["health_port"]) if entry.get("action") == "started" else 0
 
 
 # ---- nothing runs, or asked wrongly ----

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -37,15 +38,33 @@ def nervure(home: Path) -> Nervure:
     return Nervure({"NERVURE_HOME": str(home), "NERVURE_KAFKA": "", "NERVURE_POSTGRES": ""})
 
 
-def up(home: Path) -> subprocess.Popen[str]:
+def up(home: Path, *options: str) -> subprocess.Popen[str]:
     environ = {**os.environ, "NERVURE_HOME": str(home), "NERVURE_KAFKA": "", "NERVURE_POSTGRES": "", "NERVURE_PARTITIONS": "2"}
-    command = [sys.executable, "-m", "deploy.cli", "up", "--replicas", "returns=2"]
+    command = [sys.executable, "-m", "deploy.cli", "up", "--replicas", "returns=2", *options]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def await_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Ready after "), process.poll()
+
+
+def await_ready_json(process: subprocess.Popen[str], home: Path) -> None:
+    """For machines one object a line: what happens to each replica, then that all is ready, and what runs."""
+    assert process.stdout is not None
+    told = [json.loads(line) for line in until_ready(process.stdout)]
+    names = [each.name for each in fleet(home).replicas]
+    assert [line["replica"] for line in told[:-1] if line["what"] == "started"] == names
+    assert [each["service"] for each in told[-1]["replicas"]] == [each.service for each in fleet(home).replicas]
+    assert all(not ready(each["health_port"]) for each in told[-1]["replicas"])
+
+
+def until_ready(lines: Iterable[str]) -> Iterator[str]:
+    """Up to the line that says so."""
+    for line in lines:
+        yield line
+        if json.loads(line).get("ready"):
+            return
 
 
 def until(holds: Callable[[], bool], within_s: float) -> bool:
@@ -98,8 +117,8 @@ def test_everything_comes_up_comes_back_and_goes(home: Path, nervure: Nervure) -
     crowded = nervure("up", "--replicas", "returns=3")
     assert crowded.code == 1 and "the topics have 2 partitions" in crowded.err
 
-    with up(home) as process:
-        await_ready(process)
+    with up(home, "--json") as process:
+        await_ready_json(process, home)
         left = pids(home)
         process.kill()
     assert until(lambda: not any(map(psutil.pid_exists, left)), END_S), "services outlived who started them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,11 @@ class Nervure:
             except SystemExit as exit:
                 code = int(exit.code or 0)
         return Outcome(code, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: object, **streams: Any) -> subprocess.Popen[bytes]:
+        """The same as a process of its own, in a wide terminal if `streams` (as Popen has them) are one."""
+        command = [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
+        return subprocess.Popen(command, env={**os.environ, "TERM": "xterm", "COLUMNS": "160", **self._environ}, **streams)
 
     @contextmanager
     def _as_called(self, arguments: tuple[object, ...], stdin: str) -> Iterator[None]:
