@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from schemas.topics import Topic
 from shared.kernel.memory_clock import Hook, undisturbed
+from shared.kernel.memory_rows import KeptRow, LaneHead, ParkedRow, Position, Published, SentRow, StoredCodec
 from shared.kernel.memory_tables import Database, Session
 from shared.kernel.model import Key, Service, Slice
 from shared.kernel.ports import (
@@ -25,12 +26,12 @@ from shared.kernel.ports import (
     DeadLetter,
     HistoryEntry,
     InboxMark,
-    KeepRow,
     LaneId,
     LaneRow,
     NotOwner,
     OffsetMove,
     OutboxRow,
+    Parked,
     Quarantine,
     ReadBack,
     Record,
@@ -39,55 +40,11 @@ from shared.kernel.ports import (
     StoredInput,
     TimerRow,
     TopicPartition,
+    parked_of,
 )
 from shared.kernel.rows import RowCodec
 
 PRUNED_AT_ONCE = 5000
-
-
-class _Position(NamedTuple):
-    epoch: int = 0
-    next: int = 0
-
-
-class _Stored(NamedTuple):
-    """A row of one kind."""
-
-    version: int
-    state: Any
-    owner: str | None
-    rank: str | None
-
-
-class _Kept(NamedTuple):
-    number: int
-    row: KeepRow
-
-
-@dataclass(frozen=True, slots=True)
-class _Parked:
-    number: int
-    status: str
-    record: Record
-    reason: str
-    detail: str
-    waits_for: frozenset[Key]
-    sent: bool = False
-
-
-class _Lane(NamedTuple):
-    incarnation: int
-    seq: int
-
-
-class _Sent(NamedTuple):
-    row: LaneRow
-    at: datetime
-
-
-class _Published(NamedTuple):
-    version: int
-    offset: int
 
 
 class MemoryStore:
@@ -107,14 +64,14 @@ class MemoryStore:
         self._database = database
         self._hook = hook
         self._sessions: list[Session] = []
-        self._codecs = {kind.name: _Codec(RowCodec(kind), round_trip) for kind in service.kinds}
+        self._codecs = {kind.name: StoredCodec(RowCodec(kind), round_trip) for kind in service.kinds}
         database.table("incarnation").setdefault("one", 1)
         self._declare_lanes([TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)])
 
     def _declare_lanes(self, lanes: Sequence[TopicPartition]) -> None:
         incarnation = self._database.table("incarnation")["one"]
         for at in lanes:
-            self._database.table("lane_out").setdefault(at, _Lane(incarnation, 0))
+            self._database.table("lane_out").setdefault(at, LaneHead(incarnation, 0))
             self._database.table("lane_sent").setdefault(at, 0)
 
     # ---- transactions ----
@@ -161,7 +118,7 @@ class MemoryStore:
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
         async with self._statement("declare") as session:
             for at in partitions:
-                await session.insert("position", at, _Position())
+                await session.insert("position", at, Position())
 
     async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
         async with self.begin() as transaction:
@@ -187,7 +144,7 @@ class MemoryStore:
         if 0 in shards:
             async with self._statement("replays") as session:
                 replays = [parked for _, parked in session.items("parked") if parked.status == "replay"]
-            found += [StoredInput(one.number, "replay", one.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
+            found += [StoredInput(one.number, "replay", one.parked.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
         async with self._statement("spool_ready") as session:
             ready = [(at, seq, row) for (at, seq), row in session.items("spool") if seq <= (session.get("lane_in", at) or 0) + 1]
         found += [StoredInput(0, "spooled", record) for _, _, record in sorted(ready, key=lambda entry: entry[:2])[:limit]]
@@ -213,7 +170,7 @@ class MemoryStore:
     async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
         async with self._statement("unsent_dead_letters") as session:
             unsent = sorted((p for _, p in session.items("parked") if not p.sent), key=lambda parked: parked.number)
-        return [(one.number, DeadLetter(one.record, one.reason, one.detail)) for one in unsent[:limit]]
+        return [(one.number, DeadLetter(one.parked.record, one.reason, one.parked.detail)) for one in unsent[:limit]]
 
     async def dead_letters_sent(self, ids: Sequence[int]) -> None:
         async with self._statement("dead_letters_sent") as session:
@@ -221,7 +178,7 @@ class MemoryStore:
                 "parked",
                 [key for key, parked in session.items("parked") if parked.number in ids],
                 lambda *_: True,
-                lambda _, parked: replace(parked, sent=True),
+                lambda _, row: row._replace(sent=True),
             )
 
     async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
@@ -235,7 +192,7 @@ class MemoryStore:
         return [one.id for one in moved if one.version < highest[one.topic, one.id]]
 
     async def _publish(self, session: Session, key: tuple[str, str], one: ReadBack) -> bool:
-        mark = _Published(one.version, one.offset)
+        mark = Published(one.version, one.offset)
         return await session.upsert("published", key, mark, lambda known: mark if known.offset < one.offset else None)
 
     async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
@@ -296,7 +253,7 @@ class MemoryStore:
 class MemoryTransaction:
     """One READ COMMITTED transaction; see ports.Transaction."""
 
-    def __init__(self, session: Session, codecs: Mapping[str, _Codec], hook: Hook) -> None:
+    def __init__(self, session: Session, codecs: Mapping[str, StoredCodec], hook: Hook) -> None:
         self._session = session
         self._codecs = codecs
         self._hook = hook
@@ -358,7 +315,7 @@ class MemoryTransaction:
 
     # ---- ownership ----
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, _Position]:
+    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
         session = await self._statement("claim")
         there = [at for at in sorted(set(partitions)) if session.get("position", at) is not None]
         claimed = {}
@@ -447,11 +404,11 @@ class MemoryTransaction:
     async def _take(self, taken: Sequence[StoredInput]) -> None:
         await self._take_kept([one.id for one in taken if one.purpose == "kept"])
         await self._take_replayed([one.id for one in taken if one.purpose == "replay"])
-        for one in taken:
-            if one.purpose == "spooled":
-                session = await self._statement("unspool")
-                keys = [key for key, record in session.items("spool") if _place(record) == _place(one.record)]
-                _expect(1, await session.delete("spool", keys), "unspool")
+        spooled = {_place(one.record) for one in taken if one.purpose == "spooled"}
+        if spooled:
+            session = await self._statement("unspool")
+            keys = [key for key, record in session.items("spool") if _place(record) in spooled]
+            _expect(len(spooled), await session.delete("spool", keys), "unspool")
 
     async def _take_kept(self, numbers: Sequence[int]) -> None:
         if numbers:
@@ -463,44 +420,50 @@ class MemoryTransaction:
         if not numbers:
             return
         session = await self._statement("replayed")
-        keys = [place for place, parked in session.items("parked") if parked.number in numbers]
-        done = await session.update(
-            "parked", keys, lambda _, parked: parked.status == "replay", lambda _, parked: replace(parked, status="replayed")
-        )
+        keys = [place for place, row in session.items("parked") if row.number in numbers]
+        done = await session.update("parked", keys, lambda _, row: row.status == "replay", lambda _, row: _in_status(row, "replayed"))
         _expect(len(numbers), done, "replayed")
-        await self._lift()
+        await self._lift(keys)
 
-    async def _lift(self) -> None:
+    async def _lift(self, places: Sequence[Hashable]) -> None:
+        session = await self._statement("lock_marks")
+        waited_for = {key for place in places for key in session.get("parked", place).parked.waits_for}
+        marks = [key for key in sorted(waited_for) if session.get("quarantine", key) is not None]
+        for key in marks:
+            await session.lock("quarantine", key)
         session = await self._statement("lift")
-        waited_for = {key for _, p in session.items("parked") if p.status in ("quarantined", "replay") for key in p.waits_for}
-        free = [key for key, _ in session.items("quarantine") if key not in waited_for]
-        await session.delete("quarantine", free)
+        waiting = {key for _, row in session.items("parked") if row.status in ("quarantined", "replay") for key in row.parked.waits_for}
+        await session.delete("quarantine", [key for key in marks if key not in waiting])
 
     async def _put_aside(self, changes: Changes) -> None:
-        for row in changes.kept:
+        if changes.kept:
             session = await self._statement("keep")
-            record = _storable(row.record)
-            await session.insert("kept", _place(record), _Kept(session.database.number("kept"), replace(row, record=record)))
-        for letter in changes.dead_letters:
-            await self._park("dead", letter.record, letter.reason, letter.detail, ())
-        for quarantine in changes.quarantines:
-            await self._quarantine(quarantine)
-        for spooled in changes.spooled:
+            for row in changes.kept:
+                record = _storable(row.record)
+                await session.insert("kept", _place(record), KeptRow(session.database.number("kept"), replace(row, record=record)))
+        if changes.quarantines:
+            await self._quarantine(changes.quarantines)
+        if parked := parked_of(changes):
+            session = await self._statement("park")
+            for one in parked:
+                fresh = ParkedRow(session.database.number("parked"), one._replace(record=_storable(one.record)))
+                await session.upsert("parked", _place(one.record), fresh, _parked_again(fresh.parked))
+        if changes.spooled:
             session = await self._statement("spool")
-            await session.insert("spool", ((spooled.at, spooled.lane), spooled.seq), _storable(spooled.record))
+            for spooled in changes.spooled:
+                await session.insert("spool", ((spooled.at, spooled.lane), spooled.seq), _storable(spooled.record))
 
-    async def _park(self, status: str, record: Record, reason: str, detail: str, waits_for: Sequence[Key]) -> None:
-        session = await self._statement("park")
-        number, storable = session.database.number("parked"), _storable(record)
-        fresh = _Parked(number, status, storable, reason[:200], detail[:2000].replace("\x00", "\\0"), frozenset(waits_for))
-        await session.upsert("parked", _place(record), fresh, _parked_again(fresh))
-
-    async def _quarantine(self, quarantine: Quarantine) -> None:
+    async def _quarantine(self, quarantines: Sequence[Quarantine]) -> None:
+        behind = sorted({key for one in quarantines for key in one.behind})
+        if behind:
+            session = await self._statement("hold_marks")
+            there = [key for key in behind if session.get("quarantine", key) is not None]
+            held = [await session.lock("quarantine", key) for key in there]
+            _expect(len(behind), len([mark for mark in held if mark is not None]), "hold_marks")
         session = await self._statement("quarantine")
-        for key in quarantine.keys:
-            await session.insert("quarantine", key, quarantine.reason)
-        if quarantine.record is not None:
-            await self._park("quarantined", quarantine.record, quarantine.reason, quarantine.detail, quarantine.keys)
+        marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
+        for key in sorted(marks):
+            await session.insert("quarantine", key, marks[key])
 
     async def _move_offsets(self, changes: Changes) -> None:
         if changes.marks:
@@ -537,33 +500,8 @@ class MemoryTransaction:
         session = await self._statement("copy outbox")
         for lane_row in numbered:
             key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
-            session.put("outbox", key, _Sent(lane_row, session.database.clock.now()))
+            session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return numbered
-
-
-class _Codec:
-    """What a stored row of one kind looks like."""
-
-    def __init__(self, codec: RowCodec, round_trip: bool) -> None:
-        self._codec = codec
-        self._round_trip = round_trip
-
-    def stored(self, change: RowChange) -> _Stored:
-        kind, state = self._codec.kind, change.state
-        owner = kind.owner(state) if kind.owner is not None and state is not None else None
-        rank = kind.rank(state) if kind.rank is not None and state is not None else None
-        return _Stored(change.version, self._parsed(state) if self._round_trip and state is not None else state, owner, rank)
-
-    def _parsed(self, state: Any) -> Any:
-        codec = self._codec
-        if codec.kind.typed:
-            return codec.parse({column.name: column.dump(getattr(state, column.name)) for column in codec.columns})
-        return codec.parse({"doc": codec.dump(state)})
-
-    def entry(self, entry: HistoryEntry) -> HistoryEntry:
-        if not self._round_trip or entry.event is None:
-            return entry
-        return entry._replace(event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
 
 
 def _table(kind: str) -> str:
@@ -584,11 +522,11 @@ def _storable(record: Record) -> Record:
     return record._replace(headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
 
 
-def _kept_input(kept: _Kept) -> StoredInput:
+def _kept_input(kept: KeptRow) -> StoredInput:
     return StoredInput(kept.number, "kept", kept.row.record, kept.row.key, kept.row.until)
 
 
-def _is_as_loaded(move: OffsetMove, position: _Position) -> bool:
+def _is_as_loaded(move: OffsetMove, position: Position) -> bool:
     return position.epoch == move.epoch and position.next == move.loaded
 
 
@@ -600,5 +538,9 @@ def _forward(seq: int) -> Callable[[int], int | None]:
     return lambda known: seq if known < seq else None
 
 
-def _parked_again(fresh: _Parked) -> Callable[[_Parked], _Parked]:
-    return lambda known: replace(fresh, number=known.number, record=known.record, sent=known.sent)
+def _in_status(row: ParkedRow, status: str) -> ParkedRow:
+    return row._replace(parked=row.parked._replace(status=status))
+
+
+def _parked_again(fresh: Parked) -> Callable[[ParkedRow], ParkedRow]:
+    return lambda known: known._replace(parked=fresh._replace(record=known.parked.record))

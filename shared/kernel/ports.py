@@ -154,7 +154,8 @@ class Quarantine:
     record: Record | None
     reason: str
     detail: str
-    timer: TimerRow | None = None
+    behind: tuple[Key, ...] = ()
+    """Marks as they were loaded that make it wait: one that was lifted meanwhile is a collision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,25 @@ class Changes:
     quarantines: list[Quarantine] = field(default_factory=list)
     spooled: list[SpoolRow] = field(default_factory=list)
     read_back: list[ReadBack] = field(default_factory=list)
+
+
+class Parked(NamedTuple):
+    """An input as it is put down: a dead letter, or quarantined."""
+
+    status: str
+    record: Record
+    reason: str
+    """At most 200 characters."""
+    detail: str
+    """At most 2,000 characters, no NUL."""
+    waits_for: tuple[Key, ...]
+
+
+def parked_of(changes: Changes) -> list[Parked]:
+    """What a batch parks, in order."""
+    dead = [Parked("dead", one.record, one.reason, one.detail, ()) for one in changes.dead_letters]
+    waiting = [Parked("quarantined", one.record, one.reason, one.detail, one.keys) for one in changes.quarantines if one.record is not None]
+    return [one._replace(reason=one.reason[:200], detail=one.detail[:2000].replace("\x00", "\\0")) for one in (*dead, *waiting)]
 
 
 class Attached(NamedTuple):

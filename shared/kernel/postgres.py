@@ -25,7 +25,6 @@ from shared.kernel.ports import (
     DeadLetter,
     HistoryEntry,
     InboxMark,
-    KeepRow,
     LaneId,
     LaneRow,
     NotOwner,
@@ -39,6 +38,7 @@ from shared.kernel.ports import (
     TimerRow,
     TopicPartition,
     Transient,
+    parked_of,
 )
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
@@ -372,49 +372,38 @@ class PostgresTransaction:
     async def _take(self, taken: Sequence[StoredInput]) -> None:
         kept = [one.id for one in taken if one.purpose == "kept"]
         replayed = [one.id for one in taken if one.purpose == "replay"]
+        spooled = [one.record for one in taken if one.purpose == "spooled"]
         if kept:
             await self._expect(len(kept), Q["forget_kept"], kept)
         if replayed:
             await self._expect(len(replayed), Q["replayed"], replayed)
-            await self.connection.execute(Q["lift"])
-        for one in taken:
-            if one.purpose == "spooled":
-                await self._expect(1, Q["unspool"], one.record.topic, one.record.partition, one.record.offset)
+            await self.connection.execute(Q["lock_marks"], replayed)
+            await self.connection.execute(Q["lift"], replayed)
+        if spooled:
+            await self._expect(len(spooled), Q["unspool"], *_columns([r.at for r in spooled]), [r.offset for r in spooled])
 
     async def _put_aside(self, changes: Changes) -> None:
-        for row in changes.kept:
-            await self._keep(row)
-        for letter in changes.dead_letters:
-            await self._park("dead", letter.record, letter.reason, letter.detail, ())
-        for quarantine in changes.quarantines:
-            await self._quarantine(quarantine)
-        for spooled in changes.spooled:
-            lane = (*spooled.at, spooled.lane.service, spooled.lane.incarnation, spooled.seq)
-            record = spooled.record
-            await self.connection.execute(Q["spool"], *lane, record.offset, *_record_columns(record))
+        if kept := changes.kept:
+            keys = [row.key.kind for row in kept], [row.key.id for row in kept]
+            waits = [row.until for row in kept], [row.shard for row in kept]
+            await self.connection.execute(Q["keep"], *keys, *waits, *_record_columns([row.record for row in kept]))
+        if changes.quarantines:
+            await self._quarantine(changes.quarantines)
+        if parked := parked_of(changes):
+            waits_for = [json.dumps([f"{key.kind} {key.id}" for key in one.waits_for]) for one in parked]
+            why = [one.status for one in parked], [one.reason for one in parked], [one.detail for one in parked], waits_for
+            await self.connection.execute(Q["park"], *why, *_record_columns([one.record for one in parked]))
+        if spooled := changes.spooled:
+            lanes = [row.lane.service for row in spooled], [row.lane.incarnation for row in spooled], [row.seq for row in spooled]
+            await self.connection.execute(Q["spool"], *lanes, *_record_columns([row.record for row in spooled]))
 
-    async def _keep(self, row: KeepRow) -> None:
-        at = (row.record.topic, row.record.partition, row.record.offset)
-        await self.connection.execute(Q["keep"], row.key.kind, row.key.id, row.until, row.shard, *at, *_record_columns(row.record))
-
-    async def _park(self, status: str, record: Record, reason: str, detail: str, waits_for: Sequence[Key]) -> None:
-        await self.connection.execute(
-            Q["park"],
-            status,
-            record.topic,
-            record.partition,
-            record.offset,
-            *_record_columns(record),
-            reason[:200],
-            detail[:2000].replace("\x00", "\\0"),
-            [f"{key.kind} {key.id}" for key in waits_for],
-        )
-
-    async def _quarantine(self, quarantine: Quarantine) -> None:
-        keys = quarantine.keys
-        await self.connection.execute(Q["quarantine"], [k.kind for k in keys], [k.id for k in keys], quarantine.reason)
-        if quarantine.record is not None:
-            await self._park("quarantined", quarantine.record, quarantine.reason, quarantine.detail, keys)
+    async def _quarantine(self, quarantines: Sequence[Quarantine]) -> None:
+        if behind := sorted({key for one in quarantines for key in one.behind}):
+            held = await self.connection.fetch(Q["hold_marks"], [key.kind for key in behind], [key.id for key in behind])
+            if len(held) != len(behind):
+                raise Collision(f"{len(held)} of {len(behind)} marks: hold_marks")
+        marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
+        await self.connection.execute(Q["quarantine"], [k.kind for k in marks], [k.id for k in marks], list(marks.values()))
 
     async def _move_offsets(self, changes: Changes) -> None:
         if marks := changes.marks:
@@ -488,9 +477,17 @@ def _timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], li
     return [t.key.kind for t in timers], [t.key.id for t in timers], [t.name for t in timers]
 
 
-def _record_columns(record: Record) -> tuple[int, bytes | None, bytes | None, str]:
-    headers = json.dumps([[name, value.hex() if value is not None else None] for name, value in record.headers])
-    return record.appended_ms, record.key, record.value, headers.replace("\\u0000", "?")
+def _record_columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
+    """topic, partition, off, appended_ms, key, value, headers."""
+    headers = [json.dumps([[name, value.hex() if value is not None else None] for name, value in r.headers]) for r in records]
+    return (
+        *_columns([r.at for r in records]),
+        [r.offset for r in records],
+        [r.appended_ms for r in records],
+        [r.key for r in records],
+        [r.value for r in records],
+        [text.replace("\\u0000", "?") for text in headers],
+    )
 
 
 def _record(row: Any) -> Record:

@@ -328,12 +328,19 @@ class Publisher:
             return False
         self._letters_wait = False
         letters = await self._store.unsent_dead_letters(LETTERS_AT_ONCE)
+        batches: dict[TopicPartition, list[tuple[int, Outgoing]]] = {}
+        done: list[int] = []
         for number, letter in letters:
             if letter.record.topic in BY_NAME:
                 at = TopicPartition(dead_letter_topic(letter.record.topic, self._service.name), 0)
-                await self._writer.send({at: [self._dead_letter(letter)]})
-            await self._store.dead_letters_sent([number])
-        if len(letters) == LETTERS_AT_ONCE:
+                batches.setdefault(at, []).append((number, self._dead_letter(letter)))
+            else:
+                done.append(number)
+        sent = await self._writer.send({at: [record for _, record in batch] for at, batch in batches.items()}) if batches else {}
+        done += [number for at, batch in batches.items() for number, _ in batch[: sent[at]]]
+        if done:
+            await self._store.dead_letters_sent(done)
+        if len(done) < len(letters) or len(letters) == LETTERS_AT_ONCE:
             self.dead_letters_wait()
         return bool(letters)
 

@@ -89,21 +89,44 @@ SELECT due FROM kernel.timer WHERE shard = ANY($1::int[]) ORDER BY due LIMIT 1;
 
 -- name: keep
 INSERT INTO kernel.kept (kind, id, until, shard, topic, partition, off, appended_ms, key, value, headers)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+SELECT u.kind, u.id, u.until, u.shard, u.topic, u.partition, u.off, u.appended_ms, u.key, u.value, u.headers::jsonb
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::int[],
+    $5::text[], $6::int[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[], $11::text[])
+WITH ORDINALITY AS u(kind, id, until, shard, topic, partition, off, appended_ms, key, value, headers, position) ORDER BY u.position
 ON CONFLICT (topic, partition, off) DO NOTHING;
 
 -- name: park
-INSERT INTO kernel.parked (status, topic, partition, off, appended_ms, key, value, headers, reason, detail, waits_for)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+-- What waits for which rows comes as a JSON array: arrays of arrays have one length.
+INSERT INTO kernel.parked (status, reason, detail, waits_for, topic, partition, off, appended_ms, key, value, headers)
+SELECT u.status, u.reason, u.detail, ARRAY(SELECT jsonb_array_elements_text(u.waits_for::jsonb)),
+    u.topic, u.partition, u.off, u.appended_ms, u.key, u.value, u.headers::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[],
+    $5::text[], $6::int[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[], $11::text[])
+WITH ORDINALITY AS u(status, reason, detail, waits_for, topic, partition, off, appended_ms, key, value, headers, position)
+ORDER BY u.position
 ON CONFLICT (topic, partition, off) DO UPDATE
 SET status = excluded.status, reason = excluded.reason, detail = excluded.detail, waits_for = excluded.waits_for;
 
+-- name: hold_marks
+-- The marks an input queues behind: who lifts them waits, and finds it. One that is gone by now isn't returned.
+SELECT q.kind, q.id FROM kernel.quarantine q JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON q.kind = u.kind AND q.id = u.id
+ORDER BY q.kind, q.id FOR SHARE OF q;
+
 -- name: quarantine
-INSERT INTO kernel.quarantine (kind, id, reason) SELECT k, i, $3 FROM unnest($1::text[], $2::text[]) AS u(k, i) ON CONFLICT DO NOTHING;
+INSERT INTO kernel.quarantine (kind, id, reason)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+
+-- name: lock_marks
+-- The marks of what these inputs wait for, so that nobody queues behind one that is lifted.
+SELECT q.kind, q.id FROM kernel.quarantine q
+WHERE q.kind || ' ' || q.id IN (SELECT unnest(p.waits_for) FROM kernel.parked p WHERE p.number = ANY($1::bigint[]))
+ORDER BY q.kind, q.id FOR UPDATE OF q;
 
 -- name: lift
--- Lift the marks that nothing waits behind any more.
-DELETE FROM kernel.quarantine q WHERE NOT EXISTS (
+-- Lift those of them that nothing waits behind any more; a statement after the lock, so that it sees who queued meanwhile.
+DELETE FROM kernel.quarantine q
+WHERE q.kind || ' ' || q.id IN (SELECT unnest(p.waits_for) FROM kernel.parked p WHERE p.number = ANY($1::bigint[]))
+AND NOT EXISTS (
     SELECT 1 FROM kernel.parked p
     WHERE p.status IN ('quarantined', 'replay') AND (q.kind || ' ' || q.id) = ANY(p.waits_for)
 );
@@ -115,11 +138,15 @@ DELETE FROM kernel.kept WHERE number = ANY($1::bigint[]);
 UPDATE kernel.parked SET status = 'replayed' WHERE number = ANY($1::bigint[]) AND status = 'replay';
 
 -- name: unspool
-DELETE FROM kernel.spool WHERE topic = $1 AND partition = $2 AND off = $3;
+DELETE FROM kernel.spool s USING unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, off)
+WHERE s.topic = u.topic AND s.partition = u.partition AND s.off = u.off;
 
 -- name: spool
-INSERT INTO kernel.spool (topic, partition, service, incarnation, seq, off, appended_ms, key, value, headers)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
+INSERT INTO kernel.spool (service, incarnation, seq, topic, partition, off, appended_ms, key, value, headers)
+SELECT u.service, u.incarnation, u.seq, u.topic, u.partition, u.off, u.appended_ms, u.key, u.value, u.headers::jsonb
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[], $10::text[])
+AS u(service, incarnation, seq, topic, partition, off, appended_ms, key, value, headers)
+ON CONFLICT DO NOTHING;
 
 -- name: kept_due
 SELECT * FROM kernel.kept WHERE shard = ANY($1::int[]) AND (until <= $2 OR $4) ORDER BY number LIMIT $3;

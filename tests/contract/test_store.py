@@ -302,6 +302,22 @@ async def test_quarantined_rows_wait(rig: Rig) -> None:
     assert await rig.first.stored_due([0], NOON, 10, True) == [], "nobody asked for a replay"
 
 
+async def test_only_marks_that_nothing_waits_behind_are_lifted(rig: Rig) -> None:
+    """Of what is replayed; others' stay."""
+    boom = [Quarantine((A, B), record(1), "ValueError", "boom"), Quarantine((B, C), record(2), "waits", "", behind=())]
+    await write(rig, Changes(quarantines=boom))
+    first, second = await rig.ask_replay()
+    assert (first.record, second.record) == (record(1), record(2))
+    await write(rig, Changes(taken=[first]))
+    async with rig.first.begin() as transaction:
+        assert (await transaction.attached([A, B, C])).quarantined == {B, C}
+    with pytest.raises(Collision):
+        await write(rig, Changes(taken=[first]))
+    await write(rig, Changes(taken=[second]))
+    async with rig.first.begin() as transaction:
+        assert not (await transaction.attached([A, B, C])).quarantined
+
+
 async def test_spooled_records_are_ready_when_the_gap_has_closed(rig: Rig) -> None:
     spooled = [SpoolRow(INPUT, UPSTREAM, seq, record(seq + 10)) for seq in (5, 4, 7)]
     await write(rig, Changes(spooled=spooled, marks=[LaneMark(INPUT, UPSTREAM, 2)]))

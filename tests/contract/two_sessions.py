@@ -20,6 +20,7 @@ from shared.kernel.ports import (
     NotOwner,
     OffsetMove,
     OutboxRow,
+    Quarantine,
     Record,
     Row,
     RowChange,
@@ -271,6 +272,33 @@ async def timer_moved_while_firing(rig: Rig) -> None:
     assert await rig.first.timers_due([0], NOON + timedelta(hours=1), 10) == [later]
 
 
+async def mark_lifted_while_queueing(rig: Rig) -> None:
+    """Who queues behind a quarantined input holds the mark: who lifts it waits, and leaves it, for the queue isn't empty any more. Where
+    the mark has gone meanwhile, who wanted to queue collides, and finds nothing to wait for when it decides again."""
+    key = Key("~message", "a")
+    await write(rig, Changes(quarantines=[Quarantine((key,), record(1), "ValueError", "boom")]))
+    first = await rig.ask_replay()
+    async with rig.session() as queueing, rig.session() as lifting:
+        assert (await rig.soon(queueing.transaction.attached([key]))).quarantined == {key}
+        await queueing.transaction.write(Changes(quarantines=[Quarantine((key,), record(2), "waits", "", behind=(key,))]))
+        lifted = await rig.blocked(lifting.transaction.write(Changes(taken=first)))
+        await queueing.commit()
+        await lifted
+        await lifting.commit()
+    second = await rig.ask_replay()
+    async with rig.session() as queueing, rig.session() as lifting:
+        assert (await rig.soon(queueing.transaction.attached([key]))).quarantined == {key}
+        await lifting.transaction.write(Changes(taken=second))
+        late = await rig.blocked(
+            queueing.transaction.write(Changes(quarantines=[Quarantine((key,), record(3), "waits", "", behind=(key,))]))
+        )
+        await lifting.commit()
+        with pytest.raises(Collision):
+            await late
+    async with rig.session() as after:
+        assert not (await after.transaction.attached([key])).quarantined
+
+
 async def inbox_race(rig: Rig) -> None:
     """One external id in two sessions: the second one collides, whatever its content, and finds it known when it decides again."""
     mark, other = InboxMark("/till", "1", b"digest", NOON), InboxMark("/till", "1", b"other", NOON)
@@ -322,6 +350,7 @@ CASES: tuple[Case, ...] = (
     slices_under_a_lock,
     kept_row_and_its_creator,
     timer_moved_while_firing,
+    mark_lifted_while_queueing,
     inbox_race,
     connection_lost,
 )

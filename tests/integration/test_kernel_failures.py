@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
 
+from shared.kernel.codec import lane_record
 from shared.kernel.engine import QUARANTINES_A_MINUTE, TooManyQuarantines
 from shared.kernel.model import Input, Keep, Key, Service, Woken, World
 from shared.kernel.partition import partition_of
-from tests.support.counting import DESK, HOUSE
-from tests.support.small_world import PARTITIONS, SmallWorld
+from shared.kernel.ports import LaneRow, OutboxRow, Outgoing, TopicPartition
+from tests.support.counting import COMMANDS, DESK, HOUSE
+from tests.support.small_world import PARTITIONS, START, SmallWorld
 
 
 def broken(service: Service[Any], *counters: str) -> Service[Any]:
@@ -44,7 +48,7 @@ def test_one_bad_input_is_found_by_halving_and_the_others_take_effect() -> None:
     world.run(world.at_rest)
     assert parked(world, "desk") == [("dead", "ValueError")]
     sizes = [entry["inputs"] for entry in world.logged.entries if entry.get("action") == "halve"]
-    assert sizes, "the batch was not halved"
+    assert sizes and max(sizes) > 8, "the batch was not halved"
     assert len(sizes) <= 2 * 8, "halving a batch of 100 takes no more, even if it grows again meanwhile"
     assert len([entry for entry in world.logged.entries if entry.get("action") == "refuse"]) == 1
 
@@ -65,6 +69,26 @@ def test_more_than_twenty_quarantines_a_minute_stop_the_service() -> None:
     world.ask(many[-1], 1)
     with pytest.raises(TooManyQuarantines, match="21 within a minute"):
         world.run_for(timedelta(seconds=10))
+
+
+def test_what_follows_an_unreadable_internal_message_waits_in_the_same_batch_too() -> None:
+    """Its rows stand still from then on, not from the next batch on."""
+    world = SmallWorld(seed=5)
+    world.broker.append(TopicPartition(COMMANDS.name, 0), [told(seq, {"amount": "much"} if seq == 1 else {}) for seq in (1, 2, 3)])
+    world.process("house").start()
+    world.run_for(timedelta(seconds=5))
+    assert parked(world, "house") == [("quarantined", "undecodable"), ("quarantined", "waits"), ("quarantined", "waits")]
+    assert world.states("house", "counter") == {}
+    inputs = [entry for entry in world.logged.entries if entry.get("action") == "quarantine"]
+    assert len(inputs) == 1, "those that only wait are no trouble of their own"
+
+
+def told(seq: int, wrong: dict[str, str]) -> Outgoing:
+    """What the desk tells the house under this number of its lane."""
+    value = json.dumps({"counter": "a", "ref": f"r{seq}", "amount": 1} | wrong).encode()
+    id = uuid5(UUID(int=1), str(seq))
+    row = OutboxRow(COMMANDS.name, 0, "a", "Count", id, START, "shop:1", "cause", "", "tally/a", seq, value)
+    return lane_record("desk", LaneRow(seq, 1, row))
 
 
 def test_an_idle_lane_sends_its_last_record_again_once_a_minute() -> None:

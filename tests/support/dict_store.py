@@ -17,6 +17,7 @@ from shared.kernel.ports import (
     LaneRow,
     NotOwner,
     OutboxRow,
+    Record,
     Row,
     StoredInput,
     TimerRow,
@@ -132,6 +133,9 @@ class DictRig(Rig):
 
     async def waiting(self) -> int:
         return len(self._dict.lock._waiters or ())
+
+    async def ask_replay(self) -> list[StoredInput]:
+        return [StoredInput(1, "replay", Record("t", 0, 0, 0, None, None))]
 
     async def lose_commit(self, taken: bool) -> None:
         """A dict always answers."""

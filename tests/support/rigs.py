@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 import asyncpg
@@ -12,13 +13,14 @@ import asyncpg
 from schemas.topics import owned_by
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
-from shared.kernel.ports import CommitUnknown, Store, Transaction
+from shared.kernel.ports import CommitUnknown, Store, StoredInput, Transaction
 from shared.kernel.postgres import open_store
 from shared.kernel.real import RealClock
 from tests.support.counting import HOUSE
 from tests.support.proxy import CommitAnswerLost
 
 T = TypeVar("T")
+OPEN = ("dead", "quarantined")
 PARTITIONS = 2
 OWNED = [(topic, PARTITIONS) for topic in owned_by(HOUSE.name)]
 
@@ -73,6 +75,14 @@ class Rig:
 
     async def cut(self) -> None:
         """Every connection to the database breaks."""
+        raise NotImplementedError
+
+    async def ask_replay(self) -> list[StoredInput]:
+        """Everything that is parked shall run again, as `nervure dlq replay` asks for; returns it."""
+        await self._mark_replay()
+        return [one for one in await self.first.stored_due([0], datetime.now(UTC), 10, False) if one.purpose == "replay"]
+
+    async def _mark_replay(self) -> None:
         raise NotImplementedError
 
     async def open(self) -> None:
@@ -131,6 +141,10 @@ class MemoryRig(Rig):
     async def waiting(self) -> int:
         return self.database.waiting()
 
+    async def _mark_replay(self) -> None:
+        parked = self.database.table("parked")
+        parked |= {place: row._replace(parked=row.parked._replace(status="replay")) for place, row in parked.items() if row.status in OPEN}
+
     async def lose_commit(self, taken: bool) -> None:
         self._trouble["commit answer" if taken else "commit"] = CommitUnknown("lost")
 
@@ -171,6 +185,9 @@ class PostgresRig(Rig):
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return int(count)
+
+    async def _mark_replay(self) -> None:
+        await self.beside.execute("UPDATE kernel.parked SET status = 'replay' WHERE status = ANY($1)", OPEN)
 
     async def lose_commit(self, taken: bool) -> None:
         if taken:

@@ -1,0 +1,82 @@
+"""What the tables of the store in memory hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from shared.kernel.ports import HistoryEntry, KeepRow, LaneRow, Parked, RowChange
+from shared.kernel.rows import RowCodec
+
+
+class Position(NamedTuple):
+    epoch: int = 0
+    next: int = 0
+
+
+class StoredRow(NamedTuple):
+    """A row of one kind."""
+
+    version: int
+    state: Any
+    owner: str | None
+    rank: str | None
+
+
+class KeptRow(NamedTuple):
+    number: int
+    row: KeepRow
+
+
+class ParkedRow(NamedTuple):
+    number: int
+    parked: Parked
+    sent: bool = False
+
+    @property
+    def status(self) -> str:
+        return self.parked.status
+
+    @property
+    def reason(self) -> str:
+        return self.parked.reason
+
+
+class LaneHead(NamedTuple):
+    incarnation: int
+    seq: int
+
+
+class SentRow(NamedTuple):
+    row: LaneRow
+    at: datetime
+
+
+class Published(NamedTuple):
+    version: int
+    offset: int
+
+
+class StoredCodec:
+    """What a stored row of one kind looks like."""
+
+    def __init__(self, codec: RowCodec, round_trip: bool) -> None:
+        self._codec = codec
+        self._round_trip = round_trip
+
+    def stored(self, change: RowChange) -> StoredRow:
+        kind, state = self._codec.kind, change.state
+        owner = kind.owner(state) if kind.owner is not None and state is not None else None
+        rank = kind.rank(state) if kind.rank is not None and state is not None else None
+        return StoredRow(change.version, self._parsed(state) if self._round_trip and state is not None else state, owner, rank)
+
+    def _parsed(self, state: Any) -> Any:
+        codec = self._codec
+        if codec.kind.typed:
+            return codec.parse({column.name: column.dump(getattr(state, column.name)) for column in codec.columns})
+        return codec.parse({"doc": codec.dump(state)})
+
+    def entry(self, entry: HistoryEntry) -> HistoryEntry:
+        if not self._round_trip or entry.event is None:
+            return entry
+        return entry._replace(event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
