@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import Explained
-from deploy.fleet import SERVICES, load_service, service_name
+from deploy.fleet import SERVICES, service_name
 from deploy.reading import NoDatabase, database
 from shared.kernel.ports import Record
 from shared.kernel.postgres import PostgresStore
-from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries
 from shared.settings import Settings
 
@@ -123,10 +122,11 @@ async def discard(settings: Settings, letter: Letter) -> None:
     _check_open(letter, "discard")
     keys = [(kind, row_id) for kind, _, row_id in (row.partition(" ") for row in letter.waits_for)]
     async with database(settings, letter.service) as store, store.begin() as transaction:
-        await _lock(transaction.connection, letter.service, keys)
+        rows = [kind for kind, _ in keys], [row_id for _, row_id in keys]
+        await transaction.connection.fetch(Q["lock_marks_of"], *rows)
         if not await transaction.connection.fetch(Q["discard"], letter.number):
             raise NothingToDo(name=letter.name, status="decided", action="discard")
-        await transaction.connection.execute(Q["lift_of"], [kind for kind, _ in keys], [row_id for _, row_id in keys])
+        await transaction.connection.execute(Q["lift_of"], *rows)
 
 
 async def status_of(settings: Settings, letter: Letter) -> str:
@@ -159,13 +159,6 @@ def _check_turn(letter: Letter, others: Sequence[Letter]) -> None:
     earlier = [o for o in others if o.number < letter.number and o.status == "quarantined" and set(o.waits_for) & set(letter.waits_for)]
     if earlier:
         raise NotItsTurn(name=letter.name, earlier=earlier[0].name)
-
-
-async def _lock(connection: Any, service: str, keys: Sequence[tuple[str, str]]) -> None:
-    """The rows that wait, in the one order in which batches lock them: none is decided upon meanwhile."""
-    for kind in sorted({kind for kind, _ in keys}):
-        codec = RowCodec(load_service(service).kind(kind))
-        await connection.fetch(codec.load_sql, sorted(row_id for other, row_id in keys if other == kind))
 
 
 async def _stores(settings: Settings) -> AsyncIterator[tuple[PostgresStore, str]]:

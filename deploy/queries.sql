@@ -29,6 +29,11 @@ UPDATE kernel.parked SET status = 'replay' WHERE number = ANY($1::bigint[]) AND 
 -- name: discard
 UPDATE kernel.parked SET status = 'discarded' WHERE number = $1 AND status IN ('dead', 'quarantined', 'replay') RETURNING number;
 
+-- name: lock_marks_of
+-- The marks of these rows, so that nobody queues behind one that is lifted.
+SELECT q.kind, q.id FROM kernel.quarantine q JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON q.kind = u.kind AND q.id = u.id
+ORDER BY q.kind, q.id FOR UPDATE OF q;
+
 -- name: lift_of
 -- Marks of these rows that nothing waits behind any more.
 DELETE FROM kernel.quarantine q USING unnest($1::text[], $2::text[]) AS u(kind, id)

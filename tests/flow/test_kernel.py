@@ -115,6 +115,26 @@ async def test_a_poisoned_external_fact_becomes_exactly_one_dead_letter(bank: Ba
     assert await bank.end(TopicPartition(letters, 0)) == 1, "it is told once, however often it is tried"
 
 
+async def test_a_discarded_input_lets_its_followers_go_on(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never takes effect; what waited behind it is replayed without it, and nothing waits any more."""
+    nervure = bank.command_line(monkeypatch)
+    bank.start("teller")
+    await bank.add("bad", times=3)
+    await bank.holds("teller", "bad", 3)
+    bank.traps.write_text("poison bad\n")
+    bank.start("ledger")
+    await parked_become(bank, "ledger", ["quarantined"] * 3)
+    bank.traps.unlink()
+    names = [name for name, _ in await bank.parked("ledger")]
+    discarded = await asyncio.to_thread(nervure, "dlq", "discard", names[0], "--json")
+    assert (discarded.code, discarded.json) == (0, {"discarded": names[0], "behind": names[1:]}), discarded.err
+    replayed = await asyncio.to_thread(nervure, "dlq", "replay", names[1], "--json")
+    assert (replayed.code, replayed.json["replayed"]) == (0, names[1:])
+    await bank.add("bad", times=1)
+    await bank.holds("ledger", "bad", 3)
+    assert await bank.told("bad") == [2, 3, 4]
+
+
 async def parked_become(bank: Bank, service: str, statuses: list[str]) -> None:
     async def there() -> bool:
         return [status for _, status in await bank.parked(service)] == statuses
