@@ -27,7 +27,7 @@ from services.sourcing.events import (
 )
 from services.sourcing.planning import Ask, Draft, Share, aim_of, collecting_at, draft
 from services.sourcing.projection import Network, distance_km, vector
-from services.sourcing.promise import Schedule, schedule
+from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released, schedule
 from services.sourcing.reasons import explanation
 from services.sourcing.state import Order, Part, Queue, Terms, Units, queue_key
 from shared.frozen import replace
@@ -283,19 +283,20 @@ def published(order: Order, terms: Terms, part: Part, dates: Schedule) -> Publis
 
 
 def aligned(dates: Mapping[int, Schedule]) -> dict[int, Schedule]:
-    """The same release and promise for all: the latest."""
-    release_at = max(entry.release_at for entry in dates.values())
+    """The same promise for all: the latest. Each is released when its own way to the buyer wants it."""
     promise = max((entry.promise for entry in dates.values()), key=lambda promise: promise.latest)
-    return {number: replace(entry, release_at=release_at, promise=promise) for number, entry in dates.items()}
+    return {number: replace(entry, promise=promise) for number, entry in dates.items()}
 
 
 def dates_of(desk: Desk, location: str, km: int) -> Schedule:
-    """The location's dates if it is instructed after the policy's grace period."""
+    """The location's dates, released when the order's own dates and the policy's grace period want it."""
     terms, policy = desk.terms, desk.policy
-    place = desk.view.get(Location, location) or forgotten(location)
-    release_at = desk.now + timedelta(seconds=policy.grace_s)
+    place, carrier = desk.view.get(Location, location) or forgotten(location), desk.view.carrier(policy)
     zone = desk.view.zone_at(terms.destination, place.zone)
-    return schedule(place, terms.method, desk.view.carrier(policy), km, release_at, zone)
+    grace_ends = desk.now + timedelta(seconds=policy.grace_s)
+    earliest = min(terms.earliest, desk.now + timedelta(days=MOST_DAYS_AHEAD)) if terms.earliest else None
+    bounds = Bounds(desk.now, grace_ends, earliest, terms.ship_by, terms.deliver_by)
+    return released(bounds, place.zone, lambda at: schedule(place, terms.method, carrier, km, at, zone))
 
 
 def forgotten(location: str) -> Location:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.reference import Carrier, Location, Method
@@ -13,6 +15,8 @@ from schemas.sourcing import Promise
 
 MOST_DAYS = 60
 """Days looked ahead for one on which a location works."""
+MOST_DAYS_AHEAD = 1_000
+"""Days a release may be put off."""
 COLLECTED: frozenset[Method] = frozenset({"click_and_collect", "in_store_takeaway"})
 """Methods by which the location that holds the goods hands them over itself."""
 END_OF_DAY = time(23, 59, 59)
@@ -43,6 +47,56 @@ def schedule(location: Location, method: Method, carrier: Carrier, km: int, rele
     leaves = collected(location, carrier, ready)
     day = working_days_after(leaves.astimezone(zone_of(buyers_zone)).date(), days_on_the_road(carrier, km))
     return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, carrier.service, promise_of("delivery", day, buyers_zone))
+
+
+# ---- the release ----
+
+
+class Bounds(NamedTuple):
+    """What the order and its policy say about dates."""
+
+    now: datetime
+    grace_ends: datetime
+    earliest: datetime | None = None
+    """The buyer gets nothing before this day."""
+    ship_by: datetime | None = None
+    deliver_by: datetime | None = None
+
+    def precedes(self, dates: Schedule) -> bool:
+        """Whether the buyer would have the goods too early."""
+        zone = zone_of(dates.promise.zone)
+        return self.earliest is not None and dates.promise.day < self.earliest.astimezone(zone).date()
+
+    def keeps(self, dates: Schedule) -> bool:
+        """Whether they leave in time and arrive in time."""
+        leaves = self.ship_by is None or dates.ship_by <= self.ship_by
+        return leaves and (self.deliver_by is None or dates.promise.latest.date() <= self.deliver_by.date())
+
+
+def released(bounds: Bounds, zone: str, at: Callable[[datetime], Schedule]) -> Schedule:
+    """The dates of a part by its release: the end of the grace period, or the first local day from which the goods don't come too early.
+
+    Where that would miss a deadline, the latest local day that keeps it, or now: deadlines precede the grace period and a street date.
+    `zone` is the location's; `at` says what follows from a release.
+    """
+    dates = at(bounds.grace_ends)
+    if bounds.earliest is not None and bounds.precedes(dates):
+        days = midnights(bounds.grace_ends, bounds.earliest + timedelta(days=1), zone) or [bounds.grace_ends]
+        dates = at(days[bisect_left(days, True, hi=len(days) - 1, key=lambda day: not bounds.precedes(at(day)))])
+    if bounds.keeps(dates):
+        return dates
+    days = [bounds.now, *midnights(bounds.now, dates.release_at, zone)]
+    return at(days[max(0, bisect_left(days, True, key=lambda day: not bounds.keeps(at(day))) - 1)])
+
+
+def midnights(start: datetime, end: datetime, zone: str) -> list[datetime]:
+    """The begin of every local day after `start`, up to that of `end`."""
+    first, last = start.astimezone(zone_of(zone)).date(), end.astimezone(zone_of(zone)).date()
+    days = (first + timedelta(days=n) for n in range(1, (last - first).days + 1))
+    return [datetime.combine(day, time(0), zone_of(zone)).astimezone(UTC) for day in days]
+
+
+# ---- steps ----
 
 
 def days_on_the_road(carrier: Carrier, km: int) -> int:

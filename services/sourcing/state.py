@@ -78,6 +78,9 @@ class Terms:
     deliver_by: datetime | None
     cancel_after: datetime | None
     destination: Destination
+    earliest: datetime | None = None
+    """The buyer gets nothing before this day: a street date, or the begin of the delivery window."""
+    ship_by: datetime | None = None
 
     @classmethod
     def of(cls, order: OrderSnapshot) -> Terms:
@@ -92,6 +95,8 @@ class Terms:
             deliver_by=order.deliver_by,
             cancel_after=order.cancel_after,
             destination=order.destination,
+            earliest=order.earliest,
+            ship_by=order.ship_by,
         )
 
     @property
