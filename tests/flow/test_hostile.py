@@ -93,6 +93,22 @@ def broken_headers(body: Body) -> Iterator[tuple[str, Headers]]:
     yield "structured in name only", (*headers_of(body), ("content-type", b"application/cloudevents+json"))
 
 
+def names_an_order(value: bytes) -> bool:
+    """Whether a reader of its body can tell whose answer it gets."""
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return len(value) < BIG and isinstance(document, dict) and not {"channel_order_ref", "order_id"}.isdisjoint(document)
+
+
+def about(order_id: str, named: str, value: bytes) -> bytes:
+    """The same body about another order than the one it names: by its id, or by channel and reference."""
+    for was, is_ in zip((named, *named.split(":")), (order_id, *order_id.split(":")), strict=True):
+        value = value.replace(f'"{was}"'.encode(), f'"{is_}"'.encode())
+    return value
+
+
 @dataclass
 class Siege:
     """The attacks on one system, and what became of each."""
@@ -124,13 +140,23 @@ class Siege:
                 yield self._marked(topic, name, bad_key, b"nonsense", headers_of(body))
 
     def _attack(self, topic: Topic, name: str, key: str, value: bytes, headers: Headers) -> Iterator[Outgoing]:
-        """On a topic of requests twice: under an order's id it must be answered, under another key it is a dead letter."""
-        if topic.kind == "request":
-            order_id = f"{self.place.channel}:attack-{uuid4().hex[:12]}"
-            self.refusals[order_id] = f"{topic.name} {name}"
-            yield Outgoing(order_id.encode(), value, headers)
-            key = f"no order {name}"
-        yield self._marked(topic, name, key.encode(), value, headers)
+        """On a topic of requests twice: under an order's id it is answered, under another key only if its body names an order."""
+        if topic.kind != "request":
+            yield self._marked(topic, name, key.encode(), value, headers)
+            return
+        yield Outgoing(self._refused(topic, name).encode(), value, headers)
+        stray = f"no order {name}".encode()
+        if names_an_order(value):
+            order_id = self._refused(topic, f"{name} under another key")
+            yield Outgoing(stray, about(order_id, key, value), headers)
+        else:
+            yield self._marked(topic, name, stray, value, headers)
+
+    def _refused(self, topic: Topic, name: str) -> str:
+        """The order that an attack is about, whose answer is due; of a channel of its own, for nobody asks in good faith there."""
+        order_id = f"{self.place.channel}-attack:{uuid4().hex[:12]}"
+        self.refusals[order_id] = f"{topic.name} {name}"
+        return order_id
 
     def _marked(self, topic: Topic, name: str, key: bytes, value: bytes, headers: Headers) -> Outgoing:
         mark = f"{self.place.name} {topic.name} {name} {len(self.letters)}"
