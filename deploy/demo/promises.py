@@ -32,7 +32,8 @@ class Oversold(NamedTuple):
         return self.in_vain + self.on_paper
 
     def __str__(self) -> str:
-        return f"{self.spot.sku} at {self.spot.location}: {self.in_vain} promised and not there, {self.on_paper} shipped on paper only"
+        told = ((self.in_vain, "promised and not there"), (self.on_paper, "shipped on paper only"))
+        return f"{self.spot.sku} at {self.spot.location}: " + ", ".join(f"{units} {what}" for units, what in told if units)
 
 
 @dataclass(slots=True)
