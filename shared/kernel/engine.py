@@ -364,7 +364,7 @@ class Engine:
             needs, found = await self._load(transaction, stage, batch)
             consumed = 0
             for arrival, need in zip(batch, needs, strict=True):
-                if stage.must_wait(need, found.get(id(arrival), ())):
+                if stage.must_wait(need, found.get(id(arrival), ()), arrival.kept):
                     break
                 stage.take(arrival, need)
                 consumed += 1

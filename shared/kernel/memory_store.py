@@ -146,8 +146,8 @@ class MemoryStore:
                 replays = [parked for _, parked in session.items("parked") if parked.status == "replay"]
             found += [StoredInput(one.number, "replay", one.parked.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
         async with self._statement("spool_ready") as session:
-            ready = [(at, seq, row) for (at, seq), row in session.items("spool") if seq <= (session.get("lane_in", at) or 0) + 1]
-        found += [StoredInput(0, "spooled", record) for _, _, record in sorted(ready, key=lambda entry: entry[:2])[:limit]]
+            spool, marks = sorted(session.items("spool"), key=lambda entry: entry[0]), dict(session.items("lane_in"))
+        found += [StoredInput(0, "spooled", record) for record in islice(_ready(spool, marks), limit)]
         return found
 
     # ---- publishing ----
@@ -524,6 +524,15 @@ def _storable(record: Record) -> Record:
 
 def _kept_input(kept: KeptRow) -> StoredInput:
     return StoredInput(kept.number, "kept", kept.row.record, kept.row.key, kept.row.until)
+
+
+def _ready(spool: Sequence[tuple[Any, Record]], marks: Mapping[Any, int]) -> Iterator[Record]:
+    """Of each lane the run that follows its mark, and what the mark has passed."""
+    reached = dict(marks)
+    for (lane, seq), record in spool:
+        if seq <= reached.get(lane, 0) + 1:
+            reached[lane] = max(seq, reached.get(lane, 0))
+            yield record
 
 
 def _is_as_loaded(move: OffsetMove, position: Position) -> bool:

@@ -155,10 +155,17 @@ SELECT * FROM kernel.kept WHERE shard = ANY($1::int[]) AND (until <= $2 OR $4) O
 SELECT * FROM kernel.parked WHERE status = 'replay' ORDER BY number LIMIT $1;
 
 -- name: spool_ready
--- Spooled records that follow their lane's mark, and those the mark has passed.
-SELECT s.* FROM kernel.spool s
-LEFT JOIN kernel.lane_in l USING (topic, partition, service, incarnation)
-WHERE s.seq <= coalesce(l.seq, 0) + 1 ORDER BY s.topic, s.partition, s.service, s.incarnation, s.seq LIMIT $1;
+-- Of each lane the run of spooled records that follows its mark, and those the mark has passed.
+WITH ahead AS (
+    SELECT s.topic, s.partition, s.service, s.incarnation, s.seq, s.seq - coalesce(l.seq, 0) AS by
+    FROM kernel.spool s LEFT JOIN kernel.lane_in l USING (topic, partition, service, incarnation)
+), placed AS (
+    SELECT a.*, row_number() OVER (PARTITION BY topic, partition, service, incarnation, by > 0 ORDER BY seq) AS place FROM ahead a
+), ready AS (
+    SELECT * FROM placed WHERE by <= 0 OR by = place ORDER BY topic, partition, service, incarnation, seq LIMIT $1
+)
+SELECT s.* FROM kernel.spool s JOIN ready r USING (topic, partition, service, incarnation, seq)
+ORDER BY s.topic, s.partition, s.service, s.incarnation, s.seq;
 
 -- name: lock_lanes
 -- Destination lanes, in one order, last of all locks.

@@ -72,6 +72,10 @@ class Arrival(NamedTuple):
         return self.stored is not None and self.stored.purpose == "replay"
 
     @property
+    def kept(self) -> bool:
+        return self.stored is not None and self.stored.purpose == "kept"
+
+    @property
     def message_key(self) -> Key:
         key = self.record.key if self.record is not None else None
         return Key(MESSAGE, (key or b"").decode("utf-8", "replace").replace("\x00", "?")[:300])
@@ -222,12 +226,13 @@ class Stage:
 
     # ---- taking arrivals ----
 
-    def must_wait(self, need: Need, found: Iterable[Key]) -> bool:
-        """Whether this message needs rows that were loaded before this batch changed them: it starts the next batch."""
+    def must_wait(self, need: Need, found: Iterable[Key], kept: bool = False) -> bool:
+        """Whether this message needs rows that were loaded before this batch changed them, or others that were kept for its rows go
+        first: it starts the next batch. Those that were `kept` run together, in their order."""
         if not self.changed:
             return False
         stale_slice = any(of.owner in self.changed or (of.kind, of.owner.id) in self._moved_under for of in need.slices)
-        kept_first = self.attached.kept and any(key in self.changed and key in self.attached.kept for key in need.keys)
+        kept_first = not kept and self.attached.kept and any(key in self.changed and key in self.attached.kept for key in need.keys)
         return bool(stale_slice or kept_first or not self.changed.isdisjoint(found))
 
     def take(self, arrival: Arrival, need: Need) -> None:
@@ -256,7 +261,7 @@ class Stage:
 
     def _passes_lane(self, arrival: Arrival) -> bool:
         """Whether a lane's record is the next of its lane; duplicates are dropped, records behind a gap are spooled."""
-        if arrival.lane is None or arrival.record is None or arrival.replayed or _is_kept(arrival):
+        if arrival.lane is None or arrival.record is None or arrival.replayed or arrival.kept:
             return True
         assert arrival.envelope is not None
         lane, seq = (arrival.record.at, arrival.lane), arrival.envelope.seq
@@ -275,7 +280,7 @@ class Stage:
 
     def _advance(self, arrival: Arrival) -> None:
         if arrival.stored is not None:
-            if not _is_kept(arrival):
+            if not arrival.kept:
                 self.changes.taken.append(arrival.stored)
         elif arrival.record is not None:
             self._move(arrival.record)
@@ -322,7 +327,7 @@ class Stage:
             self.changes.dead_letters.append(DeadLetter(arrival.record, reason, detail))
 
     def _take_kept(self, arrival: Arrival) -> None:
-        if _is_kept(arrival) and arrival.stored is not None:
+        if arrival.kept and arrival.stored is not None:
             self.changes.taken.append(arrival.stored)
 
     # ---- deciding ----
@@ -375,7 +380,7 @@ class Stage:
     def _keep(self, arrival: Arrival, keep: Keep) -> None:
         if arrival.overdue or arrival.record is None:
             raise KeptTooLong(f"{type(arrival.body).__name__} still waits for {keep.key}")
-        if _is_kept(arrival):
+        if arrival.kept:
             return
         self._count("kept")
         self._kept.add(keep.key)
@@ -473,10 +478,6 @@ class Stage:
 
 class KeptTooLong(Exception):
     """A message waited for a row that never came. Remedy: find out why the row's creator was not read, then replay it."""
-
-
-def _is_kept(arrival: Arrival) -> bool:
-    return arrival.stored is not None and arrival.stored.purpose == "kept"
 
 
 def _record_of(timer: TimerRow) -> Record:

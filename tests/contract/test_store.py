@@ -319,15 +319,16 @@ async def test_only_marks_that_nothing_waits_behind_are_lifted(rig: Rig) -> None
 
 
 async def test_spooled_records_are_ready_when_the_gap_has_closed(rig: Rig) -> None:
-    spooled = [SpoolRow(INPUT, UPSTREAM, seq, record(seq + 10)) for seq in (5, 4, 7)]
+    spooled = [SpoolRow(INPUT, UPSTREAM, seq, record(seq + 10)) for seq in (5, 4, 6, 8)]
     await write(rig, Changes(spooled=spooled, marks=[LaneMark(INPUT, UPSTREAM, 2)]))
     await write(rig, Changes(spooled=[SpoolRow(INPUT, UPSTREAM, 4, record(90)), SpoolRow(INPUT, LaneId("desk", 2), 1, record(30))]))
     assert [one.record.offset for one in await rig.first.stored_due([1], NOON, 10, False)] == [30], "a lane's first needs no mark"
     await write(rig, Changes(marks=[LaneMark(INPUT, UPSTREAM, 4)]))
     ready = await rig.first.stored_due([0], NOON, 10, False)
-    assert ready == [StoredInput(0, "spooled", record(offset)) for offset in (14, 15, 30)]
+    assert ready == [StoredInput(0, "spooled", record(offset)) for offset in (14, 15, 16, 30)], "one run, up to the next gap"
+    assert await rig.first.stored_due([0], NOON, 2, False) == ready[:2]
     assert (await rig.first.depth())["spooled"] == 2
-    await write(rig, Changes(taken=ready[:2]))
+    await write(rig, Changes(taken=ready[:2], marks=[LaneMark(INPUT, UPSTREAM, 5)]))
     with pytest.raises(Collision):
         await write(rig, Changes(taken=ready[:1]))
     assert await rig.first.stored_due([0], NOON, 10, False) == ready[2:]
