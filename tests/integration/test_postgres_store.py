@@ -10,8 +10,23 @@ import pytest
 
 from deploy.embedded import Endpoints
 from shared.kernel.model import Key
-from shared.kernel.ports import Changes, HistoryEntry, RowChange, Transaction, Transient
-from tests.contract.two_sessions import NOON, A, made, message, write
+from shared.kernel.ports import (
+    Changes,
+    DeadLetter,
+    HistoryEntry,
+    InboxMark,
+    KeepRow,
+    LaneId,
+    LaneMark,
+    Quarantine,
+    RowChange,
+    SpoolRow,
+    StoredInput,
+    TopicPartition,
+    Transaction,
+    Transient,
+)
+from tests.contract.two_sessions import INPUT, NOON, A, made, message, record, timer, write
 from tests.support.counting import Gauge, Opened
 from tests.support.rigs import PostgresRig
 
@@ -66,3 +81,40 @@ async def test_a_value_that_no_column_holds_is_the_fault_of_the_batch(rig: Postg
     """Tried again it would fail for ever and stop its partition: the batch is halved until the one input is found."""
     with pytest.raises(asyncpg.DataError, match="out of int64 range"):
         await write(rig, Changes(rows=[RowChange(Key("gauge", "a"), 0, 1, Gauge(2**70, NOON, ()))]))
+
+
+async def test_a_batch_takes_as_many_statements_for_many_as_for_one(rig: PostgresRig) -> None:
+    """Everything a batch may write, numbers and takes back is one statement each."""
+    assert await statements_of(rig, range(1)) == await statements_of(rig, range(100, 150))
+
+
+async def statements_of(rig: PostgresRig, numbers: range) -> list[str]:
+    """What is sent for a batch that does everything to so many rows, and for one that takes what waits again."""
+    said: list[str] = []
+    async with rig.first.begin() as transaction:
+        with transaction.connection.query_logger(lambda record: said.append(record.query)):
+            await transaction.write(everything(numbers))
+            await transaction.number([message(number) for number in numbers])
+    due = await rig.ask_replay()
+    async with rig.first.begin() as transaction:
+        kept = await transaction.kept_for([A])
+        spooled = [StoredInput(0, "spooled", record(number, 2)) for number in numbers]
+        with transaction.connection.query_logger(lambda record: said.append(record.query)):
+            await transaction.write(Changes(taken=[*due, *kept, *spooled]))
+    assert (len(due), len(kept)) == (2 * len(numbers), len(numbers))
+    return said
+
+
+def everything(numbers: range) -> Changes:
+    keys = [Key("counter", f"c{number}") for number in numbers]
+    return Changes(
+        rows=[change for key in keys for change in made(key).rows],
+        inbox=[InboxMark("/till", f"{number}", b"digest", NOON) for number in numbers],
+        timers_set=[timer("ring", key=key) for key in keys],
+        timers_cancelled=[(key, "other") for key in keys],
+        marks=[LaneMark(TopicPartition(INPUT.topic, number), LaneId("desk", 1), 1) for number in numbers],
+        dead_letters=[DeadLetter(record(number, 0), "Undecodable", "") for number in numbers],
+        quarantines=[Quarantine((A, key), record(number, 1), "ValueError", "") for number, key in zip(numbers, keys, strict=True)],
+        spooled=[SpoolRow(TopicPartition(INPUT.topic, 2), LaneId("desk", 1), number + 2, record(number, 2)) for number in numbers],
+        kept=[KeepRow(A, NOON, record(number, 3), 0, False) for number in numbers],
+    )

@@ -80,7 +80,7 @@ class Rig:
     async def ask_replay(self) -> list[StoredInput]:
         """Everything that is parked shall run again, as `nervure dlq replay` asks for; returns it."""
         await self._mark_replay()
-        return [one for one in await self.first.stored_due([0], datetime.now(UTC), 10, False) if one.purpose == "replay"]
+        return [one for one in await self.first.stored_due([0], datetime.now(UTC), 1000, False) if one.purpose == "replay"]
 
     async def _mark_replay(self) -> None:
         raise NotImplementedError
