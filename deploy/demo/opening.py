@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 from deploy.demo.books import Books
 from deploy.demo.progress import say
-from deploy.demo.shelves import Spot
 from deploy.demo.wire import Sender
 from deploy.demo.world import World
 from deploy.errors import Explained
@@ -41,18 +40,18 @@ async def publish(sender: Sender, world: World, run: str) -> None:
     for body in (*world.rules, *world.locations, *world.items):
         topic = next(topic for topic in topics.TOPICS if type(body) in topic.types)
         sender.send(topic, body, source=SOURCE, id=f"{type(body).__name__}:{topic.key_of(body)}:{run or 1}")
-    for count in counts(world.counted, datetime.now(UTC), run):
+    for count in counts(world, datetime.now(UTC), run):
         sender.send(topics.STOCK_REPORTS, count, source=SOURCE, id=count.count_id)
     await sender.flush()
 
 
-def counts(counted: Mapping[Spot, int], at: datetime, run: str) -> Iterator[StockCounted]:
-    """Each location's opening stock. On a system that has run before (`run`) the first count of a location brings the rest to zero."""
-    by_location: dict[str, list[CountedLine]] = {}
-    for spot, units in sorted(counted.items()):
+def counts(world: World, at: datetime, run: str) -> Iterator[StockCounted]:
+    """Each location's opening stock. On a system that has run before (`run`) the first count of each brings all the rest to zero."""
+    by_location: dict[str, list[CountedLine]] = {each.location: [] for each in world.locations} if run else {}
+    for spot, units in sorted(world.counted.items()):
         by_location.setdefault(spot.location, []).append(CountedLine(sku=spot.sku, quantity=units))
     for location, lines in by_location.items():
-        for number, start in enumerate(range(0, len(lines), LINES_A_COUNT)):
+        for number, start in enumerate(range(0, len(lines) or 1, LINES_A_COUNT)):
             yield StockCounted(
                 location=location,
                 count_id=f"opening:{location}:{run or 1}:{number}",

@@ -145,8 +145,17 @@ def test_nearly_all_that_is_collected_was_on_its_shelf(world: World) -> None:
 
 
 def test_counts_are_whole_valid_and_in_chunks(world: World) -> None:
-    made = list(counts(world.counted, datetime(2017, 6, 15, tzinfo=UTC), run=""))
+    made = list(counts(world, datetime(2017, 6, 15, tzinfo=UTC), run=""))
     assert {(count.location, line.sku): line.quantity for count in made for line in count.lines} == world.counted
     assert max(len(count.lines) for count in made) <= LINES_A_COUNT
     assert len({count.count_id for count in made}) == len(made)
     assert all(StockCounted.model_validate_json(count.model_dump_json()) == count for count in made)
+
+
+def test_on_a_system_that_has_run_before_every_location_begins_with_nothing_else(world: World) -> None:
+    """Its first count is a full one, also where nothing is left to be counted."""
+    emptied = replace(world, counted={spot: units for spot, units in world.counted.items() if spot.location in WAREHOUSES})
+    made = list(counts(emptied, datetime(2017, 6, 15, tzinfo=UTC), run="abc"))
+    assert {count.location for count in made if count.scope == "full"} == {location.location for location in world.locations}
+    assert all(count.scope == ("full" if count.count_id.endswith(":0") else "listed") for count in made)
+    assert {(count.location, line.sku): line.quantity for count in made for line in count.lines} == emptied.counted
