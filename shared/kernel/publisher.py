@@ -40,6 +40,8 @@ LETTERS_AT_ONCE = 100
 IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
+STOP_S = 7.0
+"""How long a publisher that shall stop goes on with what is left."""
 PRUNE_S = 30.0
 PRUNE_INBOX_S = 3600.0
 INBOX_HORIZON = timedelta(days=30)
@@ -178,11 +180,14 @@ class Publisher:
     # ---- the rounds ----
 
     async def run(self) -> None:
-        """Until `stopping` and nothing is left to send."""
-        while not (self.stopping and self.depth() == 0):
+        """Until `stopping` and nothing is left to send, or not to be sent in time."""
+        while not (self.stopping and self._overdue("stop", STOP_S, first=STOP_S)):
             try:
-                if not await self.round():
-                    await self._signal.wait(0.1 if not self._alone else 0.5)
+                if await self.round():
+                    continue
+                if self.stopping and self.depth() == 0:
+                    return
+                await self._signal.wait(0.1 if not self._alone else 0.5)
             except ProduceFailed as error:
                 self.failures += 1
                 self._log.warning("produce failed", action="send_again_from_tail", error=str(error)[:300])
@@ -190,8 +195,6 @@ class Publisher:
             except Transient as error:
                 self._log.warning("store failed", action="try_again", error=str(error)[:300])
                 await self._clock.sleep(0.5)
-            if self.stopping and self._overdue("stop", 10.0, first=10.0):
-                return
 
     async def round(self) -> bool:
         """Sends one batch to each destination that has something; whether anything was sent."""

@@ -26,7 +26,10 @@ from shared.kernel.publisher import Publisher
 from shared.kernel.real import RealClock
 
 START_ATTEMPTS = 30
-DRAIN_S = 15.0
+LAST_BATCH_S = 8.0
+"""How long the batch under way may take once the replica is told to stop."""
+DRAIN_S = 8.0
+"""How long what was committed may take to be published after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class Replica:
             await reader.start()
             _collect_seldom()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
-            await self._until_stopped(engine, publisher, pictures, backs)
+            await work_until(self._stop, engine, publisher, pictures, backs)
         finally:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
@@ -129,23 +132,29 @@ class Replica:
                     view.restore(Key(kind, id), row.state)
         view.commit()
 
-    async def _until_stopped(self, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:
-        beside = [asyncio.create_task(one, name=name) for name, one in (
-            ("reader", engine.read()), ("publisher", publisher.run()), ("pictures", pictures.run()), ("read_back", backs.run()),
-        )]  # fmt: skip
-        main = asyncio.create_task(engine.run(), name="engine")
-        stop = asyncio.create_task(self._stop.wait(), name="stop")
-        done, _ = await asyncio.wait({main, stop, *beside}, return_when=asyncio.FIRST_COMPLETED)
-        engine.stopping = publisher.stopping = pictures.stopping = backs.stopping = True
-        if stop in done and not any(task.done() for task in (main, *beside)):
-            await asyncio.wait({main, beside[1]}, timeout=DRAIN_S)
-            await publisher.note_all_sent()
-        for task in (main, stop, *beside):
-            task.cancel()
-        results = await asyncio.gather(main, *beside, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+
+async def work_until(stop: asyncio.Event, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:
+    """Runs all of them until `stop` is set, then drains. Raises what ended one of them before."""
+    main = asyncio.create_task(engine.run(), name="engine")
+    publishing = asyncio.create_task(publisher.run(), name="publisher")
+    beside = [asyncio.create_task(one, name=name) for name, one in (
+        ("reader", engine.read()), ("pictures", pictures.run()), ("read_back", backs.run()),
+    )]  # fmt: skip
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    tasks = (main, publishing, *beside)
+    await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if not any(task.done() for task in tasks):
+        engine.stopping = True
+        await asyncio.wait({main}, timeout=LAST_BATCH_S)
+        publisher.stopping = True  # only now: the last batch has something to publish, too
+        await asyncio.wait({publishing}, timeout=DRAIN_S)
+        await publisher.note_all_sent()
+    engine.stopping = publisher.stopping = pictures.stopping = backs.stopping = True
+    for task in (stopped, *tasks):
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
 
 
 def _collect_seldom() -> None:

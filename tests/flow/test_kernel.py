@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from deploy.fleet import kafka_connection
+from deploy.lanes import lane_of
 from schemas.topics import dead_letter_topic
 from shared.kernel.ports import TopicPartition
 from shared.kernel.postgres import open_store
@@ -163,6 +164,28 @@ async def copy_database(dsn: str, suffix: str) -> None:
     admin = await asyncpg.connect(f"{head}/postgres")
     await admin.execute(f'CREATE DATABASE "{name}_{suffix}" TEMPLATE "{name}"')
     await admin.close()
+
+
+async def test_what_was_committed_is_in_its_topic_when_a_service_has_stopped(bank: Bank) -> None:
+    """Told to stop in the middle of its work, it leaves nothing behind that the next one must send."""
+    bank.start("teller")
+    await bank.add("acc", times=8000)
+
+    async def busy() -> bool:
+        return (await bank.totals("teller")).get("acc", 0) > 0
+
+    await bank.until(busy, "the teller has begun")
+    assert bank.stop("teller") == 0
+    told = sorted({seq for _, seq in map(lane_of, await bank.records(bank.added))})
+    lanes = await bank.query(
+        "teller", "SELECT l.seq, s.seq AS sent FROM kernel.lane_out l JOIN kernel.lane_sent s USING (topic, partition)"
+    )
+    committed = max(lane["seq"] for lane in lanes)
+    assert told == list(range(1, committed + 1))
+    assert all(lane["sent"] == lane["seq"] for lane in lanes)
+    bank.start("teller")
+    bank.start("ledger")
+    await bank.settled()
 
 
 async def test_a_lost_commit_answer_changes_nothing(bank: Bank) -> None:
