@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from schemas.inventory import Availability, DiscrepancyFound, Future, Level, ReservationReleased, StockChanged
+from schemas.inventory import Availability, DiscrepancyFound, Future, Level, ReservationReleased, ReservationShorted, StockChanged
 from schemas.returns import StockWrittenOff
-from schemas.stock import InboundAnnounced, InboundClosed, StockMoved
+from schemas.stock import InboundAnnounced, InboundClosed, StockMoved, StockStatus
 from services.inventory.levels import availability
 from services.inventory.service import service
 from tests.support.inventory import (
@@ -48,6 +48,11 @@ def fed() -> Spec:
 
 def found(inventory: Spec) -> list[tuple[str, int]]:
     return [(message.kind, message.quantity) for message in inventory.of(DiscrepancyFound)]
+
+
+def document(version: int, **quantities: int) -> Availability:
+    """The published state of the level: all that isn't named is zero."""
+    return Availability.model_validate({"sku": SKU, "location": PARIS, "version": version, "reserved": 0} | quantities)
 
 
 # ---- booked once ----
@@ -124,6 +129,65 @@ def test_a_change_of_status_makes_no_units(inventory: Spec) -> None:
     inventory.when(moved("status_change", 2, "qc-1", to_status="damaged"))
     assert found(inventory) == [("below_zero", -1)]
     assert figures(inventory) == {"damaged": 1}
+
+
+def changed(units: int, reference: str, minute: float, source: StockStatus, target: StockStatus) -> StockMoved:
+    return moved("status_change", units, reference, at(minute), from_status=source, to_status=target)
+
+
+def test_units_on_display_are_not_promised_and_come_back_to_the_shelf(inventory: Spec) -> None:
+    inventory.given(counted(5), changed(2, "window", 1, "sellable", "display"))
+    assert figures(inventory) == {"sellable": 3, "display": 2}
+    assert availability("", 1, level_of(inventory)) == document(1, sellable=3, display=2, atp=3)
+    inventory.given(changed(1, "window-over", 2, "display", "sellable"))
+    assert figures(inventory) == {"sellable": 4, "display": 1}
+
+
+def test_what_is_put_on_display_may_be_reserved_units_whose_order_is_told(inventory: Spec) -> None:
+    """The shop takes the last two for its window: who was promised them is sourced anew."""
+    inventory.given(counted(2), reserve(A, line(2)))
+    inventory.when(changed(2, "window", 1, "sellable", "display"))
+    assert figures(inventory) == {"display": 2}
+    assert [shorted.part_id for shorted in inventory.of(ReservationShorted)] == [A]
+
+
+@pytest.mark.parametrize("status", ["sellable", "quality_hold", "damaged", "display"])
+def test_a_transfer_out_takes_units_of_the_status_it_names_once(inventory: Spec, status: StockStatus) -> None:
+    """A running total: two boxes of the same transfer, then the first one's report again."""
+    inventory.given(counted(9), *([changed(6, "before", 1, "sellable", status)] if status != "sellable" else []))
+    before = figures(inventory)[status]
+    first = moved("transfer_out", -2, "T1:1", at(2), to_status=status)
+    inventory.given(first, moved("transfer_out", -5, "T1:1", at(3), to_status=status), first)
+    assert figures(inventory)[status] == before - 5
+
+
+def test_a_transfer_out_of_more_than_is_free_shorts_who_was_promised_it(inventory: Spec) -> None:
+    inventory.given(counted(3), reserve(A, line(2)))
+    inventory.when(moved("transfer_out", -3, "T1:1"))
+    assert figures(inventory) == {}
+    assert [(shorted.part_id, shorted.lines[0].quantity) for shorted in inventory.of(ReservationShorted)] == [(A, 2)]
+
+
+def test_a_transfer_is_on_its_way_until_it_is_received(inventory: Spec) -> None:
+    """Dispatched to here, it is in transit and promised to nobody; on receipt it is for sale."""
+    inventory.given(counted(1), moved("transfer_in", 4, "T1:1", at(1), to_status="in_transit"))
+    assert figures(inventory) == {"sellable": 1, "in_transit": 4}
+    assert availability("", 1, level_of(inventory)) == document(1, sellable=1, in_transit=4, atp=1)
+    inventory.given(changed(3, "T1:1-received", 2, "in_transit", "sellable"), changed(1, "T1:1-broken", 3, "in_transit", "damaged"))
+    assert figures(inventory) == {"sellable": 4, "damaged": 1}
+
+
+def test_a_transfer_received_at_once_wakes_who_waits_for_it(inventory: Spec) -> None:
+    inventory.given(counted(0))
+    inventory.when(moved("transfer_in", 4, "T1:1"))
+    [told] = inventory.of(StockChanged)
+    assert (told.cause, told.arrived, figures(inventory)) == ("moved", (SKU,), {"sellable": 4})
+
+
+def test_no_more_arrives_than_was_on_its_way(inventory: Spec) -> None:
+    inventory.given(moved("transfer_in", 1, "T1:1", at(1), to_status="in_transit"))
+    inventory.when(changed(3, "T1:1-received", 2, "in_transit", "sellable"))
+    assert (found(inventory), figures(inventory)) == ([("below_zero", -2)], {"sellable": 1})
 
 
 # ---- scenario 19: reported by the feed and by fulfilment ----
