@@ -49,8 +49,8 @@ INBOX_HORIZON = timedelta(days=30)
 
 
 class DatabaseBehind(Exception):
-    """A topic holds messages this database has never written: it was restored to an older state. Remedy: stop the service and
-    run `nervure lanes reconcile SERVICE`; do not start it before `nervure audit` is clean."""
+    """A topic holds messages this database has never written: it was restored to an older state, and going on from there would give
+    numbers a second time. Remedy: restore it to its newest state, the end of its archive. No command repairs what can't be restored."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ BATCH_ROWS = 200
 
 
 class RowsExpired(Exception):
-    """The outbox no longer keeps the rows asked for. Remedy: rebuild the reader from a snapshot, or accept the loss with `dlq`."""
+    """The outbox no longer keeps the rows asked for. Remedy: none by command; a reader that misses them has to be mended by hand."""
 
 
 async def republish(store: Store, writer: Writer, service: str, at: TopicPartition, first: int, last: int) -> int:

@@ -3,7 +3,7 @@
 CREATE SCHEMA IF NOT EXISTS kernel;
 CREATE SCHEMA IF NOT EXISTS state;
 
--- One row: which life of this database this is. Raised only by `lanes reconcile`.
+-- One row: which life of this database this is. Readers compare it; nothing raises it yet.
 CREATE TABLE IF NOT EXISTS kernel.incarnation (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     incarnation integer NOT NULL DEFAULT 1
