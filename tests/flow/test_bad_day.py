@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from schemas import fulfilment as ff
 from schemas import payments as pay
 from schemas.orders import OrderClosed, OrderInvoiced
+from schemas.status import LineStatus, OrderStatus
 from tests.support.bad_day import ITEMS, BadDay
 from tests.support.desk import Desk, Place
 from tests.support.steps import left_clean
@@ -37,7 +37,7 @@ async def test_a_bad_day_ends_with_the_books_in_order(desk: Desk, place: NewPlac
         assert captured(desk, status.order_id) in (0, invoiced(desk, status.order_id))
 
 
-def unaccounted(line: ff.LineStatus, status: ff.OrderStatus) -> int:
+def unaccounted(line: LineStatus, status: OrderStatus) -> int:
     """Units that are neither at the buyer's nor given up; more than ordered only where a person was told."""
     rest = line.ordered - line.handed_over - line.cancelled - line.unfillable
     return rest if rest > 0 or not status.exceptions else 0

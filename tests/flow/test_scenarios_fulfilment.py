@@ -11,6 +11,7 @@ from schemas import fulfilment as ff
 from schemas.inventory import Availability, DiscrepancyFound, ReservationReleased
 from schemas.orders import OrderChanged, OrderInvoiced, rank_of
 from schemas.sourcing import LinesBackordered, OrderSourced
+from schemas.status import OrderStatus
 from schemas.topics import Body
 from tests.support.desk import Desk, Place, soon
 from tests.support.steps import (
@@ -41,7 +42,7 @@ from tests.support.steps import (
 NewPlace = Callable[..., Awaitable[Place]]
 
 
-def kinds_of(status: ff.OrderStatus) -> set[str]:
+def kinds_of(status: OrderStatus) -> set[str]:
     return {found.kind for found in status.exceptions}
 
 

@@ -14,6 +14,7 @@ from schemas import reference
 from schemas.inventory import ReservationReleased, ReserveStock, StockReserved
 from schemas.orders import HoldResolved, OrderAccepted, OrderChanged, OrderClosed, OrderHeld, OrderInvoiced, OrderRejected
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, SourcingExceptionOpened
+from schemas.status import OrderStatus
 from schemas.types import order_id_of
 from tests.support.desk import Desk, Place
 from tests.support.steps import (
@@ -48,7 +49,7 @@ def change_request(place: Place, order: ch.PlaceOrder, lines: dict[str, int], **
     return request(place, ch.ChangeOrder, order.order_id, order=again.order)
 
 
-def waits_for(status: ff.OrderStatus) -> set[str]:
+def waits_for(status: OrderStatus) -> set[str]:
     """Reasons of an order's waits that have a date."""
     return {waiting.reason for waiting in status.waiting if waiting.until is not None}
 

@@ -21,6 +21,7 @@ from typing import Any
 from schemas import channel as ch
 from schemas import fulfilment as ff
 from schemas import payments as pay
+from schemas.status import OrderStatus
 from schemas.topics import Body
 from tests.support.desk import Desk, Place, soon
 from tests.support.steps import cancel_request, moved, paid, request, shipped, tracking_number
@@ -100,7 +101,7 @@ class BadDay:
 
     # ---- what everybody sees ----
 
-    def _statuses(self) -> list[ff.OrderStatus]:
+    def _statuses(self) -> list[OrderStatus]:
         return self.desk.statuses(self.place.channel)
 
     def _all_ended(self) -> bool:
@@ -312,5 +313,5 @@ class BadDay:
         return there
 
 
-def is_ended(status: ff.OrderStatus) -> bool:
+def is_ended(status: OrderStatus) -> bool:
     return status.status in ("completed", "partly_completed", "cancelled", "rejected") and not status.waiting
