@@ -466,27 +466,26 @@ class MemoryTransaction:
             await session.insert("quarantine", key, marks[key])
 
     async def _move_offsets(self, changes: Changes) -> None:
-        if changes.marks:
-            session = await self._statement("mark_lanes")
-            for mark in changes.marks:
-                await session.upsert("lane_in", (mark.at, mark.lane), mark.seq, _forward(mark.seq))
-        if changes.offsets:
-            moves = {move.at: move for move in changes.offsets}
-            session = await self._statement("move_offsets")
-            done = await session.update(
-                "position",
-                moves,
-                lambda at, position: _is_as_loaded(moves[at], position),
-                lambda at, position: position._replace(next=moves[at].next),
-            )
-            if done != len(moves):
-                raise NotOwner(f"{done} of {len(moves)} positions moved")
+        if not changes.offsets and not changes.marks:
+            return
+        session = await self._statement("move_offsets")
+        for mark in changes.marks:
+            await session.upsert("lane_in", (mark.at, mark.lane), mark.seq, _forward(mark.seq))
+        moves = {move.at: move for move in changes.offsets}
+        done = await session.update(
+            "position",
+            moves,
+            lambda at, position: _is_as_loaded(moves[at], position),
+            lambda at, position: position._replace(next=moves[at].next),
+        )
+        if done != len(moves):
+            raise NotOwner(f"{done} of {len(moves)} positions moved")
 
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []
         destinations = sorted({TopicPartition(row.topic, row.partition) for row in rows})
-        session = await self._statement("lock_lanes")
+        session = await self._statement("take_lanes")
         there = [at for at in destinations if session.get("lane_out", at) is not None]
         heads = {at: await session.lock("lane_out", at) for at in there}
         numbered = []
@@ -494,7 +493,6 @@ class MemoryTransaction:
             at = TopicPartition(row.topic, row.partition)
             heads[at] = heads[at]._replace(seq=heads[at].seq + 1)
             numbered.append(LaneRow(heads[at].seq, heads[at].incarnation, row))
-        session = await self._statement("move_lanes")
         for at, head in heads.items():
             session.put("lane_out", at, head)
         session = await self._statement("copy outbox")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -406,34 +407,34 @@ class PostgresTransaction:
         await self.connection.execute(Q["quarantine"], [k.kind for k in marks], [k.id for k in marks], list(marks.values()))
 
     async def _move_offsets(self, changes: Changes) -> None:
-        if marks := changes.marks:
-            await self.connection.execute(
-                Q["mark_lanes"],
-                *_columns([m.at for m in marks]),
-                [m.lane.service for m in marks],
-                [m.lane.incarnation for m in marks],
-                [m.seq for m in marks],
-            )
-        if moves := changes.offsets:
-            columns = ([m.epoch for m in moves], [m.loaded for m in moves], [m.next for m in moves])
-            done = _count(await self.connection.execute(Q["move_offsets"], *_columns([m.at for m in moves]), *columns))
-            if done != len(moves):
-                raise NotOwner(f"{done} of {len(moves)} positions moved")
+        moves, marks = changes.offsets, changes.marks
+        if not moves and not marks:
+            return
+        done = await self.connection.execute(
+            Q["move_offsets"],
+            *_columns([m.at for m in moves]),
+            [m.epoch for m in moves],
+            [m.loaded for m in moves],
+            [m.next for m in moves],
+            *_columns([m.at for m in marks]),
+            [m.lane.service for m in marks],
+            [m.lane.incarnation for m in marks],
+            [m.seq for m in marks],
+        )
+        if _count(done) != len(moves):
+            raise NotOwner(f"{_count(done)} of {len(moves)} positions moved")
 
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []
-        destinations = sorted({TopicPartition(row.topic, row.partition) for row in rows})
-        heads = {
-            TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]]
-            for r in await self.connection.fetch(Q["lock_lanes"], *_columns(destinations))
-        }
+        counts = Counter(TopicPartition(row.topic, row.partition) for row in rows)
+        taken = await self.connection.fetch(Q["take_lanes"], *_columns(list(counts)), list(counts.values()))
+        heads = {TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]] for r in taken}
         numbered = []
         for row in rows:
             head = heads[TopicPartition(row.topic, row.partition)]
             head[1] += 1
             numbered.append(LaneRow(head[1], head[0], row))
-        await self.connection.execute(Q["move_lanes"], *_columns(destinations), [heads[d][1] for d in destinations])
         await self.connection.copy_records_to_table(
             "outbox", schema_name="kernel", records=[_outbox_record(r) for r in numbered], columns=OUTBOX_COLUMNS
         )
@@ -534,7 +535,7 @@ async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[T
     try:
         await _ensure_database(dsn)
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10
+            dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10, reset=_as_it_is
         )
     except TRANSIENT as error:
         raise Transient(f"{error!r}") from error
@@ -547,6 +548,11 @@ async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[T
         await store.close()
         raise
     return store
+
+
+async def _as_it_is(_: Any) -> None:
+    """A connection goes back to the pool as it is: nothing but transactions was begun on it, and they have ended. To have the server
+    reset it would be one more round trip for each batch."""
 
 
 async def _ensure_database(dsn: str) -> None:

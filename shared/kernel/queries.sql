@@ -28,15 +28,15 @@ ON CONFLICT DO NOTHING;
 INSERT INTO kernel.lane_sent (topic, partition) SELECT * FROM unnest($1::text[], $2::int[]) ON CONFLICT DO NOTHING;
 
 -- name: move_offsets
--- Compare-and-set of positions: another owner's epoch or another offset moves nothing.
+-- Compare-and-set of positions: another owner's epoch or another offset moves nothing. And how far lanes were read.
+WITH marked AS (
+    INSERT INTO kernel.lane_in AS l (topic, partition, service, incarnation, seq)
+    SELECT * FROM unnest($6::text[], $7::int[], $8::text[], $9::int[], $10::bigint[])
+    ON CONFLICT (topic, partition, service, incarnation) DO UPDATE SET seq = excluded.seq WHERE l.seq < excluded.seq
+)
 UPDATE kernel.position p SET next = u.next
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(topic, partition, epoch, loaded, next)
 WHERE p.topic = u.topic AND p.partition = u.partition AND p.epoch = u.epoch AND p.next = u.loaded;
-
--- name: mark_lanes
-INSERT INTO kernel.lane_in AS l (topic, partition, service, incarnation, seq)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::bigint[])
-ON CONFLICT (topic, partition, service, incarnation) DO UPDATE SET seq = excluded.seq WHERE l.seq < excluded.seq;
 
 -- name: known
 -- External ids seen before, with their digests.
@@ -167,15 +167,16 @@ WITH ahead AS (
 SELECT s.* FROM kernel.spool s JOIN ready r USING (topic, partition, service, incarnation, seq)
 ORDER BY s.topic, s.partition, s.service, s.incarnation, s.seq;
 
--- name: lock_lanes
--- Destination lanes, in one order, last of all locks.
-SELECT l.topic, l.partition, l.incarnation, l.seq FROM kernel.lane_out l
-JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON l.topic = u.topic AND l.partition = u.partition
-ORDER BY l.topic, l.partition FOR UPDATE OF l;
-
--- name: move_lanes
-UPDATE kernel.lane_out l SET seq = u.seq FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, seq)
-WHERE l.topic = u.topic AND l.partition = u.partition;
+-- name: take_lanes
+-- Destination lanes, locked in one order, last of all locks, and moved by as many messages as go there; returned: where each stood.
+WITH locked AS (
+    SELECT l.topic, l.partition, u.count FROM kernel.lane_out l
+    JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, count) ON l.topic = u.topic AND l.partition = u.partition
+    ORDER BY l.topic, l.partition FOR UPDATE OF l
+)
+UPDATE kernel.lane_out l SET seq = l.seq + locked.count FROM locked
+WHERE l.topic = locked.topic AND l.partition = locked.partition
+RETURNING l.topic, l.partition, l.incarnation, l.seq - locked.count AS seq;
 
 -- name: outbox
 SELECT * FROM kernel.outbox WHERE topic = $1 AND partition = $2 AND seq > $3 ORDER BY seq LIMIT $4;

@@ -19,8 +19,8 @@ STATEMENTS = frozenset(
     re.findall(
         r"\w+",
         """find load slices attached kept_for known insert update delete history mark_inbox mark_inbox_again fire_timers cancel_timers
-        set_timers forget_kept replayed lock_marks lift keep park hold_marks quarantine spool unspool mark_lanes move_offsets lock_lanes
-        move_lanes copy""",
+        set_timers forget_kept replayed lock_marks lift keep park hold_marks quarantine spool unspool move_offsets take_lanes
+        copy""",
     )
 )
 """First words of what a transaction awaits; the publisher and others await statements of their own beside it."""
