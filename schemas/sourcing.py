@@ -203,6 +203,8 @@ class LinesUnfillable(Message):
     """Why, for machines."""
     detail: Text = ""
     """Why, for people."""
+    revision: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The revision of the order that sourcing had: units of a demand that a change has replaced since don't count."""
 
 
 class PartShorted(Message):

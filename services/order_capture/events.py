@@ -314,7 +314,9 @@ def _live(order: Order, event: Life) -> Order:
         case OrderPassedOn():
             return replace(_under(order, event.snapshot, {}), stage="accepted", currency=event.snapshot.currency, content=None)
         case SnapshotReplaced():
-            return _under(order, event.snapshot, {} if event.effect == "demand" else order.lines)
+            if event.effect != "demand":
+                return _under(order, event.snapshot, order.lines)
+            return replace(_under(order, event.snapshot, {}), demand_revision=event.snapshot.revision)
         case DocumentsAwaited():
             return replace(order, awaits=event.references)
         case OrderEnded():

@@ -26,6 +26,9 @@ class _Named(Protocol):
 
 
 def unfillable(case: Case, fact: LinesUnfillable) -> Iterator[Yield]:
+    """What sourcing said of a demand that a change has replaced since counts no more: the new one is planned anew, whole."""
+    if fact.revision is not None and fact.revision < case.order.demand_revision:
+        return
     units = _within(case.order, fact.lines, lambda line: line.open)
     if units:
         yield UnitsCounted(case.order_id, "unfillable", units)

@@ -285,6 +285,8 @@ class Order:
     """As the channel states it; kept until the order is accepted."""
     snapshot: OrderSnapshot | None = None
     """As accepted."""
+    demand_revision: int = 0
+    """The revision that last replaced its lines after acceptance."""
     lines: dict[str, Line] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     waived: tuple[Check, ...] = ()

@@ -206,7 +206,7 @@ def give_up(desk: Desk, units: Mapping[str, int], why: str) -> Iterator[Yield]:
     lines = order.units(dict(units))
     waiting = {line_id: units for line_id, units in order.waiting_units.items() if line_id in units_of(lines)}
     yield UnitsGivenUp(order.order_id, lines)
-    yield LinesUnfillable(order_id=order.order_id, lines=written(lines), reason=why)
+    yield LinesUnfillable(order_id=order.order_id, lines=written(lines), reason=why, revision=desk.terms.revision)
     yield from requeue(desk, waiting)
 
 

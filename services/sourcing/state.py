@@ -81,6 +81,8 @@ class Terms:
     earliest: datetime | None = None
     """The buyer gets nothing before this day: a street date, or the begin of the delivery window."""
     ship_by: datetime | None = None
+    revision: int | None = None
+    """Of the order, when its content last concerned sourcing."""
 
     @classmethod
     def of(cls, order: OrderSnapshot) -> Terms:
@@ -97,6 +99,7 @@ class Terms:
             destination=order.destination,
             earliest=order.earliest,
             ship_by=order.ship_by,
+            revision=order.revision,
         )
 
     @property

@@ -7,7 +7,7 @@ import pytest
 from schemas.channel import OrderContent, Party, RequestAnswered
 from schemas.fulfilment import ChangeAnswered
 from schemas.orders import ChangeRequested, LinesCancelled, OrderChanged
-from schemas.sourcing import ChangePassedOn
+from schemas.sourcing import ChangePassedOn, LinesUnfillable, PartLine
 from tests.support.order_capture import (
     ADDRESS,
     ORDER,
@@ -74,6 +74,22 @@ def test_a_change_holds_once_sourcing_accepts_it() -> None:
     assert names(spec) == ["OrderChanged", "RequestAnswered"]
     assert spec.of(OrderChanged)[0].effect == "demand"
     assert {name: line.quantity for name, line in spec.state("order", ORDER).lines.items()} == {"shirts": 5}
+
+
+@pytest.mark.parametrize(("revision", "left"), [(1, 5), (2, 3), (None, 3)], ids=["the old demand", "the new one", "nobody knows"])
+def test_what_nobody_has_of_a_replaced_demand_counts_no_more(revision: int | None, left: int) -> None:
+    """Sourcing gave units up before it read of the change; tracking's word on the change was quicker."""
+    spec = capture().given(place(), change(content(shirts(5))), tracking_says(True))
+    lines = (PartLine(line_id="shirts", sku="shirts", quantity=2),)
+    spec.when(LinesUnfillable(order_id=ORDER, lines=lines, reason="no_stock", revision=revision))
+    assert spec.state("order", ORDER).lines["shirts"].kept == left
+
+
+def test_what_nobody_has_counts_whatever_was_changed_but_the_goods() -> None:
+    spec = capture().given(place(), change(content(shirts(2, gift_message="For you"), mug())), sourcing_says(True))
+    lines = (PartLine(line_id="shirts", sku="shirts", quantity=2),)
+    spec.given(LinesUnfillable(order_id=ORDER, lines=lines, reason="no_stock", revision=1))
+    assert spec.state("order", ORDER).lines["shirts"].kept == 0
 
 
 def test_a_change_passed_on_waits_for_tracking() -> None:

@@ -217,14 +217,14 @@ def test_what_is_delivered_together_waits_reserved_for_what_is_backordered() -> 
 def test_the_remainder_is_cancelled_where_the_order_says_so() -> None:
     trade = Trade(PARIS).stock({("shirt", "paris"): 1})
     unfillable, decision = trade.run(accepted(goods("a", "shirt", 3), completeness="cancel_remainder"))
-    assert unfillable == LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 2)), reason="remainder")
+    assert unfillable == LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 2)), reason="remainder", revision=1)
     assert isinstance(decision, OrderSourced)
 
 
 def test_without_backorders_what_nobody_has_is_unfillable_at_once() -> None:
     trade = Trade(PARIS, policy=Policy(policy="default", backorder=False))
     assert trade.run(accepted(goods("a", "shirt"))) == [
-        LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 1)), reason="no_stock")
+        LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 1)), reason="no_stock", revision=1)
     ]
 
 

@@ -159,7 +159,9 @@ def test_scenario_15_waiting_ends_at_its_deadline() -> None:
     assert isinstance(waits, LinesBackordered)
     assert waits.deadline == START + timedelta(hours=1)
     assert trade.advance(timedelta(minutes=59)) == []
-    assert trade.advance(timedelta(minutes=1)) == [LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 2)), reason="deadline")]
+    assert trade.advance(timedelta(minutes=1)) == [
+        LinesUnfillable(order_id=ORDER, lines=part_lines(("a", "shirt", 2)), reason="deadline", revision=1)
+    ]
     assert trade.spec.state("queue", "shirt") is None
     assert trade.run(trade.arrive("shirt", "paris", 5)) == []
 
