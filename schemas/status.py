@@ -59,6 +59,8 @@ class LineStatus(Data):
     """In returns that are authorised and have not come, in base units."""
     received_back: Count = 0
     """Received back, in all, in base units."""
+    written_off: Count = 0
+    """Received back and never to be sold again (donated, destroyed, back to the supplier), in all, in base units."""
     credited: Count = 0
     """Credited to the buyer, in all, in base units."""
     status: Code

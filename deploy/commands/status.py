@@ -27,6 +27,7 @@ QUANTITIES = (
     ("ready", "ready"),
     ("handed_over", "handed over"),
     ("received_back", "back"),
+    ("written_off", "written off"),
     ("credited", "credited"),
 )
 """Quantities of a line and their headings; columns without any unit are left out."""

@@ -43,6 +43,7 @@ from schemas.returns import (
     ReturnCancelled,
     ReturnExceptionOpened,
     ReturnExpired,
+    ReturnInspected,
     ReturnReceived,
 )
 from schemas.sourcing import (
@@ -81,7 +82,7 @@ OrderFact = (
     | MoneyExceptionOpened
 )
 Decision = OrderSourced | LinesBackordered | LinesUnfillable | PartShorted | CancellationPassedOn | ChangePassedOn | SourcingExceptionOpened
-ReturnFact = ReturnAuthorised | ReturnCancelled | ReturnExpired | ReturnReceived | CreditDue | ReturnExceptionOpened
+ReturnFact = ReturnAuthorised | ReturnCancelled | ReturnExpired | ReturnReceived | ReturnInspected | CreditDue | ReturnExceptionOpened
 Body = OrderFact | Decision | Report | ParcelTracked | ReturnFact | Woken
 
 ORDER_FACTS = (
@@ -122,6 +123,7 @@ RETURN_FACTS = (
     ReturnCancelled,
     ReturnExpired,
     ReturnReceived,
+    ReturnInspected,
     CreditDue,
     ReturnExceptionOpened,
 )
@@ -242,6 +244,8 @@ def _return_fact(case: Case, fact: ReturnFact) -> Iterator[Yield]:
             yield from orders.return_expired(case, fact)
         case ReturnReceived():
             yield from orders.return_received(case, fact)
+        case ReturnInspected():
+            yield from orders.return_inspected(case, fact)
         case CreditDue():
             yield from orders.credit_due(case, fact)
         case ReturnExceptionOpened():

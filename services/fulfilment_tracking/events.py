@@ -91,7 +91,7 @@ class HoldLifted(OfOrder):
 class LinesCounted(OfOrder):
     """Another service decided about units of lines; a negative quantity takes back."""
 
-    what: Literal["cancelled", "unfillable", "received_back", "credited"]
+    what: Literal["cancelled", "unfillable", "received_back", "written_off", "credited"]
     lines: tuple[Units, ...]
 
 

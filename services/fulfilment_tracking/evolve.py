@@ -12,6 +12,7 @@ from services.fulfilment_tracking.state import (
     AskedUnits,
     Cancel,
     Change,
+    Count,
     Label,
     LineCounts,
     Order,
@@ -117,7 +118,7 @@ def _replaced(order: Order, event: e.ContentReplaced) -> Order:
     return replace(order, content=event.content, lines=lines, plan_by=plan_by, stock_by=None)
 
 
-def _added(order: Order, what: str, lines: Iterable[Units], sign: int = 1) -> Order:
+def _added(order: Order, what: Count, lines: Iterable[Units], sign: int = 1) -> Order:
     counts = dict(order.lines)
     for units in lines:
         before = counts.get(units.line_id, LineCounts())

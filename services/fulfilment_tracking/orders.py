@@ -17,10 +17,12 @@ from schemas.orders import (
 )
 from schemas.returns import (
     CreditDue,
+    Disposition,
     ReturnAuthorised,
     ReturnCancelled,
     ReturnExceptionOpened,
     ReturnExpired,
+    ReturnInspected,
     ReturnReceived,
 )
 from schemas.sourcing import LinesBackordered, LinesUnfillable, PartLine, SourcingExceptionOpened
@@ -44,6 +46,8 @@ from services.fulfilment_tracking.state import Content, Units
 from shared.kernel.model import Yield
 
 Trouble = MoneyExceptionOpened | SourcingExceptionOpened | ReturnExceptionOpened
+WRITTEN_OFF: frozenset[Disposition] = frozenset({"donate", "destroy", "back_to_supplier"})
+"""What returned units become that enter no level again."""
 
 
 def accepted(case: Case, fact: OrderAccepted) -> Iterator[Yield]:
@@ -119,6 +123,13 @@ def return_expired(case: Case, fact: ReturnExpired) -> Iterator[Yield]:
 
 def return_received(case: Case, fact: ReturnReceived) -> Iterator[Yield]:
     yield LinesCounted(case.order_id, case.now, "received_back", _units(fact.lines))
+
+
+def return_inspected(case: Case, fact: ReturnInspected) -> Iterator[Yield]:
+    """What enters no level again is written off."""
+    gone = rules.total(Units(line.line_id, line.quantity) for line in fact.lines if line.disposition in WRITTEN_OFF)
+    if gone:
+        yield LinesCounted(case.order_id, case.now, "written_off", gone)
 
 
 def credit_due(case: Case, fact: CreditDue) -> Iterator[Yield]:

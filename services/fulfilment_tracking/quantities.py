@@ -52,6 +52,7 @@ class LineQuantities:
     handed_over: int = 0
     return_requested: int = 0
     received_back: int = 0
+    written_off: int = 0
     credited: int = 0
 
     @property
@@ -100,6 +101,7 @@ def _ordered(item: Item | None, decided: LineCounts) -> LineQuantities:
         backordered=decided.backordered,
         return_requested=decided.return_requested,
         received_back=decided.received_back,
+        written_off=decided.written_off,
         credited=decided.credited,
     )
 

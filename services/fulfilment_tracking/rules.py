@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, assert_never
 
 from schemas.fulfilment import RejectionReason
 from schemas.sourcing import PartLine
@@ -12,6 +12,7 @@ from services.fulfilment_tracking.state import (
     AskedUnits,
     Cancel,
     Content,
+    Count,
     EndedCause,
     LineCounts,
     Order,
@@ -185,7 +186,7 @@ def asked_changes(order: Order) -> bool:
 # ---- one line of the order ----
 
 
-def counted(counts: LineCounts, what: str, quantity: int) -> LineCounts:
+def counted(counts: LineCounts, what: Count, quantity: int) -> LineCounts:
     match what:
         case "cancelled":
             return replace(counts, cancelled=max(0, counts.cancelled + quantity))
@@ -197,8 +198,12 @@ def counted(counts: LineCounts, what: str, quantity: int) -> LineCounts:
             return replace(counts, return_requested=max(0, counts.return_requested + quantity))
         case "received_back":
             return replace(counts, received_back=max(0, counts.received_back + quantity))
-        case _:
+        case "written_off":
+            return replace(counts, written_off=max(0, counts.written_off + quantity))
+        case "credited":
             return replace(counts, credited=max(0, counts.credited + quantity))
+        case _:
+            assert_never(what)
 
 
 def ordered(order: Order, line_id: str) -> int:

@@ -130,6 +130,9 @@ class Content:
         return self.items.get(line_id)
 
 
+Count = Literal["cancelled", "unfillable", "backordered", "return_requested", "received_back", "written_off", "credited"]
+
+
 @dataclass(frozen=True, slots=True)
 class LineCounts:
     """What others decided about one line of the order."""
@@ -139,6 +142,7 @@ class LineCounts:
     backordered: int = 0
     return_requested: int = 0
     received_back: int = 0
+    written_off: int = 0
     credited: int = 0
 
 

@@ -68,6 +68,7 @@ def _line(line_id: str, line: LineQuantities) -> LineStatus:
         handed_over=line.handed_over,
         return_requested=line.return_requested,
         received_back=line.received_back,
+        written_off=line.written_off,
         credited=line.credited,
         status=line_status(line),
     )

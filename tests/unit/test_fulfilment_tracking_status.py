@@ -13,7 +13,16 @@ from schemas.orders import (
     OrderClosed,
     OrderRejected,
 )
-from schemas.returns import CreditDue, ReturnAuthorised, ReturnCancelled, ReturnExpired, ReturnReceived
+from schemas.returns import (
+    CreditDue,
+    Disposition,
+    InspectedLine,
+    ReturnAuthorised,
+    ReturnCancelled,
+    ReturnExpired,
+    ReturnInspected,
+    ReturnReceived,
+)
 from schemas.sourcing import LinesBackordered, LinesUnfillable, PartLine, SourcingExceptionOpened
 from schemas.status import OrderStatus
 from services.fulfilment_tracking.state import Order
@@ -163,6 +172,17 @@ def test_quantities_of_returns() -> None:
     spec.given(CreditDue(order_id=ORDER, credit_id="k1", return_id="r1", lines=some(shirt=1)))
     told = line(spec)
     assert (told.return_requested, told.received_back, told.credited, told.handed_over) == (1, 1, 1, 3)
+
+
+def test_returned_units_that_are_never_sold_again_are_written_off() -> None:
+    """Resold and refurbished ones are not; received and credited they all are."""
+    spec = at_work(shirt=5).given(ships(shirt=5), moves("delivered"))
+    spec.given(ReturnReceived(order_id=ORDER, receipt_id="i1", location=WAREHOUSE, lines=some(shirt=5)))
+    dispositions: tuple[Disposition, ...] = ("resell", "refurbish", "donate", "destroy", "back_to_supplier")
+    fates = tuple(InspectedLine(line_id="shirt", sku="shirt", disposition=fate, quantity=1) for fate in dispositions)
+    spec.given(ReturnInspected(order_id=ORDER, receipt_id="i1", location=WAREHOUSE, lines=fates))
+    told = line(spec)
+    assert (told.received_back, told.written_off, told.status) == (5, 3, "returned")
 
 
 def test_exceptions_of_other_services_stand_on_the_order() -> None:
