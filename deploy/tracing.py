@@ -11,7 +11,7 @@ from deploy.reading import whole
 from deploy.story import explain_sourcing, tell, why_timer
 from schemas.fulfilment import ParcelPacked, ParcelShipped, ParcelTracked
 from schemas.sourcing import OrderSourced
-from schemas.topics import BY_NAME, FULFILMENT_ORDERS, TOPICS, Body, Topic
+from schemas.topics import BY_NAME, FULFILMENT_ORDERS, RETURN_RECEIPTS, TOPICS, Body, Topic
 from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body
 from shared.kernel.kafka import KafkaTopics
 from shared.kernel.partition import partition_of
@@ -84,6 +84,11 @@ class _Found:
         number = envelope.seq if envelope is not None and envelope.lane is not None else -1 - record.offset
         self.chapters.setdefault((record.topic, record.partition, number), chapter)
 
+    def ids(self, topic: Topic | None = None) -> set[str]:
+        """Of the messages found so far, or of those in this topic."""
+        chapters = (chapter for chapter in self.chapters.values() if topic is None or chapter.record.topic == topic.name)
+        return {chapter.envelope.id for chapter in chapters if chapter.envelope}
+
 
 async def story_of(topics: KafkaTopics, order: str) -> list[Chapter]:
     """All messages of an order, the oldest first, numbered, each with its cause; empty where no topic knows the order."""
@@ -92,8 +97,9 @@ async def story_of(topics: KafkaTopics, order: str) -> list[Chapter]:
     async for record in whole(topics, _where(existing, order)):
         _sort_in(found, record, order)
     _follow_parcels(found)
-    _follow_effects(found, order)
+    own = found.ids()
     _follow_causes(found)
+    _follow_effects(found, order, own | found.ids(RETURN_RECEIPTS))
     return put_in_order(list(found.chapters.values()))
 
 
@@ -155,12 +161,12 @@ def _follow_parcels(found: _Found) -> None:
                 found.add(chapter)
 
 
-def _follow_effects(found: _Found, order: str) -> None:
-    """What the order's own messages caused elsewhere: units back in a level, say. Neighbours' messages are not ours."""
+def _follow_effects(found: _Found, order: str, causes: set[str]) -> None:
+    """What these messages caused elsewhere: units back in a level, say. Neighbours' messages are not ours."""
     caused: dict[str, list[Record]] = defaultdict(list)
     for record in found.elsewhere.values():
         caused[(dict(record.headers).get("ce_causationid") or b"").decode(errors="replace")].append(record)
-    waiting = [chapter.envelope.id for chapter in found.chapters.values() if chapter.envelope]
+    waiting = sorted(causes)
     while waiting:
         for chapter in map(read_chapter, caused.pop(waiting.pop(), [])):
             if getattr(chapter.body, "order_id", order) == order:
@@ -171,8 +177,7 @@ def _follow_effects(found: _Found, order: str) -> None:
 def _follow_causes(found: _Found) -> None:
     """What didn't name the order but made something happen to it: a sale in the store, a count."""
     causes = {chapter.causation for chapter in found.chapters.values()}
-    known = {chapter.envelope.id for chapter in found.chapters.values() if chapter.envelope}
-    for identity in causes - known:
+    for identity in causes - found.ids():
         if identity in found.elsewhere:
             found.add(read_chapter(found.elsewhere[identity]))
 
