@@ -37,6 +37,8 @@ MEMORY_ROWS = 5_000
 BATCH_ROWS = 500
 BATCH_BYTES = 700_000
 LETTERS_AT_ONCE = 100
+TAIL_RECORDS, TAIL_GROWTH = 20, 10
+"""How many of a partition's newest records are looked at for this service's last ones; and how many times more where there is none."""
 IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
@@ -108,7 +110,7 @@ class Publisher:
         self._incarnation = await self._store.incarnation()
         self._shards = tuple(shards)
         mine = [at for at in self._destinations() if at.partition % self._partitions["~timers"] in shards]
-        tails = await self._topic_tails(mine)
+        tails = {at: _highest(numbers) for at, numbers in (await self._own_tails(mine)).items()}
         heads = await self._store.lane_heads(mine) if mine else {}
         lanes = {}
         for at, (incarnation, seq, sent) in heads.items():
@@ -119,6 +121,7 @@ class Publisher:
             lanes[at] = _Lane(max(tail, sent, known.acked if known else 0), seq)
         self._lanes = lanes
         self._alone = len(shards) == self._partitions["~timers"]
+        await self._check_documents()
         await self._mark_dirty(self._shards)
         self._signal.set()
 
@@ -126,16 +129,32 @@ class Publisher:
         owned = [topic for topic in owned_by(self._service.name) if topic.kind == "events"]
         return [TopicPartition(topic.name, p) for topic in owned for p in range(self._partitions[topic.name])]
 
-    async def _topic_tails(self, mine: Sequence[TopicPartition]) -> dict[TopicPartition, dict[int, int]]:
-        """For each destination: incarnation to the highest sequence among its newest records."""
-        tails: dict[TopicPartition, dict[int, int]] = {}
-        for at, records in (await self._topics.tails(mine, 20)).items():
-            for record in records:
-                incarnation, seq = _lane_of(record.headers, self._service.name)
-                if incarnation:
-                    by_incarnation = tails.setdefault(at, {})
-                    by_incarnation[incarnation] = max(seq, by_incarnation.get(incarnation, 0))
-        return tails
+    async def _own_tails(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, list[tuple[str, int, int]]]:
+        """(key, incarnation, sequence or version) of this service's newest records in each partition, deletions left out; strangers'
+        records are passed over, however many they are."""
+        own: dict[TopicPartition, list[tuple[str, int, int]]] = {}
+        sought, newest = list(at), TAIL_RECORDS
+        bounds: Mapping[TopicPartition, tuple[int, int]] = {}
+        while sought:
+            for one, records in (await self._topics.tails(sought, newest)).items():
+                found = [((r.key or b"").decode("utf-8", "replace"), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
+                own[one] = [entry for entry in found if entry[1]]
+            sought = [one for one in sought if not own[one]]
+            bounds = bounds or (await self._topics.bounds(sought) if sought else {})
+            sought = [one for one in sought if bounds[one][1] - bounds[one][0] > newest]
+            newest *= TAIL_GROWTH
+        return own
+
+    async def _check_documents(self) -> None:
+        """Raises DatabaseBehind where a state topic shows a version that its row has not reached."""
+        for name, state in self._states.items():
+            mine = [TopicPartition(name, p) for p in range(self._partitions[name]) if p % self._partitions["~timers"] in self._shards]
+            shown = [entry for entries in (await self._own_tails(mine)).values() for entry in entries]
+            rows = await self._store.rows(state.kind, sorted({id for id, _, _ in shown})) if shown else {}
+            for id, incarnation, version in shown:
+                known = (self._incarnation, rows[id].version if id in rows else 0)
+                if (incarnation, version) > known:
+                    raise DatabaseBehind(f"{name} shows {id} in version {version}, the database {known[1]} (incarnation {known[0]})")
 
     async def _mark_dirty(self, shards: Sequence[int]) -> None:
         """State rows of these shards whose version isn't the one their topic shows, as far as read back."""
@@ -360,6 +379,14 @@ class Publisher:
             ("__connect.errors.exception.message", letter.detail.encode("utf-8", "replace")),
         ]
         return Outgoing(record.key or b"", record.value, tuple(headers))
+
+
+def _highest(numbers: Sequence[tuple[str, int, int]]) -> dict[int, int]:
+    """Incarnation to its highest sequence."""
+    highest: dict[int, int] = {}
+    for _, incarnation, seq in numbers:
+        highest[incarnation] = max(seq, highest.get(incarnation, 0))
+    return highest
 
 
 def _lane_of(headers: Sequence[tuple[str, bytes | None]], service: str) -> tuple[int, int]:

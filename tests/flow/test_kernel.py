@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -12,13 +13,14 @@ import pytest
 from deploy.fleet import kafka_connection
 from deploy.lanes import lane_of
 from schemas.topics import dead_letter_topic
+from shared.kernel.codec import state_record
 from shared.kernel.ports import TopicPartition
 from shared.kernel.postgres import open_store
 from shared.kernel.republish import republish
 from shared.settings import Settings
 from tests.support.bank import Bank
 from tests.support.proxy import CommitAnswerLost
-from tests.support.toy import TELLER
+from tests.support.toy import TELLER, Balance
 
 
 @pytest.fixture
@@ -157,6 +159,23 @@ async def test_a_database_behind_its_topics_is_refused(bank: Bank) -> None:
     process = bank.start("teller", postgres=f"{bank.dsn('teller')}_older")
     assert process.wait(40) != 0
     assert "DatabaseBehind" in bank.log_path("teller").read_text()
+
+
+async def test_a_stale_document_is_repaired_before_compaction_could_keep_it(bank: Bank) -> None:
+    """As a publisher leaves it that was paused and woke up: an old version behind the newest."""
+    bank.start("teller")
+    await bank.add("acc", times=5)
+
+    async def shows(total: int) -> bool:
+        return bool(await bank.records(bank.balances)) and await bank.last_shown("acc") == total
+
+    await bank.until(lambda: shows(5), "the document shows all")
+    stale = state_record(f"{bank.name}_teller", 1, "acc", 1, datetime.now(UTC), Balance(account="acc", total=1, version=1))
+    at = TopicPartition(bank.balances.name, bank.lane("acc").partition)
+    assert await bank.writer.send({at: [stale]}) == {at: 1}
+    await bank.logged("teller", action="publish_again")
+    await bank.until(lambda: shows(5), "the document shows all again")
+    assert [entry["ids"] for entry in bank.log("teller") if entry.get("action") == "publish_again"] == [["acc"]]
 
 
 async def copy_database(dsn: str, suffix: str) -> None:

@@ -11,7 +11,7 @@ from schemas.topics import Topic
 from shared.kernel.codec import state_record
 from shared.kernel.engine import TIMER_SKEW
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import TopicPartition, Transient
+from shared.kernel.ports import Outgoing, TopicPartition, Transient
 from shared.kernel.publisher import DatabaseBehind
 from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
 from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
@@ -120,6 +120,40 @@ def test_a_database_older_than_its_topics_refuses_to_run() -> None:
     world.databases["house"].restore(backup)
     with pytest.raises(DatabaseBehind):
         world.run(lambda: False, timedelta(minutes=1))
+
+
+def test_strangers_records_do_not_hide_that_a_topic_is_ahead() -> None:
+    """However many they wrote behind the service's own last record."""
+    world = SmallWorld(seed=6).started()
+    world.ask("a", 1)
+    world.run(lambda: world.lane(partition_of("a", PARTITIONS)) == [1])
+    backup = world.databases["desk"].backup()
+    world.ask("a", 1)
+    world.run(lambda: world.lane(partition_of("a", PARTITIONS)) == [1, 2])
+    at = TopicPartition(COMMANDS.name, partition_of("a", PARTITIONS))
+    world.broker.append(at, [Outgoing(b"a", b"{}", ()) for _ in range(300)])
+    world.databases["desk"].restore(backup)
+    world.process("desk").die(Crash("restarted"))
+    world.process("desk", 1).die(Crash("restarted"))
+    with pytest.raises(DatabaseBehind, match="shows seq 2, the database 1"):
+        world.run_for(timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("strangers", [0, 300])
+def test_a_database_older_than_its_documents_refuses_to_run(strangers: int) -> None:
+    """Although its lanes are where they were: opening a counter is told by its document only."""
+    world = SmallWorld(seed=6).started()
+    world.run_for(timedelta(seconds=5))
+    backup = world.databases["house"].backup()
+    world.open("a")
+    world.run(lambda: "a" in world.newest_shown())
+    at = TopicPartition(SHOWN.name, partition_of("a", PARTITIONS))
+    world.broker.append(at, [Outgoing(b"a", b"{}", ()) for _ in range(strangers)])
+    world.databases["house"].restore(backup)
+    world.process("house").die(Crash("restarted"))
+    world.process("house", 1).die(Crash("restarted"))
+    with pytest.raises(DatabaseBehind, match="shows a in version 1, the database 0"):
+        world.run_for(timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("answer_lost", [False, True])

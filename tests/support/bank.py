@@ -172,6 +172,13 @@ class Bank:
             newest[body.account] = max(newest.get(body.account, ((0, 0), 0)), (state_version(record), body.total))
         return {account: total for account, (_, total) in newest.items()}
 
+    async def last_shown(self, account: str) -> int:
+        """The total in the last document of an account, the one that compaction keeps."""
+        records = [record for record in await self.records(self.balances) if record.key == account.encode()]
+        body = read_document(records[-1], self.balances)
+        assert isinstance(body, Balance)
+        return body.total
+
     async def lanes(self) -> LaneBook:
         """What the teller told, as a careful reader of its lanes notes it down."""
         book = LaneBook()
