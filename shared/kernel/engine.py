@@ -138,6 +138,8 @@ class Engine:
         self._alarms: set[str] = set()
         """Those that were told and go on."""
 
+        self._gaps: dict[tuple[TopicPartition, LaneId], int] = {}
+        """Lanes whose gap was told, by the mark behind which it begins."""
     # ---- the loop ----
 
     async def run(self) -> None:
@@ -437,6 +439,7 @@ class Engine:
             positions=_positions(stage),
             published=len(outcome.numbered),
             seconds=round(seconds, 4),
+        self._tell_gaps(stage)
             **stage.counts,
         )
 
@@ -454,6 +457,18 @@ class Engine:
     async def _isolate(self, batch: Sequence[Arrival], error: Exception) -> int:
         """Halves the batch until one arrival is alone; that one becomes a dead letter, or its rows are quarantined."""
         if len(batch) > 1:
+    def _tell_gaps(self, stage: Stage) -> None:
+        """Once for each gap, and again by whoever takes the partition over; `stored_spooled` of /metrics counts the lanes that wait."""
+        for row in stage.changes.spooled:
+            lane = (row.at, row.lane)
+            mark = self._marks.get(lane, 0)
+            if self._gaps.get(lane) != mark:
+                self._gaps[lane] = mark
+                first, last = mark + 1, row.seq - 1
+                mend = f"nervure lanes republish {row.at.topic} {row.at.partition} --from {first} --to {last}"
+                where = f"{row.at.topic}/{row.at.partition}"
+                self._log.error("a lane has a gap", action="alarm", at=where, lane=row.lane.service, first=first, last=last, mend=mend)
+
             self._limit = max(1, len(batch) // 2)
             self._log.info("batch halved", action="halve", inputs=self._limit, error=f"{type(error).__name__}: {error}"[:200])
             return 0

@@ -83,6 +83,46 @@ def test_what_follows_an_unreadable_internal_message_waits_in_the_same_batch_too
     assert len(inputs) == 1, "those that only wait are no trouble of their own"
 
 
+def test_a_gap_is_told_once_with_the_command_that_mends_it() -> None:
+    """And counted as long as it is open; the next one is told again."""
+    world = SmallWorld(seed=6)
+    at, house = TopicPartition(COMMANDS.name, 0), world.process("house")
+    world.broker.append(at, [told(seq, {}) for seq in (1, 2, 5)])
+    house.start()
+    world.run_for(timedelta(seconds=2))
+    world.broker.append(at, [told(seq, {}) for seq in (6, 7)])
+    world.run_for(timedelta(seconds=2))
+    assert [entry["mend"] for entry in gaps(world)] == [f"nervure lanes republish {COMMANDS.name} 0 --from 3 --to 4"]
+    assert len(world.databases["house"].table("spool")) == 3
+    world.broker.append(at, [told(seq, {}) for seq in (3, 4)])
+    world.run_for(timedelta(seconds=5))
+    assert world.databases["house"].table("spool") == {}
+    world.broker.append(at, [told(9, {})])
+    world.run_for(timedelta(seconds=2))
+    assert [(entry["at"], entry["first"], entry["last"]) for entry in gaps(world)] == [
+        (f"{COMMANDS.name}/0", 3, 4),
+        (f"{COMMANDS.name}/0", 8, 8),
+    ]
+
+
+def gaps(world: SmallWorld) -> list[Any]:
+    return [entry for entry in world.logged.entries if (entry["event"], entry.get("action")) == ("a lane has a gap", "alarm")]
+
+
+def test_a_lane_met_late_waits_for_its_first_message() -> None:
+    """A lane never met begins at 1: what comes before is not there yet, and is no reason to begin elsewhere."""
+    world = SmallWorld(seed=7)
+    at = TopicPartition(COMMANDS.name, 0)
+    world.broker.append(at, [told(seq, {}) for seq in (3, 4)])
+    world.process("house").start()
+    world.run_for(timedelta(seconds=2))
+    assert [(entry["first"], entry["last"]) for entry in gaps(world)] == [(1, 2)]
+    assert world.databases["house"].table("kept") == {}
+    world.broker.append(at, [told(seq, {}) for seq in (1, 2)])
+    world.run_for(timedelta(seconds=5))
+    assert [one.row.record.offset for one in world.databases["house"].table("kept").values()] == [2, 3, 0, 1], "in the order of the lane"
+
+
 def told(seq: int, wrong: dict[str, str]) -> Outgoing:
     """What the desk tells the house under this number of its lane."""
     value = json.dumps({"counter": "a", "ref": f"r{seq}", "amount": 1} | wrong).encode()
