@@ -230,11 +230,13 @@ class Network(Documents):
         self._undo.clear()
 
     def restore(self, key: Key, state: Any) -> None:
+        """At start, and when it is unknown whether a batch was committed: flights that have settled meanwhile end, too."""
         if isinstance(state, Order):
-            for part in state.parts.values():
-                sign = {"asked": 1, "releasing": -1}.get(part.state)
-                if sign is not None:
-                    self._fly(part_id_of(key.id, part.number), _flight(part.location, part.lines, sign))
+            for number in range(1, state.next_part):
+                part = state.parts.get(number)
+                sign = {"asked": 1, "releasing": -1}.get(part.state, 0) if part is not None else 0
+                flight = _flight(part.location, part.lines, sign) if part is not None and sign else {}
+                self._fly(part_id_of(key.id, number), flight)
             self._undo.clear()
 
     def _learn(self, level: LevelSeen) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -105,6 +106,21 @@ def test_plans_in_flight_are_rolled_back_with_their_batch_and_known_again_after_
     assert fresh.free("shirt") == {"paris": 3}
     fresh.rollback()
     assert fresh.free("shirt") == {"paris": 1}
+
+
+def test_flights_that_settled_in_a_batch_of_unknown_outcome_end_when_it_was_committed() -> None:
+    """The batch is rolled back in memory; then the rows come as the store has them. Else the units would be missing until a restart."""
+    trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 3, ("shoes", "lyon"): 2})
+    trade.tell(accepted(goods("a", "shirt", 2), goods("b", "shoes")))
+    view = trade.spec.view
+    view.commit()
+    assert (view.free("shirt"), view.free("shoes")) == ({"paris": 1}, {"lyon": 1})
+    order = trade.spec.state("order", ORDER)
+    view.fold(PartDeclined(ORDER, 2, ()))
+    view.rollback()
+    view.restore(Key("order", ORDER), replace(order, parts={1: replace(order.parts[1], state="reserved")}))
+    flying = {sku: view.free(sku) for sku in ("shirt", "shoes")}
+    assert flying == {"shirt": {"paris": 3}, "shoes": {"lyon": 2}}, "one part was reserved, the other declined"
 
 
 def test_a_decline_is_planned_again_with_the_true_level_and_its_siblings_stay() -> None:
