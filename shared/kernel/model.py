@@ -188,7 +188,7 @@ class View(Protocol):
         ...
 
     def restore(self, key: Key, state: Any) -> None:
-        """At start: one stored row of a kind named in `Service.overlay`."""
+        """At start, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the store has it."""
         ...
 
 
