@@ -135,11 +135,11 @@ class Engine:
         self._next_poll_at = 0.0
         self._next_kept_at = 0.0
         self._quarantined_at: list[float] = []
+        self._gaps: dict[tuple[TopicPartition, LaneId], int] = {}
+        """Lanes whose gap was told, by the mark behind which it begins."""
         self._alarms: set[str] = set()
         """Those that were told and go on."""
 
-        self._gaps: dict[tuple[TopicPartition, LaneId], int] = {}
-        """Lanes whose gap was told, by the mark behind which it begins."""
     # ---- the loop ----
 
     async def run(self) -> None:
@@ -425,6 +425,7 @@ class Engine:
             self._next_timer_at = min(self._next_timer_at, soonest if soonest <= newest else soonest + TIMER_SKEW.total_seconds())
         if stage.moved and any(change.purpose == "spooled" for change in stage.changes.taken):
             self._stored_due = True
+        self._tell_gaps(stage)
         self._publisher.offer(outcome.numbered)
         for state in self.service.states:
             self._publisher.offer_states(state.topic.name, stage.states(state.kind))
@@ -439,9 +440,20 @@ class Engine:
             positions=_positions(stage),
             published=len(outcome.numbered),
             seconds=round(seconds, 4),
-        self._tell_gaps(stage)
             **stage.counts,
         )
+
+    def _tell_gaps(self, stage: Stage) -> None:
+        """Once for each gap, and again by whoever takes the partition over; `stored_spooled` of /metrics counts the lanes that wait."""
+        for row in stage.changes.spooled:
+            lane = (row.at, row.lane)
+            mark = self._marks.get(lane, 0)
+            if self._gaps.get(lane) != mark:
+                self._gaps[lane] = mark
+                first, last = mark + 1, row.seq - 1
+                mend = f"nervure lanes republish {row.at.topic} {row.at.partition} --from {first} --to {last}"
+                where = f"{row.at.topic}/{row.at.partition}"
+                self._log.error("a lane has a gap", action="alarm", at=where, lane=row.lane.service, first=first, last=last, mend=mend)
 
     def _watch_quarantines(self, stage: Stage) -> None:
         fresh = [q for q in stage.changes.quarantines if q.reason != "waits"]
@@ -457,18 +469,6 @@ class Engine:
     async def _isolate(self, batch: Sequence[Arrival], error: Exception) -> int:
         """Halves the batch until one arrival is alone; that one becomes a dead letter, or its rows are quarantined."""
         if len(batch) > 1:
-    def _tell_gaps(self, stage: Stage) -> None:
-        """Once for each gap, and again by whoever takes the partition over; `stored_spooled` of /metrics counts the lanes that wait."""
-        for row in stage.changes.spooled:
-            lane = (row.at, row.lane)
-            mark = self._marks.get(lane, 0)
-            if self._gaps.get(lane) != mark:
-                self._gaps[lane] = mark
-                first, last = mark + 1, row.seq - 1
-                mend = f"nervure lanes republish {row.at.topic} {row.at.partition} --from {first} --to {last}"
-                where = f"{row.at.topic}/{row.at.partition}"
-                self._log.error("a lane has a gap", action="alarm", at=where, lane=row.lane.service, first=first, last=last, mend=mend)
-
             self._limit = max(1, len(batch) // 2)
             self._log.info("batch halved", action="halve", inputs=self._limit, error=f"{type(error).__name__}: {error}"[:200])
             return 0
