@@ -120,6 +120,7 @@ class Publisher:
             known = self._lanes.get(at)
             lanes[at] = _Lane(max(tail, sent, known.acked if known else 0), seq)
         self._lanes = lanes
+        self._untold |= {at for at, lane in lanes.items() if lane.acked > heads[at][2]}
         self._alone = len(shards) == self._partitions["~timers"]
         await self._check_documents()
         await self._mark_dirty(self._shards)
