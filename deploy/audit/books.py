@@ -18,6 +18,7 @@ from services.order_capture.state import Order as CaptureState
 from services.returns.state import Line as ReturnLine
 from services.sourcing.state import Line as SourcingLine
 from services.sourcing.state import Order as SourcingState
+from shared.kernel.codec import value_of
 from shared.kernel.model import Service
 from shared.kernel.postgres import PostgresStore
 from shared.kernel.sql import queries
@@ -240,7 +241,7 @@ def _show(books: Books, service: Service[Any], kind: str, id: str, version: int,
     document = None
     for topic in (each for each in service.states if each.kind == kind):
         document = topic.render(id, version, state)
-        digest = digest_of(document.model_dump_json().encode()) if document is not None else None
+        digest = digest_of(value_of(document)) if document is not None else None
         books.shown.setdefault(topic.topic.name, {})[id] = KeptRow(version, digest)
     return document
 

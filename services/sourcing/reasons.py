@@ -51,7 +51,11 @@ def explanation(reasons: Reasons) -> Explanation:
             "currency": reasons.currency,
             "attempt": reasons.attempt,
             "candidates": tuple(
-                {"location": location, "distance_km": km, "levels": tuple(level._asdict() for level in levels)}
+                {
+                    "location": location,
+                    "distance_km": km,
+                    "levels": tuple({"sku": sku, "atp": atp, "version": version} for sku, atp, version in levels),
+                }
                 for location, km, levels in reasons.candidates
             ),
             "eliminated": reasons.eliminated,

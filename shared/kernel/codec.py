@@ -233,6 +233,11 @@ def _said_in(data: bytes | None) -> Said:
     return Said(order_id, request_id if is_request_id(request_id) else None)
 
 
+def value_of(body: Body) -> bytes:
+    """The value of a message's record: its JSON, without the fields that say nothing."""
+    return body.model_dump_json(exclude_none=True).encode()
+
+
 def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
     """The record of one numbered message."""
     row = lane_row.row
@@ -270,7 +275,7 @@ def state_record(service: str, incarnation: int, key: str, version: int, now: da
         ("ce_seq", b"%d" % version),
         ("content-type", JSON),
     )
-    return Outgoing(raw, body.model_dump_json().encode() if body is not None else None, headers)
+    return Outgoing(raw, value_of(body) if body is not None else None, headers)
 
 
 @cache
@@ -307,7 +312,7 @@ def external_record(topic: Topic, body: Body, *, source: str, id: str, now: date
     ]
     if correlation:
         headers.append(("ce_correlationid", correlation.encode()))
-    return Outgoing(key.encode(), body.model_dump_json(exclude_none=True).encode(), tuple(headers))
+    return Outgoing(key.encode(), value_of(body), tuple(headers))
 
 
 @lru_cache(maxsize=64)

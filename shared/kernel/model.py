@@ -146,7 +146,8 @@ class Kind(Generic[S]):
     """One kind of row: its state, its events, how it is stored.
 
     Stored as a JSON document, or in typed columns (one for each field of the state) where `typed` is set and a migration
-    makes the table. A row with an owner can be read as part of a slice.
+    makes the table. A document leaves out what has its default, and so does a stored event: the default of a field never changes
+    once rows are kept. A row with an owner can be read as part of a slice.
     """
 
     name: str

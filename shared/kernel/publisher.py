@@ -42,8 +42,6 @@ TAIL_RECORDS, TAIL_GROWTH = 20, 10
 IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
-STATES_S = 0.25
-"""Shortest time between two rounds of state documents."""
 STOP_S = 7.0
 """How long a publisher that shall stop goes on with what is left."""
 PRUNE_S = 30.0
@@ -209,7 +207,7 @@ class Publisher:
                     continue
                 if self.stopping and self.depth() == 0:
                     return
-                await self._signal.wait(self._rest_s())
+                await self._signal.wait(0.1 if not self._alone else 0.5)
             except ProduceFailed as error:
                 self.failures += 1
                 self._log.warning("produce failed", action="send_again_from_tail", error=str(error)[:300])
@@ -218,13 +216,6 @@ class Publisher:
                 self._log.warning("store failed", action="try_again", error=str(error)[:300])
                 await self._clock.sleep(0.5)
 
-    def _rest_s(self) -> float:
-        """How long there may be nothing to do."""
-        rest = 0.5 if self._alone else 0.1
-        if any(self._dirty.values()):
-            rest = min(rest, max(0.001, self._due.get("states", 0.0) - self._clock.now().timestamp()))
-        return rest
-
     async def round(self) -> bool:
         """Sends one batch to each destination that has something; whether anything was sent."""
         await self._look_around()
@@ -232,7 +223,7 @@ class Publisher:
         rows = {at: chosen for at in sorted(self._lanes) if (chosen := await self._next_rows(at))}
         for at, chosen in rows.items():
             batches[at] = [lane_record(self._service.name, row) for row in chosen]
-        states = self._next_states() if self._states_are_due() else {}
+        states = self._next_states()
         for at, documents in states.items():
             batches[at] = [record for _, _, record in documents]
         if not batches:
@@ -281,10 +272,6 @@ class Publisher:
         self._untold.add(at)
         for row in rows:
             lane.memory.pop(row.seq, None)
-
-    def _states_are_due(self) -> bool:
-        """At once after a quiet while, then every STATES_S: what changes again meanwhile is one document."""
-        return any(self._dirty.values()) and (self.stopping or self._overdue("states", STATES_S))
 
     def _next_states(self) -> dict[TopicPartition, list[tuple[str, Row, Outgoing]]]:
         batches: dict[TopicPartition, list[tuple[str, Row, Outgoing]]] = {}

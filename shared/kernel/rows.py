@@ -114,7 +114,7 @@ class RowCodec:
         return [*head, *([c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns)]
 
     def dump(self, state: Any) -> str:
-        text = self._state.dump_json(state)
+        text = self._state.dump_json(state, exclude_defaults=True)
         if len(text) > MAX_DOCUMENT_BYTES:
             raise DocumentTooLarge(f"{self.kind.name}: {len(text)} bytes, at most {MAX_DOCUMENT_BYTES}")
         return text.decode()
@@ -127,7 +127,7 @@ class RowCodec:
         return self.kind.state(**{column.name: column.parse(record[column.name]) for column in self.columns})
 
     def dump_event(self, event: Any) -> str:
-        return self._events[type(event).__name__].dump_json(event).decode()
+        return self._events[type(event).__name__].dump_json(event, exclude_defaults=True).decode()
 
     def parse_event(self, name: str, doc: str) -> Any:
         return self._events[name].validate_json(doc)

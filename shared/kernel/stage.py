@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
-from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body, said_by
+from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body, said_by, value_of
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -433,7 +433,7 @@ class Stage:
                 trace=_next_span(trace, id),
                 subject=f"{subject.kind}/{subject.id}",
                 subject_version=self._rows[subject].version if subject in self._rows else 0,
-                value=body.model_dump_json(exclude_none=True).encode(),
+                value=value_of(body),
             )
         )
 

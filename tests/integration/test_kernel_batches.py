@@ -10,12 +10,10 @@ from datetime import timedelta
 import pytest
 
 from schemas.topics import dead_letter_topic
-from shared.kernel.codec import state_version
-from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
 from tests.integration.test_kernel_failures import parked, told
-from tests.support.counting import ASKS, COMMANDS, SHOWN
-from tests.support.small_world import PARTITIONS, SmallWorld
+from tests.support.counting import ASKS, COMMANDS
+from tests.support.small_world import SmallWorld
 
 STATEMENTS = frozenset(
     re.findall(
@@ -131,22 +129,3 @@ def test_what_queues_behind_a_failed_input_is_put_down_set_by_set(world: SmallWo
     world.run(lambda: len(parked(world, "house")) == records)
     assert (tape.with_("quarantine"), tape.with_("park")) == (1, 1)
     assert tape.repeated() == []
-
-
-def test_what_changes_again_within_a_moment_is_shown_once(world: SmallWorld) -> None:
-    """A state topic has the first document at once, and then one for all that follows within a moment."""
-    at = TopicPartition(SHOWN.name, partition_of("a", PARTITIONS))
-    start(world, "desk", "house")
-    world.open("a")
-    world.ask("a", 1)
-    world.run(world.at_rest)
-    world.run_for(timedelta(seconds=1))
-    before, asks = len(world.broker.records(at)), 20
-    for _ in range(asks):
-        world.ask("a", 1)
-        world.run_for(timedelta(milliseconds=10))
-    world.run(world.at_rest)
-    versions = [state_version(record)[1] for record in world.broker.records(at)[before:]]
-    assert 0 < len(versions) <= 4
-    assert versions == sorted(set(versions))
-    assert versions[-1] == world.databases["house"].table("state.counter")["a"].version
