@@ -42,6 +42,8 @@ MAX_BATCH = 256
 """Most inputs decided in one transaction."""
 TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
+GATHER_S = 0.05
+"""Longest time between two batches in which more may arrive."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
 HELD_S = 0.02
@@ -131,6 +133,7 @@ class Engine:
         """Rows of the overlay that the last batch changed, until its commit is known."""
         self._stored_due = True
         self._everything_kept = True
+        self._gather_until = 0.0
         self._next_timer_at = 0.0
         self._next_poll_at = 0.0
         self._next_kept_at = 0.0
@@ -153,6 +156,7 @@ class Engine:
             await self._follow_assignment()
             if await self._run_stored() or await self._run_timers():
                 return
+            await self._let_some_gather()
             records, late = self.feed.take(self._limit, self.now_ms())
             self._alarm("external messages are judged while older internal ones are unread", late)
             if not records:
@@ -162,6 +166,15 @@ class Engine:
             await self._run([arrive(self.service, record, late=late) for record in records])
         except (Transient, NotOwner, CommitUnknown) as error:
             await self._recover(error)
+
+    async def _let_some_gather(self) -> None:
+        """A batch costs as much for one record as for ten: after one, twice as long as it took is left for more to arrive.
+
+        Nobody waits when nothing is going on, nor while there is enough for a whole batch, nor where an overlay must keep up with its view.
+        """
+        rest = min(self._gather_until - self._now_s(), GATHER_S)
+        if rest > 0 and len(self.feed) < self._limit and not self.service.overlay:
+            await self._clock.sleep(rest)
 
     async def read(self) -> None:
         """The feeder: drains the consumer into bounded queues, until `stopping`."""
@@ -417,6 +430,7 @@ class Engine:
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
+        self._gather_until = self._now_s() + min(2 * seconds, GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
         if stage.changes.timers_set:
