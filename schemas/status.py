@@ -25,6 +25,21 @@ TrackingStatus = Literal[
 ]
 """Where a parcel is, in the words all carriers share."""
 
+OrderStatusName = Literal[
+    "held",
+    "accepted",
+    "backordered",
+    "in_fulfilment",
+    "partly_shipped",
+    "shipped",
+    "ready_for_collection",
+    "completed",
+    "cancelled",
+    "rejected",
+    "partly_completed",
+]
+"""An order's status in one word."""
+
 
 class LineStatus(Data):
     """Every quantity of one line, in its item's base unit. `status` follows from them."""
@@ -153,19 +168,7 @@ class OrderStatus(Message):
     """Version of the document: the highest is valid."""
     channel: Code
     """The channel that sells."""
-    status: Literal[
-        "held",
-        "accepted",
-        "backordered",
-        "in_fulfilment",
-        "partly_shipped",
-        "shipped",
-        "ready_for_collection",
-        "completed",
-        "cancelled",
-        "rejected",
-        "partly_completed",
-    ]
+    status: OrderStatusName
     """The order's status in one word; follows from its lines and holds."""
     revision: Count = 0
     """Newest revision of the order's content."""

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from schemas.status import OrderStatusName
 from services.fulfilment_tracking.loads import in_parcels
 from services.fulfilment_tracking.state import Item, LineCounts, Order, Parcel, Part, Work
 
-OrderStatusName = Literal[
-    "held",
-    "accepted",
-    "backordered",
-    "in_fulfilment",
-    "partly_shipped",
-    "shipped",
-    "ready_for_collection",
-    "completed",
-    "cancelled",
-    "rejected",
-    "partly_completed",
-]
 UNNAMED = "unknown"
 """Stands for the item of a line that nobody named."""
 NOTHING_DECIDED = LineCounts()
