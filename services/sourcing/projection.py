@@ -3,6 +3,8 @@
 Stock comes from the availability topic and, sooner, from inventory's answers; of each level the highest version counts. Between a plan
 and its answer the planned units are taken off, so that no two plans count on the same unit. Between giving a reservation up and
 inventory's word on it they are added back: commands to one location keep their order, so the release precedes any later plan's command.
+While such units are in flight only the answers speak of their level: a document may hold them already, and they would count twice; it
+waits until the level has settled.
 """
 
 from __future__ import annotations
@@ -82,8 +84,10 @@ class Network(Documents):
         self._future: dict[str, dict[str, tuple[Future, ...]]] = {}
         self._flights: dict[str, Flight] = {}
         """Part to what it takes off."""
-        self._off: dict[tuple[str, str], int] = {}
-        """The sum of the flights."""
+        self._off: dict[tuple[str, str], tuple[int, int]] = {}
+        """(sku, location) to the sum of its flights, and how many they are."""
+        self._unheard: dict[tuple[str, str], tuple[int, int]] = {}
+        """(sku, location) to the newest (version, available to promise) of a document that waits for its flights to end."""
         self._undo: list[tuple[str, Flight]] = []
         self._tariffs: dict[tuple[int, ...], int] = {}
         self._timetables: dict[tuple[object, ...], int] = {}
@@ -158,7 +162,7 @@ class Network(Documents):
 
     def apply(self, body: Body) -> None:
         if isinstance(body, Availability):
-            self._see(body.sku, body.location, body.version, body.atp)
+            self._hear(body)
             self._announce(body)
             return
         super().apply(body)
@@ -169,6 +173,7 @@ class Network(Documents):
             sku, _, location = key.partition(":")
             self._levels.get(sku, {}).pop(location, None)
             self._future.get(sku, {}).pop(location, None)
+            self._unheard.pop((sku, location), None)
             self._count(sku, location)
             return
         super().forget(topic, key)
@@ -184,6 +189,13 @@ class Network(Documents):
         else:
             self._future.get(body.sku, {}).pop(body.location, None)
 
+    def _hear(self, body: Availability) -> None:
+        at = (body.sku, body.location)
+        if at in self._off and body.location in self._levels.get(body.sku, {}):
+            self._unheard[at] = max(self._unheard.get(at, (-1, 0)), (body.version, body.atp))
+        else:
+            self._see(*at, body.version, body.atp)
+
     def _see(self, sku: str, location: str, version: int, atp: int) -> None:
         """The level with the highest version counts."""
         known = self._levels.setdefault(sku, {})
@@ -193,7 +205,7 @@ class Network(Documents):
 
     def _count(self, sku: str, location: str) -> None:
         atp = self._levels.get(sku, {}).get(location, (0, 0))[1]
-        units = atp - self._off.get((sku, location), 0)
+        units = atp - self._off.get((sku, location), (0, 0))[0]
         if units > 0:
             self._free.setdefault(sku, {})[location] = units
         else:
@@ -248,10 +260,13 @@ class Network(Documents):
         if flight:
             self._flights[part_id] = flight
         for at in {**before, **flight}:
-            off = self._off.pop(at, 0) + flight.get(at, 0) - before.get(at, 0)
-            if off:
-                self._off[at] = off
+            units, flights = self._off.pop(at, (0, 0))
+            flights += (at in flight) - (at in before)
+            if flights:
+                self._off[at] = (units + flight.get(at, 0) - before.get(at, 0), flights)
             self._count(*at)
+            if not flights and at in self._unheard:
+                self._see(*at, *self._unheard.pop(at))
 
     # ---- derived from reference data ----
 

@@ -170,10 +170,10 @@ class Engine:
     async def _let_some_gather(self) -> None:
         """A batch costs as much for one record as for ten: after one, twice as long as it took is left for more to arrive.
 
-        Nobody waits when nothing is going on, nor while there is enough for a whole batch, nor where an overlay must keep up with its view.
+        Nobody waits when nothing is going on, nor while there is enough for a whole batch.
         """
         rest = min(self._gather_until - self._now_s(), GATHER_S)
-        if rest > 0 and len(self.feed) < self._limit and not self.service.overlay:
+        if rest > 0 and len(self.feed) < self._limit:
             await self._clock.sleep(rest)
 
     async def read(self) -> None:

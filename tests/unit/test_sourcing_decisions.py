@@ -13,9 +13,9 @@ from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
 from schemas.reference import Costs, OpeningHours, Policy
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, SourcingExceptionOpened
 from schemas.topics import LOCATIONS
-from services.sourcing.events import PartDeclined
+from services.sourcing.events import PartDeclined, PartReserved
 from services.sourcing.planning import Ask, computed_again
-from services.sourcing.state import Terms
+from services.sourcing.state import LevelSeen, Terms
 from shared.kernel.model import Key
 from tests.support.sourcing import (
     ORDER,
@@ -121,6 +121,21 @@ def test_flights_that_settled_in_a_batch_of_unknown_outcome_end_when_it_was_comm
     view.restore(Key("order", ORDER), replace(order, parts={1: replace(order.parts[1], state="reserved")}))
     flying = {sku: view.free(sku) for sku in ("shirt", "shoes")}
     assert flying == {"shirt": {"paris": 3}, "shoes": {"lyon": 2}}, "one part was reserved, the other declined"
+
+
+def test_a_document_that_may_hold_units_in_flight_already_counts_once_they_have_settled() -> None:
+    """Inventory's answer and its document race: whichever comes first, the units are taken off once."""
+    trade = Trade(PARIS).stock({("shirt", "paris"): 5})
+    trade.tell(accepted(goods("a", "shirt", 2)))
+    view, document = trade.spec.view, trade.inventory.document("shirt", "paris")
+    view.commit()
+    reserved = document.model_copy(update={"version": document.version + 1, "atp": 3, "reserved": 2})
+    view.apply(reserved)
+    assert view.free("shirt") == {"paris": 3}, "the units in flight, or the document's: not both"
+    view.apply(reserved.model_copy(update={"version": document.version + 2, "atp": 2}))
+    view.apply(reserved)
+    view.fold(PartReserved(ORDER, 1, (), (LevelSeen("shirt", "paris", reserved.version, 3),)))
+    assert view.free("shirt") == {"paris": 2}, "settled: the newest word counts"
 
 
 def test_a_decline_is_planned_again_with_the_true_level_and_its_siblings_stay() -> None:
