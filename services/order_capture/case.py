@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
@@ -16,6 +15,7 @@ from services.order_capture.events import AnswerKept
 from services.order_capture.projection import Catalogue
 from services.order_capture.state import MOST_REMEMBERED_BYTES, Asked, Order
 from shared.kernel.model import Input, Key, World, Yield
+from shared.value import Value
 
 MOST_PROBLEMS = 100
 """Problems one answer lists."""
@@ -23,8 +23,7 @@ AnswerOutcome = Literal["accepted", "held", "declined", "conflict"]
 MoneyProblem = Literal["payment_declined", "capture_refused", "refund_exceeds_captured", "unknown_payment", "amount_differs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value, frozen=True):
     """What deciding about one order needs. `order` is read anew each time, so it shows what was yielded before."""
 
     world: World
