@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
+
+from msgspec import json
 
 from schemas.channel import AnsweredLine, ChannelRequest, Problem, RequestAnswered
 from schemas.orders import LineQuantity, MoneyExceptionOpened
@@ -52,9 +53,9 @@ def asked_by(request: ChannelRequest) -> Asked:
 
 def digest_of(request: ChannelRequest) -> str:
     """Equal for requests of the same content, whoever asks, why, and under which request id."""
-    content = request.model_dump(mode="json", exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return sha256(f"{type(request).__name__}:{text}".encode()).hexdigest()[:32]
+    content = request.model_dump_json(exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
+    in_order = json.encode(json.decode(content), order="sorted")
+    return sha256(type(request).__name__.encode() + b":" + in_order).hexdigest()[:32]
 
 
 def answer(
