@@ -8,7 +8,8 @@ A plan cuts the wanted goods into parts, one location each. A part costs
 
 Up to MOST_EXACT pieces the answer is exact: the cheapest site of every subset, then the cheapest partition into subsets. Beyond, the
 sites to use are chosen, every piece going to its cheapest open site: among FEW_SITES every choice is compared, among more they are
-searched, greedily opened, then opened, closed and swapped while that saves money. Equal costs are decided by fewer parts, then by the locations' ids, so the same input always gives the same plan.
+searched, greedily opened, then opened, closed and swapped while that saves money. Equal costs are decided by fewer parts, then by the
+locations' ids, so the same input always gives the same plan.
 """
 
 from __future__ import annotations
