@@ -16,7 +16,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.fleet import SERVICES, kafka_connection
-from deploy.reading import database
 from deploy.supervisor import System
 from schemas import channel as ch
 from schemas import fulfilment as ff
@@ -101,11 +100,10 @@ async def ours(connection: Connection) -> list[str]:
 
 @pytest.fixture(scope="module")
 async def around(system: System) -> AsyncIterator[Neighbours]:
-    async with database(system.settings, *system.services) as store:
-        neighbours = Neighbours(system, store)
-        await neighbours.start()
-        yield neighbours
-        await asyncio.shield(neighbours.stop())
+    neighbours = Neighbours(system)
+    await neighbours.start()
+    yield neighbours
+    await asyncio.shield(neighbours.stop())
 
 
 @pytest.fixture
