@@ -450,7 +450,7 @@ async def test_fulfilment_tracking_goes_on_where_it_was_killed(around: Neighbour
     """Reports come while it is away, and so does the time at which another order is to be instructed."""
     here = await place()
     work, later = await instruct(around, here), f"{here.channel}:2"
-    await around.say(accepted(here, later, b=1), sourced(here, later, 1.0, b=1))
+    await around.say(accepted(here, later, b=1), sourced(here, later, 3.0, b=1))
     await around.settled()
     async with around.killed_after():
         await pick(here, work)
