@@ -113,9 +113,12 @@ def _opened(order: Order, event: e.OrderOpened) -> Order:
 def _replaced(order: Order, event: e.ContentReplaced) -> Order:
     if not event.demand_changed:
         return replace(order, content=event.content)
+    revision = event.content.revision
     lines = {line: replace(counts, backordered=0) for line, counts in order.lines.items()}
+    if revision > order.demand_revision:
+        lines = {line: replace(counts, unfillable=0) for line, counts in lines.items()}
     plan_by = rules.after_s(event.at, order.patience_s)
-    return replace(order, content=event.content, lines=lines, plan_by=plan_by, stock_by=None)
+    return replace(order, content=event.content, demand_revision=revision, lines=lines, plan_by=plan_by, stock_by=None)
 
 
 def _added(order: Order, what: Count, lines: Iterable[Units], sign: int = 1) -> Order:
