@@ -14,7 +14,8 @@ from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition, Transient
 from shared.kernel.publisher import DatabaseBehind
 from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
-from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
+from tests.support.replicas import Crash
+from tests.support.small_world import PARTITIONS, START, SmallWorld, Troubles, first_times
 
 COUNTERS = ("a", "b", "c", "d", "e")
 
