@@ -16,9 +16,10 @@ from services.fulfilment_tracking.events import (
     ChangeOpened,
     ChangeSettled,
     ContentReplaced,
+    LinesCounted,
 )
 from services.fulfilment_tracking.parts import amend, release_all
-from services.fulfilment_tracking.state import Change, Content, Part
+from services.fulfilment_tracking.state import Change, Content, Part, Units
 from shared.kernel.model import Wake, Yield
 
 CHANGE = "change:"
@@ -115,11 +116,18 @@ def _take(case: Case, change: Change) -> Iterator[Yield]:
     yield ContentReplaced(case.order_id, case.now, change.content, change.demand_changed)
     yield ChangeSettled(case.order_id, case.now, change.request_id, accepted=True)
     if change.demand_changed:
+        if wanted_anew := _taken_back(case):
+            yield LinesCounted(case.order_id, case.now, "unfillable", wanted_anew)
         for part in tuple(case.order.parts.values()):
             units = as_units({line: work.left for line, work in part.lines.items()})
             if units:
                 yield from end_units(case, part.part_id, "changed", units, case.now)
     yield from release_all(case)
+
+
+def _taken_back(case: Case) -> tuple[Units, ...]:
+    """What sourcing called unfillable before it passed the change on is wanted anew: its next word is about the new demand, whole."""
+    return tuple(Units(line, -counts.unfillable) for line, counts in case.order.lines.items() if counts.unfillable)
 
 
 def _drop(case: Case, change: Change) -> Iterator[Yield]:

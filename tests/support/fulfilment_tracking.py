@@ -35,6 +35,7 @@ from schemas.reference import Method, Policy
 from schemas.sourcing import (
     CancellationPassedOn,
     ChangePassedOn,
+    LinesUnfillable,
     OrderSourced,
     Part,
     PartLine,
@@ -232,6 +233,14 @@ def change_passed_on(*, demand: bool, request_id: str = "ch1", accepted: bool = 
     return ChangePassedOn(
         order_id=ORDER, request_id=request_id, accepted=accepted, passed_on=passed_on, demand_changed=demand, parts=(PART,)
     )
+
+
+def planned(**units: int) -> tuple[PartLine, ...]:
+    return tuple(PartLine(line_id=name, sku=name, quantity=n) for name, n in units.items())
+
+
+def unfillable(revision: int = 1, **units: int) -> LinesUnfillable:
+    return LinesUnfillable(order_id=ORDER, lines=planned(**units), reason="no_stock", revision=revision)
 
 
 def held(hold_id: str = "h1", *, before_acceptance: bool = False) -> OrderHeld:

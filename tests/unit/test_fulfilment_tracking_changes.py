@@ -27,6 +27,7 @@ from tests.support.fulfilment_tracking import (
     sourced,
     status,
     tracking,
+    unfillable,
     waits_for,
 )
 from tests.support.spec import Spec
@@ -54,6 +55,15 @@ def test_changed_demand_ends_scheduled_parts() -> None:
     spec.given(OrderChanged(order_id=ORDER, order=snapshot(2, shirt=1, mug=1), effect="demand"))
     spec.when(sourced(part(2, shirt=1, mug=1), cause="change"))
     assert [entry.line_id for entry in spec.of(FulfilOrder)[0].lines] == ["shirt", "mug"]
+
+
+def test_what_was_unfillable_is_wanted_anew_once_the_demand_changes() -> None:
+    """Sourcing plans the new demand whole: what it gives up of that comes instead of what it gave up before, not on top."""
+    spec = tracking().given(accepted(shirt=1), unfillable(shirt=1), change(snapshot(2, shirt=2), demand=True))
+    spec.when(change_passed_on(accepted=True, passed_on=False, demand=True))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 0)
+    spec.given(unfillable(revision=2, shirt=2), OrderChanged(order_id=ORDER, order=snapshot(2, shirt=2), effect="demand"))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 2)
 
 
 def test_changed_demand_is_too_late_once_instructed() -> None:
