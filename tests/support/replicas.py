@@ -29,11 +29,17 @@ class Home(Protocol):
     """The world a process lives in."""
 
     turns: Turns
-    broker: Broker
-    databases: Mapping[str, Database]
-    log: FilteringBoundLogger
     round_trip: bool
     """Whether rows are stored as text and parsed again."""
+
+    @property
+    def broker(self) -> Broker: ...
+
+    @property
+    def databases(self) -> Mapping[str, Database]: ...
+
+    @property
+    def log(self) -> FilteringBoundLogger: ...
 
     def partitions(self) -> Mapping[str, int]: ...
 
@@ -61,6 +67,7 @@ class Process:
         self.engine: Engine | None = None
         self.publisher: Publisher | None = None
         self.reader: MemoryReader | None = None
+        self.pictures: Pictures | None = None
         self._tasks: list[Task] = []
 
     @property
@@ -78,7 +85,7 @@ class Process:
         self.frozen = False
         if self.store is not None:
             self.store.cut()
-        self.store = self.engine = self.publisher = self.reader = None
+        self.store, self.engine, self.publisher, self.reader, self.pictures = None, None, None, None, None
         self.world.died(self, error)
 
     def freeze(self) -> None:
@@ -103,7 +110,7 @@ class Process:
             service, world.databases[service.name], owned=owned, hook=hook, round_trip=world.round_trip
         )
         topics, view = MemoryTopics(world.broker, hook), service.view()
-        pictures = Pictures(service, view, topics, clock, log, partitions)
+        self.pictures = pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
         self.publisher = publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10))
         reads = [topic.name for topic in service.reads]
