@@ -12,7 +12,7 @@ from schemas import fulfilment as ff
 from schemas import payments as pay
 from schemas import reference, returns, stock
 from schemas.topics import BY_NAME
-from shared.kernel.codec import open_envelope, read_body
+from shared.kernel.codec import Undecodable, open_envelope, read_body
 from shared.kernel.ports import Record
 from tests.sim.buyers import Buyers
 from tests.sim.locations import Locations
@@ -69,7 +69,10 @@ class Outside:
         if record.topic not in self._topics:
             return
         topic = BY_NAME[record.topic]
-        envelope = open_envelope(record, topic)
+        try:
+            envelope = open_envelope(record, topic)
+        except Undecodable:
+            return
         kind = topic.type_named(envelope.type)
         if self.lanes.is_new(record, envelope, topic) and kind in self._hears:
             body = read_body(envelope, topic)

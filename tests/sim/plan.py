@@ -9,6 +9,7 @@ from random import Random
 FAULTS = (
     "crash",
     "kill",
+    "stall",
     "stop",
     "rebalance",
     "duplicates",

@@ -90,6 +90,7 @@ class World:
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
         self._sent = 0
+        self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
 
     # ---- what a process asks of its home ----
 
@@ -133,14 +134,23 @@ class World:
 
     # ---- what people say ----
 
-    def say(self, body: Body, *, source: str = "/outside", id: str | None = None) -> TopicPartition:
+    def say(self, body: Body, *, source: str = "/outside", id: str | None = None) -> None:
         """Publishes one message to its external topic, under an id of its own unless one is given."""
         topic = TOPIC_OF[type(body)]
         self._sent += 1
         record = external_record(topic, body, source=source, id=id or f"s{self._sent}", now=self.turns.clock.now())
         at = TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.plan.partitions)))
-        self.broker.append(at, [record])
-        return at
+        self._unsaid.append((at, record))
+        self.say_what_waits()
+
+    def say_what_waits(self) -> None:
+        """In order within a partition; what the broker doesn't take now is said later."""
+        waits, self._unsaid = self._unsaid, []
+        for at, record in waits:
+            if self.faults.takes(at):
+                self.broker.append(at, [record])
+            else:
+                self._unsaid.append((at, record))
 
     def instant(self) -> datetime:
         """Now, a little later each time: no two things happen at once."""
@@ -197,7 +207,7 @@ class World:
         engine, publisher, reader, pictures = process.engine, process.publisher, process.reader, process.pictures
         if process.frozen or not process.lives:
             return True
-        if engine is None or publisher is None or reader is None or pictures is None or not pictures.ready:
+        if self.faults.down or engine is None or publisher is None or reader is None or pictures is None or not pictures.ready:
             return False
         if engine._generation < 0 or reader.knows == 0 or reader._group._joining or engine._generation != reader.assignment().generation:
             return False
@@ -225,7 +235,7 @@ class World:
 
     def _leap(self, due: datetime) -> datetime:
         """Where everybody would only look whether there is something new, and there isn't, until something is due."""
-        if self.faults.active or not self._at_rest():
+        if not self._at_rest():
             return due
         deadline = self.next_deadline()
         moments = [moment for moment in (self.agenda.next_due(), deadline + TIMER_SLACK if deadline else None) if moment is not None]
