@@ -49,7 +49,12 @@ class SmallWorld:
     """The counting services and whoever asks them."""
 
     def __init__(
-        self, seed: int, troubles: Troubles | None = None, round_trip: bool = False, services: Sequence[Service[Any]] = SERVICES
+        self,
+        seed: int,
+        troubles: Troubles | None = None,
+        round_trip: bool = False,
+        services: Sequence[Service[Any]] = SERVICES,
+        replicas: int = 2,
     ) -> None:
         self.turns = Turns(seed, START)
         self.troubles = troubles or Troubles()
@@ -70,7 +75,7 @@ class SmallWorld:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
         self.databases = {service.name: Database(self.turns.clock) for service in services}
-        self.processes = [Process(self, service, replica) for service in services for replica in range(2)]
+        self.processes = [Process(self, service, replica) for service in services for replica in range(replicas)]
         self.sent: dict[str, list[int]] = {}
 
     def partitions(self) -> Mapping[str, int]:
