@@ -21,7 +21,8 @@ from tests.support.lane_book import LaneBook
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-CHANNEL, POLICY, CARRIER = "web", "plain", "post"
+CHANNEL, POLICY, CARRIER = "web", "default", "post"
+"""The policy of that name also says how long inventory blocks what was not found."""
 LATITUDES = (48.8, 45.7, 43.3, 50.6)
 
 

@@ -90,7 +90,7 @@ class Turns:
         """Runs until the condition holds when nobody is ready; asserts that it does before `end`."""
         while self._ready or not until():
             if self._ready:
-                self._turn(self._ready.pop(self.dice.randrange(len(self._ready))))
+                self._turn(self._ready.pop(int(self.dice.random() * len(self._ready))))
             else:
                 due = self.clock.next_due()
                 assert due is not None, "nobody is ready and nobody sleeps"
