@@ -113,6 +113,8 @@ class Faults:
 
         async def step(what: str) -> None:
             world.note(f"{process} {what}")
+            if what == "commit answer":
+                world.committed(process)
             if dice.random() < give_way:
                 await world.turns.give_way(what)
             if self.down or self.leaderless:

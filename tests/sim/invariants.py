@@ -10,24 +10,11 @@ from deploy.audit import CHECKS
 from deploy.audit.findings import Findings
 from deploy.fleet import SERVICES, load_service
 from deploy.rebuild import _difference, _fold, _Row
-from services.inventory.state import Level
 from tests.sim.books import read_books, read_ledger
+from tests.sim.model import predicted
 
 if TYPE_CHECKING:
     from tests.sim.world import World
-
-FIGURES = ("sellable", "reserved", "owed", "picked", "in_transit", "quality_hold", "damaged", "display")
-
-
-def wrong_level(id: str, level: Level) -> str:
-    """The local invariant of stock, after every commit of inventory: empty where it holds."""
-    negative = [name for name in FIGURES if getattr(level, name) < 0]
-    if negative:
-        return f"level_possible: {id} is negative: {', '.join(negative)}"
-    if level.reserved > level.sellable:
-        return f"level_possible: {id} promises {level.reserved} of {level.sellable}"
-    return ""
-
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
@@ -41,6 +28,7 @@ def _audited(world: World) -> Iterator[str]:
         check(books, ledger, found)
         for each in found.violations:
             yield f"{each.check}: {each.service} {each.what}: {each.detail}"
+    yield from predicted(world, books, ledger)
 
 
 def _rebuilt(world: World) -> Iterator[str]:

@@ -263,6 +263,8 @@ class ReturnsDesk:
         self._outside = outside
         self._dice = outside.world.plan.dice("returns desk")
         self._seen: set[str] = set()
+        self.inspected: Counter[tuple[str, str]] = Counter()
+        """By order and line: units that came back."""
 
     def authorised(self, fact: returns.ReturnAuthorised) -> None:
         if fact.return_id in self._seen or self._dice.random() < 0.2:
@@ -285,10 +287,12 @@ class ReturnsDesk:
                 received_at=instant(),
             )
         )
-        self._outside.later(self._dice.uniform(0.1, 2), f"inspection of {receipt}", lambda: self._inspect(location, receipt, lines))
+        inspect = partial(self._inspect, fact.order_id, location, receipt, lines)
+        self._outside.later(self._dice.uniform(0.1, 2), f"inspection of {receipt}", inspect)
 
-    def _inspect(self, location: str, receipt: str, lines: list[tuple[str, str, int]]) -> None:
-        for _, sku, units in lines:
+    def _inspect(self, order_id: str, location: str, receipt: str, lines: list[tuple[str, str, int]]) -> None:
+        for line, sku, units in lines:
+            self.inspected[order_id, line] += units
             self._outside.shelves.put(Spot(location, sku), units)
             self._outside.supplied[Spot(location, sku)] += units
         fit = tuple(returns.InspectedUnits(line_id=line, sku=sku, disposition="resell", total=total) for line, sku, total in lines)

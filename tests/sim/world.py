@@ -24,6 +24,7 @@ from shared.kernel.partition import partition_of
 from shared.kernel.ports import TIMERS, Clock, Outgoing, TopicPartition
 from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
+from tests.sim.levels import wrong_level
 from tests.sim.plan import Plan
 from tests.support.replicas import Process
 from tests.support.turns import Turns
@@ -117,6 +118,13 @@ class World:
         self._hash.update(what.encode())
         if self.trace is not None:
             self.trace.append(f"{self.turns.clock.now():%H:%M:%S.%f} {what}")
+
+    def committed(self, process: str) -> None:
+        """A transaction has taken effect: what must hold at every step is looked at."""
+        if process.startswith("inventory"):
+            for id, row in self.databases["inventory"].table("state.level").items():
+                if row.state is not None and (problem := wrong_level(str(id), row.state)):
+                    self.wrong.append(problem)
 
     def digest(self) -> str:
         """Of everything that happened, in order."""
