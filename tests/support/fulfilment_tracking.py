@@ -27,6 +27,7 @@ from schemas.orders import (
     HoldResolved,
     LineQuantity,
     OrderAccepted,
+    OrderClosed,
     OrderHeld,
     OrderLine,
     OrderSnapshot,
@@ -241,6 +242,10 @@ def planned(**units: int) -> tuple[PartLine, ...]:
 
 def unfillable(revision: int = 1, **units: int) -> LinesUnfillable:
     return LinesUnfillable(order_id=ORDER, lines=planned(**units), reason="no_stock", revision=revision)
+
+
+def closed(outcome: str) -> OrderClosed:
+    return OrderClosed.model_validate({"order_id": ORDER, "outcome": outcome})
 
 
 def held(hold_id: str = "h1", *, before_acceptance: bool = False) -> OrderHeld:

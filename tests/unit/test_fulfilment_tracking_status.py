@@ -10,7 +10,6 @@ from schemas.orders import (
     LineQuantity,
     LinesCancelled,
     MoneyExceptionOpened,
-    OrderClosed,
     OrderRejected,
 )
 from schemas.returns import (
@@ -33,6 +32,7 @@ from tests.support.fulfilment_tracking import (
     WAREHOUSE,
     accepted,
     at_work,
+    closed,
     held,
     line,
     minutes,
@@ -62,10 +62,6 @@ def some(**units: int) -> tuple[LineQuantity, ...]:
 
 def backordered(**units: int) -> LinesBackordered:
     return LinesBackordered(order_id=ORDER, lines=planned(**units), reason="no_stock", deadline=minutes(500))
-
-
-def closed(outcome: str) -> OrderClosed:
-    return OrderClosed.model_validate({"order_id": ORDER, "outcome": outcome})
 
 
 def test_an_order_held_before_acceptance() -> None:
