@@ -250,3 +250,12 @@ def test_what_nobody_was_told_to_do_when_the_order_ends_keeps_no_units() -> None
     spec.given(sourced(part(2, WAREHOUSE, release_at=minutes(500), shirt=1), cause="backorder"))
     spec.when(closed("completed"))
     assert [(each.part_id, each.cause) for each in spec.of(ReservationEnded)] == [(f"{ORDER}/2", "cancelled")]
+
+
+def test_units_shorted_before_the_instruction_are_none_that_the_location_rejects() -> None:
+    """It was asked for two, and rejects those two: the third it never heard of."""
+    spec = tracking().given(accepted(shirt=3), sourced(part(release_at=minutes(1), shirt=3)), shorted(shirt=1))
+    spec.advance(timedelta(minutes=1))
+    spec.when(rejects("closed", at=3, shirt=2))
+    assert [(each.cause, units(each.lines)) for each in spec.of(ReservationEnded)] == [("rejected", {"shirt": 2})]
+    assert waits_for(spec)[0][0] == "sourcing"
