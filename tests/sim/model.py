@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 from deploy.audit.books import Books, Captured, CapturedLine
 from deploy.audit.ledger import Ledger
+from deploy.audit.lines import OVERSHIPPED
+from deploy.audit.orders import calls_a_person
 from schemas import channel as ch
-from schemas.topics import CHANNEL_ANSWERS, CHANNEL_ORDERS, Topic
+from schemas.inventory import DiscrepancyFound
+from schemas.topics import CHANNEL_ANSWERS, CHANNEL_ORDERS, INVENTORY_EVENTS, Topic
 from shared.kernel.codec import Undecodable, open_envelope, read_body
 from shared.kernel.ports import TopicPartition
 
@@ -59,6 +62,8 @@ class PlainOrder:
                 self._place(asked, answer.outcome, what)
             case ch.ChangeOrder() if passes:
                 self.lines = _units(asked.order)
+                if answer.outcome == "held":
+                    self.cancelled.clear()  # the whole desired order was stated again
             case ch.CancelOrder():
                 self._cancel(asked, answer, what)
             case ch.HoldOrder() if passes:
@@ -100,7 +105,8 @@ def predicted(world: World, books: Books, ledger: Ledger) -> Iterator[str]:
         if order.placed is None or captured is None:
             yield f"model_known: {order_id} was asked for, and nobody knows it"
         elif order_id not in world.outside.works.odd_orders:
-            yield from _lines(world, order_id, order, captured)
+            excused = order_id in books.tracked and not OVERSHIPPED.isdisjoint(books.tracked[order_id].exceptions)
+            yield from _lines(world, books, order_id, order, captured, excused)
             yield from _label(order_id, captured, books)
             yield from _money(world, order_id, order, captured, ledger)
     if not world.plan.has("odd_location"):
@@ -139,7 +145,14 @@ def _bodies(world: World, topic: Topic) -> Iterator[object]:
                 continue
 
 
-def _lines(world: World, order_id: str, order: PlainOrder, captured: Captured) -> Iterator[str]:
+def _called(books: Books, order_id: str) -> bool:
+    """Whether a person was told that it doesn't go on by itself."""
+    tracked = books.tracked.get(order_id)
+    return tracked is not None and any(calls_a_person(waiting.reason, tracked.exceptions) for waiting in tracked.waiting)
+
+
+def _lines(world: World, books: Books, order_id: str, order: PlainOrder, captured: Captured, excused: bool) -> Iterator[str]:
+    """`excused`: more left than was wanted, which a person was told."""
     free = order.may_be_cancelled or bool(order.holds)
     for line, ordered in order.lines.items():
         left, cancelled = world.outside.works.left[order_id, line], order.cancelled[line]
@@ -150,7 +163,7 @@ def _lines(world: World, order_id: str, order: PlainOrder, captured: Captured) -
             yield f"model_lines: {told}: {ordered} were ordered last"
             continue
         quantity, cancelled = found.quantity, cancelled - early
-        if found.handed_over != left:
+        if found.handed_over != left and not (found.handed_over < left and excused):
             yield f"model_handed_over: {told}"
         if found.cancelled < cancelled or (found.cancelled > cancelled and not free):
             yield f"model_cancelled: {told}"
@@ -159,7 +172,7 @@ def _lines(world: World, order_id: str, order: PlainOrder, captured: Captured) -
         back = world.outside.returns.inspected[order_id, line]
         if found.credited > min(back, left):
             yield f"model_credited: {told}, {back} came back"
-    if captured.stage != "closed":
+    if captured.stage != "closed" and not _called(books, order_id):
         yield f"model_ends: {order_id} is {captured.stage}, and nothing is left to happen"
 
 
@@ -191,9 +204,13 @@ def _money(world: World, order_id: str, order: PlainOrder, captured: Captured, l
 
 
 def _shelves(world: World, books: Books) -> Iterator[str]:
-    """The books of stock are what lies on the shelves."""
+    """The books of stock are what lies on the shelves, or a person was told to count."""
     shelves, lost = world.outside.shelves, world.outside.lost
+    found_out = (each for each in _bodies(world, INVENTORY_EVENTS) if isinstance(each, DiscrepancyFound))
+    told = {(each.sku, each.location) for each in found_out if each.kind == "below_zero"}
     for spot in world.outside.opening:
+        if (spot.sku, spot.location) in told:
+            continue
         level = books.levels.get(f"{spot.sku}:{spot.location}")
         found = (level.sellable, level.picked, level.damaged) if level is not None else (0, 0, 0)
         there = (shelves.on_shelf(spot), shelves.physical(spot) - shelves.on_shelf(spot), lost[spot])
