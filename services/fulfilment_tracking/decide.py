@@ -208,6 +208,7 @@ def _order_fact(case: Case, fact: OrderFact) -> Iterator[Yield]:
             yield from orders.cancelled(case, fact)
         case OrderClosed():
             yield from orders.closed(case, fact)
+            yield from cancels.withdraw(case)
         case MoneyExceptionOpened():
             yield from orders.troubled(case, fact)
         case _:
@@ -220,6 +221,8 @@ def _decision(case: Case, decision: Decision) -> Iterator[Yield]:
     match decision:
         case OrderSourced():
             yield from parts.sourced(case, decision)
+            if case.order.outcome is not None:
+                yield from cancels.withdraw(case)
         case LinesBackordered():
             yield from orders.backordered(case, decision)
         case LinesUnfillable():

@@ -182,7 +182,8 @@ def _step(part: Part, event: PartStep) -> Part:  # noqa: C901 - one arm per even
         case e.PartResumed():
             return replace(part, paused=False)
         case e.UnitsEnded():
-            return _with_lines(part, event.lines, lambda work, n: rules.end(work, event.cause, n, event.occurred_at))
+            told = part.revision > 0
+            return _with_lines(part, event.lines, lambda work, n: rules.end(work, event.cause, n, event.occurred_at, instructed=told))
         case e.UnitsRefused():
             return _refused(part, event)
         case e.UnitsPicked():

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from schemas.fulfilment import AmendOrder, ChangeAnswered, FulfilOrder, ReservationEnded
 from schemas.orders import OrderChanged
-from schemas.sourcing import LinesUnfillable, PartLine
 from services.fulfilment_tracking.state import Content
 from tests.support.fulfilment_tracking import (
     ORDER,
@@ -28,6 +27,7 @@ from tests.support.fulfilment_tracking import (
     sourced,
     status,
     tracking,
+    unfillable,
     waits_for,
 )
 from tests.support.spec import Spec
@@ -57,11 +57,6 @@ def test_changed_demand_ends_scheduled_parts() -> None:
     assert [entry.line_id for entry in spec.of(FulfilOrder)[0].lines] == ["shirt", "mug"]
 
 
-def unfillable(revision: int, **units: int) -> LinesUnfillable:
-    lines = tuple(PartLine(line_id=name, sku=name, quantity=n) for name, n in units.items())
-    return LinesUnfillable(order_id=ORDER, lines=lines, reason="no_stock", revision=revision)
-
-
 def changed(shirt: int) -> OrderChanged:
     return OrderChanged(order_id=ORDER, order=snapshot(2, shirt=shirt), effect="demand")
 
@@ -80,6 +75,15 @@ def test_what_is_unfillable_waits_for_the_change_it_is_about() -> None:
     assert line(spec).unfillable == 2
     spec.given(changed(shirt=3))
     assert (line(spec).ordered, line(spec).unfillable) == (3, 3)
+
+
+def test_what_was_unfillable_is_wanted_anew_once_the_demand_changes() -> None:
+    """Sourcing plans the new demand whole: what it gives up of that comes instead of what it gave up before, not on top."""
+    spec = tracking().given(accepted(shirt=1), unfillable(1, shirt=1), change(snapshot(2, shirt=2), demand=True))
+    spec.when(change_passed_on(accepted=True, passed_on=False, demand=True))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 0)
+    spec.given(unfillable(2, shirt=2), OrderChanged(order_id=ORDER, order=snapshot(2, shirt=2), effect="demand"))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 2)
 
 
 def test_changed_demand_is_too_late_once_instructed() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.kernel.publisher import IDLE_REPEAT_S
-from tests.support.small_world import Crash, SmallWorld
+from tests.support.replicas import Crash
+from tests.support.small_world import SmallWorld
 
 
 def test_what_was_published_before_a_crash_is_known_to_be_after_it() -> None:
