@@ -41,6 +41,7 @@ from shared.kernel.ports import (
     Transient,
     parked_of,
 )
+from shared.kernel.refusals import postgres_refusal
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
 
@@ -531,14 +532,14 @@ def _count(status: str) -> int:
 
 async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[Topic, int]] = ()) -> PostgresStore:
     """Opens the service's database (making it where it is missing), brings its tables up to date, and declares the lanes of the
-    topics it owns: (topic, partitions). Raises Transient while the server can't be reached."""
+    topics it owns: (topic, partitions). Raises Transient while the server can't be reached, PostgresRefuses where waiting doesn't help."""
     try:
         await _ensure_database(dsn)
         pool = await asyncpg.create_pool(
             dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10, reset=_as_it_is
         )
-    except TRANSIENT as error:
-        raise Transient(f"{error!r}") from error
+    except (*TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise postgres_refusal(error) or Transient(f"{error!r}") from error
     store = PostgresStore(service, pool)
     try:
         await _migrate(service, pool, [RowCodec(kind) for kind in service.kinds])
