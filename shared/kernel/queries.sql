@@ -1,13 +1,17 @@
 -- name: claim
--- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail.
+-- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail. Whoever is the first one
+-- begins where the log begins.
 WITH locked AS (
-    SELECT p.topic, p.partition FROM kernel.position p
-    JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON p.topic = u.topic AND p.partition = u.partition
+    SELECT p.topic, p.partition, u.begin FROM kernel.position p
+    JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, begin) ON p.topic = u.topic AND p.partition = u.partition
     ORDER BY p.topic, p.partition FOR UPDATE OF p
 )
-UPDATE kernel.position p SET epoch = p.epoch + 1 FROM locked
-WHERE p.topic = locked.topic AND p.partition = locked.partition
-RETURNING p.topic, p.partition, p.epoch, p.next;
+UPDATE kernel.position p SET epoch = p.epoch + 1,
+    next = CASE WHEN p.epoch = 0 THEN locked.begin ELSE p.next END,
+    began = CASE WHEN p.epoch = 0 THEN locked.begin WHEN p.next < locked.begin THEN 0 ELSE p.began END
+FROM locked WHERE p.topic = locked.topic AND p.partition = locked.partition
+RETURNING p.topic, p.partition, p.epoch, p.next, p.began > 0 AS headless,
+    (SELECT count(*) FROM kernel.spool s WHERE s.topic = p.topic AND s.partition = p.partition) AS spooled;
 
 -- name: marks
 -- How far the lanes of these partitions were read.

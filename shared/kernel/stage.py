@@ -40,6 +40,8 @@ TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
 MESSAGE = "~message"
 """Kind of the stand-in row that quarantines a Kafka key, where a message names no row of its own."""
 POSTPONE_S = 30
+SPOOL_MOST = 10_000
+"""Records of one partition that are put aside behind gaps."""
 
 
 class Arrival(NamedTuple):
@@ -167,6 +169,12 @@ class Stage:
     partitions: Mapping[str, int]
     """Topic to partitions, for everything this service publishes; `~timers` to shards."""
     marks: Mapping[tuple[TopicPartition, LaneId], int]
+    headless: frozenset[TopicPartition] = frozenset()
+    """Partitions whose head had expired when they were first read."""
+    room: dict[TopicPartition, int] = field(default_factory=dict)
+    """How many more records of a partition may be spooled; SPOOL_MOST where it isn't named."""
+    overflow: dict[TopicPartition, int] = field(default_factory=dict)
+    """Partitions whose spool is full, by the offset at which they will be read again: until then only what is next in its lane counts."""
     attached: Attached = Attached(frozenset(), frozenset())
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
@@ -176,6 +184,8 @@ class Stage:
     changed: set[Key] = field(default_factory=set)
     awaited: set[Key] = field(default_factory=set)
     """Rows something happened to after this very batch kept a message for them."""
+    behind: list[SpoolRow] = field(default_factory=list)
+    """Lane records read behind a gap, whether there was room for them or not."""
     counts: dict[str, int] = field(default_factory=dict)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
@@ -265,7 +275,7 @@ class Stage:
             return True
         assert arrival.envelope is not None
         lane, seq = (arrival.record.at, arrival.lane), arrival.envelope.seq
-        mark = self.moved.get(lane, self.marks.get(lane, 0))
+        mark = self._mark(lane, seq)
         if seq == mark + 1:
             self.moved[lane] = seq
             return True
@@ -273,10 +283,26 @@ class Stage:
             self._advance(arrival)
             self._count("duplicates")
         elif arrival.stored is None:
-            self._move(arrival.record)
-            self.changes.spooled.append(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
-            self._count("spooled")
+            self._spool(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
         return False
+
+    def _mark(self, lane: tuple[TopicPartition, LaneId], seq: int) -> int:
+        """How far the lane was read. One never met begins at 1; where the log's head had expired before anybody read, with what is left."""
+        unmet = seq - 1 if lane[0] in self.headless else 0
+        return self.moved.get(lane, self.marks.get(lane, unmet))
+
+    def _spool(self, row: SpoolRow) -> None:
+        """Put aside while there is room. Then the partition's position stays: the record is read again when the spool has run."""
+        self.behind.append(row)
+        room = self.room.get(row.at, SPOOL_MOST)
+        if room <= 0 or row.at in self.overflow:
+            self.overflow.setdefault(row.at, row.record.offset)
+            self._count("overflowed")
+            return
+        self.room[row.at] = room - 1
+        self._move(row.record)
+        self.changes.spooled.append(row)
+        self._count("spooled")
 
     def _advance(self, arrival: Arrival) -> None:
         if arrival.stored is not None:
@@ -286,7 +312,8 @@ class Stage:
             self._move(arrival.record)
 
     def _move(self, record: Record) -> None:
-        self.next_offset[record.at] = record.offset + 1
+        if record.at not in self.overflow:
+            self.next_offset[record.at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
         if arrival.replayed or not self.attached.quarantined:

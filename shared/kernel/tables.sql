@@ -16,14 +16,23 @@ CREATE TABLE IF NOT EXISTS kernel.migration (
     at timestamptz NOT NULL DEFAULT now()
 );
 
--- Where reading goes on, and whose turn it is: moved by compare-and-set in the transaction of each batch.
+-- Where reading goes on, and whose turn it is: moved by compare-and-set in the transaction of each batch. `began` is where the log began
+-- when the partition was first claimed: above 0, its head had expired, and a lane never met may start anywhere; 0 again once records
+-- expired that should have been read.
 CREATE TABLE IF NOT EXISTS kernel.position (
     topic text NOT NULL,
     partition integer NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     next bigint NOT NULL DEFAULT 0,
+    began bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
+-- A database made before that; asked first, because ALTER TABLE locks the table even where it has nothing to do.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.position'::regclass AND attname = 'began') THEN
+        ALTER TABLE kernel.position ADD COLUMN began bigint NOT NULL DEFAULT 0;
+    END IF;
+END $$;
 
 -- How far each incoming lane was read.
 CREATE TABLE IF NOT EXISTS kernel.lane_in (

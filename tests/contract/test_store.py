@@ -210,6 +210,33 @@ async def test_claims_raise_the_epoch_and_tell_where_to_go_on(rig: Rig) -> None:
     assert (await rig.first.claim([other]))[other].offset == 0, "one that doesn't fit moves none"
 
 
+async def test_the_first_claim_begins_where_the_log_begins_and_remembers_that(rig: Rig) -> None:
+    """Until records expire that should have been read."""
+    whole = TopicPartition(INPUT.topic, 1)
+    await rig.first.declare([INPUT, whole])
+    assert await rig.first.claim([INPUT, whole], {INPUT: 40}) == {
+        INPUT: Claim(1, 40, {}, headless=True),
+        whole: Claim(1, 0, {}),
+    }
+    assert (await rig.first.claim([INPUT], {INPUT: 40}))[INPUT] == Claim(2, 40, {}, headless=True)
+    assert (await rig.first.claim([INPUT]))[INPUT] == Claim(3, 40, {}, headless=True)
+    await write(rig, Changes(offsets=[OffsetMove(INPUT, 3, 40, 50)]))
+    assert (await rig.first.claim([INPUT, whole], {INPUT: 50, whole: 7})) == {
+        INPUT: Claim(4, 50, {}, headless=True),
+        whole: Claim(2, 0, {}),
+    }, "whatever expires later isn't the first claim's affair"
+    assert (await rig.first.claim([INPUT], {INPUT: 51}))[INPUT] == Claim(5, 50, {})
+    assert (await rig.first.claim([INPUT], {INPUT: 50}))[INPUT] == Claim(6, 50, {})
+
+
+async def test_a_claim_tells_how_many_records_are_spooled(rig: Rig) -> None:
+    whole = TopicPartition(INPUT.topic, 1)
+    await rig.first.declare([INPUT, whole])
+    rows = [SpoolRow(INPUT, lane, seq, record(seq + lane.incarnation * 10)) for lane in (UPSTREAM, LaneId("desk", 2)) for seq in (5, 6)]
+    await write(rig, Changes(spooled=rows))
+    assert await rig.first.claim([INPUT, whole]) == {INPUT: Claim(1, 0, {}, spooled=4), whole: Claim(1, 0, {})}
+
+
 async def test_the_inbox_knows_what_was_seen(rig: Rig) -> None:
     await write(rig, Changes(inbox=[InboxMark("/b", "1", b"x", NOON), InboxMark("/a", "1", b"y", NOON)]))
     async with rig.first.begin() as transaction:
