@@ -5,7 +5,6 @@ Works beside the running service: what differs at first sight is looked at again
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import fields
 from pydantic import ValidationError
 
 from deploy.errors import Explained
@@ -24,6 +24,7 @@ from shared.kernel.postgres import PostgresStore
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries
 from shared.settings import Settings
+from shared.value import Value
 
 Q = queries(Path(__file__).with_name("queries.sql"))
 MOST_DIFFERENCES = 100
@@ -173,9 +174,9 @@ def _difference(kept: _Row | None, folded: _Row | None) -> str:
 
 
 def _fields(kept: Any, folded: Any) -> list[str]:
-    if not dataclasses.is_dataclass(kept) or type(kept) is not type(folded):
+    if not isinstance(kept, Value) or type(kept) is not type(folded):
         return [f"the row has {kept!r}"[:FIELD_COLUMNS]]
-    pairs = [(each.name, getattr(kept, each.name), getattr(folded, each.name)) for each in dataclasses.fields(kept)]
+    pairs = [(each.name, getattr(kept, each.name), getattr(folded, each.name)) for each in fields(kept)]
     return [f"{name}: the row has {_short(mine)}, its events make {_short(theirs)}" for name, mine, theirs in pairs if mine != theirs]
 
 

@@ -23,12 +23,12 @@ from shared.kernel.model import Service
 from shared.kernel.postgres import PostgresStore
 from shared.kernel.sql import queries
 from shared.settings import Settings
+from shared.value import Value
 
 Q = queries(Path(__file__).parent.with_name("queries.sql"))
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRow:
+class KeptRow(Value, frozen=True):
     """A row of a state topic: what its newest record must say."""
 
     version: int
@@ -36,8 +36,7 @@ class KeptRow:
     """Of the whole document; None where the row isn't published."""
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedLine:
+class CapturedLine(Value, frozen=True):
     """One line in order capture's books."""
 
     goods: bool
@@ -49,8 +48,7 @@ class CapturedLine:
     credited: int
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(Value, frozen=True):
     """One order in order capture's books; money in minor units."""
 
     stage: str
@@ -70,8 +68,7 @@ class Captured:
     """Captured for us, or being captured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
+class Tracked(Value, frozen=True):
     """One order in fulfilment tracking's books, as its status document says it."""
 
     status: str
@@ -82,8 +79,7 @@ class Tracked:
     exceptions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sourced:
+class Sourced(Value, frozen=True):
     """One order in sourcing's books."""
 
     closed: bool

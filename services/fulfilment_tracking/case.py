@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +13,7 @@ from services.fulfilment_tracking.events import TroubleOpened
 from services.fulfilment_tracking.state import Goods, Order, Part, Units, order_key
 from shared.kernel.model import Key, World, Yield
 from shared.kernel.views import Documents
+from shared.value import Value
 
 DETAIL_LENGTH = 500
 ExceptionKind = Literal[
@@ -30,8 +30,7 @@ ExceptionKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value, frozen=True):
     """What deciding about one order needs. `order` is read anew each time, so it shows what was yielded before."""
 
     world: World

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -24,10 +23,10 @@ from services.fulfilment_tracking.state import (
     parcel_key,
 )
 from shared.kernel.model import Key
+from shared.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class OfOrder:
+class OfOrder(Value, frozen=True):
     order_id: str
     at: datetime
 
@@ -36,8 +35,7 @@ class OfOrder:
         return order_key(self.order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class OfPart:
+class OfPart(Value, frozen=True):
     part_id: str
     at: datetime
 
@@ -49,8 +47,7 @@ class OfPart:
 # ---- the order ----
 
 
-@dataclass(frozen=True, slots=True)
-class OrderOpened(OfOrder):
+class OrderOpened(OfOrder, frozen=True):
     """The order is accepted."""
 
     content: Content
@@ -59,64 +56,55 @@ class OrderOpened(OfOrder):
     """Seconds sourcing may take for units it has to plan."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRefused(OfOrder):
+class OrderRefused(OfOrder, frozen=True):
     """The order was rejected; it ends here."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ContentReplaced(OfOrder):
+class ContentReplaced(OfOrder, frozen=True):
     """Another revision counts from now on."""
 
     content: Content
     demand_changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HoldPlaced(OfOrder):
+class HoldPlaced(OfOrder, frozen=True):
     hold_id: str
     deadline: datetime
     before_acceptance: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HoldLifted(OfOrder):
+class HoldLifted(OfOrder, frozen=True):
     hold_id: str
     open_holds: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LinesCounted(OfOrder):
+class LinesCounted(OfOrder, frozen=True):
     """Another service decided about units of lines; a negative quantity takes back."""
 
     what: Literal["cancelled", "unfillable", "received_back", "written_off", "credited"]
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DemandBackordered(OfOrder):
+class DemandBackordered(OfOrder, frozen=True):
     lines: tuple[Units, ...]
     deadline: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnOpened(OfOrder):
+class ReturnOpened(OfOrder, frozen=True):
     return_id: str
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnDropped(OfOrder):
+class ReturnDropped(OfOrder, frozen=True):
     """Units of a return are not expected any more."""
 
     return_id: str
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TroubleOpened(OfOrder):
+class TroubleOpened(OfOrder, frozen=True):
     exception_id: str
     kind: str
     about: str
@@ -126,16 +114,14 @@ class TroubleOpened(OfOrder):
     """Whether tracking opened it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEnded(OfOrder):
+class OrderEnded(OfOrder, frozen=True):
     outcome: Outcome
 
 
 # ---- parts ----
 
 
-@dataclass(frozen=True, slots=True)
-class PartScheduled(OfPart):
+class PartScheduled(OfPart, frozen=True):
     location: str
     method: Method
     carrier: str | None
@@ -148,16 +134,14 @@ class PartScheduled(OfPart):
     carrier_service: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PartFound(OfPart):
+class PartFound(OfPart, frozen=True):
     """A location reports work under a part that nobody planned."""
 
     location: str
     method: Method
 
 
-@dataclass(frozen=True, slots=True)
-class PartInstructed(OfPart):
+class PartInstructed(OfPart, frozen=True):
     """The location got a revision of its instruction."""
 
     revision: int
@@ -165,23 +149,19 @@ class PartInstructed(OfPart):
     to_collect_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class PartAccepted(OfPart):
+class PartAccepted(OfPart, frozen=True):
     """The location works on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartPaused(OfPart):
+class PartPaused(OfPart, frozen=True):
     """The location was told to stop working on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartResumed(OfPart):
+class PartResumed(OfPart, frozen=True):
     """The location was told to go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsEnded(OfPart):
+class UnitsEnded(OfPart, frozen=True):
     """The location won't do these units."""
 
     occurred_at: datetime
@@ -189,8 +169,7 @@ class UnitsEnded(OfPart):
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsRefused(OfPart):
+class UnitsRefused(OfPart, frozen=True):
     """The location said it won't do these units, by rejection or short pick."""
 
     lines: tuple[Units, ...]
@@ -198,8 +177,7 @@ class UnitsRefused(OfPart):
     """Of these, units a shortage had ended already."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsPicked(OfPart):
+class UnitsPicked(OfPart, frozen=True):
     occurred_at: datetime
     totals: tuple[Goods, ...]
     """Running totals as reported."""
@@ -207,16 +185,14 @@ class UnitsPicked(OfPart):
     """Units that left the shelf."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsReady(OfPart):
+class UnitsReady(OfPart, frozen=True):
     occurred_at: datetime
     totals: tuple[Units, ...]
     collect_by: datetime | None
     """None where nothing new became ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsCollected(OfPart):
+class UnitsCollected(OfPart, frozen=True):
     """The buyer took these units at the counter."""
 
     occurred_at: datetime
@@ -226,16 +202,14 @@ class UnitsCollected(OfPart):
     over: tuple[Goods, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BuyerStayedAway(OfPart):
+class BuyerStayedAway(OfPart, frozen=True):
     occurred_at: datetime
 
 
 # ---- parcels ----
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelFilled(OfPart):
+class ParcelFilled(OfPart, frozen=True):
     """A parcel, and all that is in it as its location packed it."""
 
     occurred_at: datetime
@@ -246,8 +220,7 @@ class ParcelFilled(OfPart):
     contents: tuple[Goods, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelLeft(OfPart):
+class ParcelLeft(OfPart, frozen=True):
     """A parcel left its location, or more of it did than was known."""
 
     occurred_at: datetime
@@ -262,29 +235,25 @@ class ParcelLeft(OfPart):
     presume_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelSighted(OfPart):
+class ParcelSighted(OfPart, frozen=True):
     parcel_id: str
     status: TrackingStatus
     raw_code: str
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelHandedOver(OfPart):
+class ParcelHandedOver(OfPart, frozen=True):
     parcel_id: str
     how: Literal["delivered", "presumed"]
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelReturned(OfPart):
+class ParcelReturned(OfPart, frozen=True):
     parcel_id: str
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelReceived(OfPart):
+class ParcelReceived(OfPart, frozen=True):
     """The destination of a transfer counted a parcel."""
 
     parcel_id: str
@@ -297,8 +266,7 @@ class ParcelReceived(OfPart):
 # ---- cancels and changes on their way ----
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOpened(OfOrder):
+class CancelOpened(OfOrder, frozen=True):
     request_id: str
     answer_by: datetime
     asked: tuple[AskedUnits, ...]
@@ -307,8 +275,7 @@ class CancelOpened(OfOrder):
     quiet: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CancelHeard(OfPart):
+class CancelHeard(OfPart, frozen=True):
     """A location spoke about a cancellation, or lost units of it otherwise."""
 
     request_id: str
@@ -321,22 +288,19 @@ class CancelHeard(OfPart):
     answered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CancelSettled(OfOrder):
+class CancelSettled(OfOrder, frozen=True):
     """The last word is spoken; a later yes drops the units."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeOpened(OfOrder):
+class ChangeOpened(OfOrder, frozen=True):
     request_id: str
     content: Content
     demand_changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeAsked(OfOrder):
+class ChangeAsked(OfOrder, frozen=True):
     """Locations were sent the changed instruction."""
 
     request_id: str
@@ -344,15 +308,13 @@ class ChangeAsked(OfOrder):
     answer_by: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentHeard(OfPart):
+class AmendmentHeard(OfPart, frozen=True):
     """A location accepted the changed instruction."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeSettled(OfOrder):
+class ChangeSettled(OfOrder, frozen=True):
     request_id: str
     accepted: bool
 
@@ -360,8 +322,7 @@ class ChangeSettled(OfOrder):
 # ---- tracking numbers ----
 
 
-@dataclass(frozen=True, slots=True)
-class LabelClaimed:
+class LabelClaimed(Value, frozen=True):
     """A location named the tracking number of a parcel."""
 
     carrier_tracking: str
@@ -373,8 +334,7 @@ class LabelClaimed:
         return parcel_key(self.carrier_tracking)
 
 
-@dataclass(frozen=True, slots=True)
-class LabelUnclaimed:
+class LabelUnclaimed(Value, frozen=True):
     """A carrier moves a parcel that no location has named within the time a report may take."""
 
     carrier_tracking: str

@@ -24,7 +24,7 @@ from services.fulfilment_tracking.state import (
     Work,
     parcel_name,
 )
-from shared.frozen import replace
+from shared.value import replace
 
 TROUBLES_KEPT = 50
 PartStep = (

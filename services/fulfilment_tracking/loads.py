@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from services.fulfilment_tracking.state import Goods, Order, Part
-from shared.frozen import replace
+from shared.value import replace
 
 
 def as_planned(part: Part, location: str, goods: Goods) -> bool:

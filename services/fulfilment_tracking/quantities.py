@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from schemas.status import OrderStatusName
 from services.fulfilment_tracking.loads import in_parcels
@@ -14,8 +15,7 @@ UNNAMED = "unknown"
 NOTHING_DECIDED = LineCounts()
 
 
-@dataclass(slots=True)
-class LineQuantities:
+class LineQuantities(Struct):
     """One line's quantities in its item's base unit; grows while the order is walked through, then only read."""
 
     sku: str = ""
@@ -79,10 +79,13 @@ def quantities(order: Order) -> dict[str, LineQuantities]:
 
 
 def _ordered(item: Item | None, decided: LineCounts) -> LineQuantities:
+    sku, is_goods, ordered = (item.sku, item.kind == "goods", item.quantity) if item else ("", True, 0)
+    if decided is NOTHING_DECIDED:
+        return LineQuantities(sku, is_goods, ordered)
     return LineQuantities(
-        sku=item.sku if item else "",
-        is_goods=item is None or item.kind == "goods",
-        ordered=item.quantity if item else 0,
+        sku,
+        is_goods,
+        ordered,
         cancelled=decided.cancelled,
         unfillable=decided.unfillable,
         backordered=decided.backordered,

@@ -21,7 +21,7 @@ from services.fulfilment_tracking.state import (
     Units,
     Work,
 )
-from shared.frozen import replace
+from shared.value import replace
 
 PartStatusName = Literal["scheduled", "requested", "accepted", "in_progress", "on_hold", "incomplete", "closed", "cancelled"]
 OverKind = Literal["unasked", "shipped_after_cancel", "contradiction", "shipped_too_many"]

@@ -5,7 +5,6 @@ One row holds it all, because every fact of an order may touch its neighbours. Q
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +16,7 @@ from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
 from schemas.types import order_of_part
 from shared.kernel.model import Key
+from shared.value import Value, field
 
 EndedCause = Literal["cancelled", "rejected", "short", "shorted", "dropped", "changed", "not_collected"]
 """Why units of a part will not be done by its location. `shorted`: inventory took the reservation itself."""
@@ -43,16 +43,14 @@ def parcel_name(part_id: str, parcel_id: str) -> str:
     return f"{part_id}:{parcel_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(Value, frozen=True):
     """So many units of one line."""
 
     line_id: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Goods:
+class Goods(Value, frozen=True):
     """Units of one line as they were handled: the item is named, for it may be another than the line's."""
 
     line_id: str
@@ -61,8 +59,7 @@ class Goods:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Value, frozen=True):
     """One line as instructions state it."""
 
     kind: LineKind
@@ -77,8 +74,7 @@ class Item:
     substitution_allowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Value, frozen=True):
     """An order as it stands, as far as locations and its status need it."""
 
     revision: int
@@ -133,8 +129,7 @@ class Content:
 Count = Literal["cancelled", "unfillable", "backordered", "return_requested", "received_back", "written_off", "credited"]
 
 
-@dataclass(frozen=True, slots=True)
-class LineCounts:
+class LineCounts(Value, frozen=True):
     """What others decided about one line of the order."""
 
     cancelled: int = 0
@@ -146,8 +141,7 @@ class LineCounts:
     credited: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Value, frozen=True):
     """One line of one part. planned = ended + served + left, always; what goes beyond the plan is `over`."""
 
     sku: str
@@ -202,8 +196,7 @@ class Work:
         return max(0, min(self.ready_said - self.collected - self.ended.get("not_collected", 0), self.left))
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value, frozen=True):
     """The work one location does for one order: a fulfilment order."""
 
     part_id: str
@@ -240,8 +233,7 @@ class Part:
         return self.revision > 0 and self.left > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(Value, frozen=True):
     """One parcel; its contents are totals."""
 
     part_id: str
@@ -267,8 +259,7 @@ class Parcel:
         return self.shipped or self.packed
 
 
-@dataclass(frozen=True, slots=True)
-class AskedUnits:
+class AskedUnits(Value, frozen=True):
     """Units of one line of one part that a location was asked to cancel."""
 
     part_id: str
@@ -282,8 +273,7 @@ class AskedUnits:
     """Beside these, units the location had given up before sourcing could know: cancelled by this request, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Value, frozen=True):
     """One cancellation on its way to the locations."""
 
     request_id: str
@@ -299,8 +289,7 @@ class Cancel:
     settled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value, frozen=True):
     """One change that is not decided yet."""
 
     request_id: str
@@ -313,8 +302,7 @@ class Change:
     answer_by: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Value, frozen=True):
     """An exception that a person should look at."""
 
     exception_id: str
@@ -326,8 +314,7 @@ class Trouble:
     opened_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value, frozen=True):
     """One line of the order's timeline."""
 
     at: datetime
@@ -335,8 +322,7 @@ class Entry:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Value, frozen=True):
     """One order as tracking sees it."""
 
     order_id: str
@@ -378,8 +364,7 @@ class Order:
         return any(trouble.kind == kind and trouble.about == about for trouble in self.troubles)
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Value, frozen=True):
     """One tracking event of a carrier."""
 
     status: TrackingStatus
@@ -387,8 +372,7 @@ class Sighting:
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Value, frozen=True):
     """Whose parcel a carrier's tracking number is; once known it never changes."""
 
     carrier_tracking: str

@@ -51,27 +51,13 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
     )
 
 
+COUNTED = tuple(name for name, field in LineStatus.model_fields.items() if field.default == 0)
+"""The quantities of a line that most lines have none of."""
+
+
 def _line(line_id: str, line: LineQuantities) -> LineStatus:
-    return LineStatus(
-        line_id=line_id,
-        sku=line.sku or UNNAMED,
-        ordered=line.ordered,
-        cancelled=line.cancelled,
-        unfillable=line.unfillable,
-        backordered=line.backordered,
-        reserved=line.reserved,
-        released=line.released,
-        picked=line.picked,
-        packed=line.packed,
-        shipped=line.shipped,
-        ready=line.ready,
-        handed_over=line.handed_over,
-        return_requested=line.return_requested,
-        received_back=line.received_back,
-        written_off=line.written_off,
-        credited=line.credited,
-        status=line_status(line),
-    )
+    counted = {name: units for name in COUNTED if (units := getattr(line, name))}
+    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=line.ordered, status=line_status(line), **counted)
 
 
 def _promise(order: Order) -> Promise | None:

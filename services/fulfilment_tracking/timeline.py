@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.fulfilment_tracking import events as e
 from services.fulfilment_tracking.state import Entry, Goods, Order, Units
-from shared.frozen import replace
+from shared.value import replace
 
 LENGTH = 200
 DETAIL_LENGTH = 500

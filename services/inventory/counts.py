@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.inventory import DiscrepancyFound
@@ -27,6 +26,7 @@ from services.inventory.state import (
     site_key,
 )
 from shared.kernel.model import Key, Need, Slice, Wake, Woken, Yield
+from shared.value import Value
 
 ROWS_OF_HISTORY = 2000
 """Movements, and reservations, of one level a count looks back at."""
@@ -38,8 +38,7 @@ ZERO = "count:"
 """Timer of a level that a full count didn't list, followed by the count's id."""
 
 
-@dataclass(frozen=True, slots=True)
-class MovesAfter:
+class MovesAfter(Value, frozen=True):
     """Booked rows that may hold movements after a time."""
 
     as_of: datetime
@@ -145,8 +144,7 @@ def zero(case: Case, woken: Woken) -> Iterator[Yield]:
 # ---- one figure ----
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Value, frozen=True):
     """What happened to a level, as far as it was read."""
 
     rows: Sequence[Booked]

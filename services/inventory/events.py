@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -33,14 +32,13 @@ from services.inventory.state import (
     reservation_key,
     site_key,
 )
-from shared.frozen import replace
 from shared.kernel.model import Key
+from shared.value import Value, replace
 
 # ---- levels ----
 
 
-@dataclass(frozen=True, slots=True)
-class OfLevel:
+class OfLevel(Value, frozen=True):
     """What every event of a level carries."""
 
     sku: str
@@ -51,8 +49,7 @@ class OfLevel:
         return level_key(self.sku, self.location)
 
 
-@dataclass(frozen=True, slots=True)
-class LevelMoved(OfLevel):
+class LevelMoved(OfLevel, frozen=True):
     """Figures of a level changed."""
 
     change: Figures
@@ -60,8 +57,7 @@ class LevelMoved(OfLevel):
     """Time of the movement, where it has a booked row of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelCounted(OfLevel):
+class LevelCounted(OfLevel, frozen=True):
     """A count replaced one status as of its time; movements after it stay on top."""
 
     status: str
@@ -72,26 +68,22 @@ class LevelCounted(OfLevel):
     """Booked rows with movements after `as_of`."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelBlocked(OfLevel):
+class LevelBlocked(OfLevel, frozen=True):
     at: datetime
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LevelUnblocked(OfLevel):
+class LevelUnblocked(OfLevel, frozen=True):
     """The block ran out."""
 
 
-@dataclass(frozen=True, slots=True)
-class SafetyChanged(OfLevel):
+class SafetyChanged(OfLevel, frozen=True):
     """Reference data says how many units are kept back."""
 
     safety: int
 
 
-@dataclass(frozen=True, slots=True)
-class SupplyChanged(OfLevel):
+class SupplyChanged(OfLevel, frozen=True):
     """What is still to come under one announcement; 0: nothing more."""
 
     reference: str
@@ -158,8 +150,7 @@ def _supply(supply: tuple[Supply, ...], event: SupplyChanged) -> tuple[Supply, .
 # ---- reservations ----
 
 
-@dataclass(frozen=True, slots=True)
-class OfReservation:
+class OfReservation(Value, frozen=True):
     """What every event of a reservation carries."""
 
     part_id: str
@@ -170,8 +161,7 @@ class OfReservation:
         return reservation_key(self.part_id, self.line_id)
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsReserved(OfReservation):
+class UnitsReserved(OfReservation, frozen=True):
     """A line got units of a level."""
 
     order_id: str
@@ -183,8 +173,7 @@ class UnitsReserved(OfReservation):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsPicked(OfReservation):
+class UnitsPicked(OfReservation, frozen=True):
     """Units left the shelf for this line, reserved ones first."""
 
     order_id: str
@@ -197,8 +186,7 @@ class UnitsPicked(OfReservation):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsIssued(OfReservation):
+class UnitsIssued(OfReservation, frozen=True):
     """Units of this line left the location."""
 
     from_picked: int
@@ -208,8 +196,7 @@ class UnitsIssued(OfReservation):
     lead: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsGivenUp(OfReservation):
+class UnitsGivenUp(OfReservation, frozen=True):
     """Units were taken back from this line: released, ended at the location."""
 
     open: int
@@ -217,8 +204,7 @@ class UnitsGivenUp(OfReservation):
     ahead: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsShorted(OfReservation):
+class UnitsShorted(OfReservation, frozen=True):
     """A fact left fewer units than were reserved."""
 
     units: int
@@ -284,8 +270,7 @@ def without(picks: tuple[Pick, ...], units: int) -> tuple[Pick, ...]:
 # ---- parts ----
 
 
-@dataclass(frozen=True, slots=True)
-class PartAnswered:
+class PartAnswered(Value, frozen=True):
     """The one answer to the command of a part."""
 
     part_id: str
@@ -297,8 +282,7 @@ class PartAnswered:
         return part_key(self.part_id)
 
 
-@dataclass(frozen=True, slots=True)
-class PartReleased:
+class PartReleased(Value, frozen=True):
     """The part was given up, before or after its answer."""
 
     part_id: str
@@ -324,8 +308,7 @@ def evolve_part(part: Part, event: PartEvent) -> Part:
 # ---- movements ----
 
 
-@dataclass(frozen=True, slots=True)
-class MovementBooked:
+class MovementBooked(Value, frozen=True):
     """A fact was booked under its reference: the new totals, and what it does to the level at its time."""
 
     sku: str
@@ -359,8 +342,7 @@ def evolve_booked(row: Booked, event: MovementBooked) -> Booked:
 # ---- announced supply ----
 
 
-@dataclass(frozen=True, slots=True)
-class OfInbound:
+class OfInbound(Value, frozen=True):
     """What every event of an announced line carries."""
 
     sku: str
@@ -372,8 +354,7 @@ class OfInbound:
         return inbound_key(level_key(self.sku, self.location), self.reference)
 
 
-@dataclass(frozen=True, slots=True)
-class SupplyAnnounced(OfInbound):
+class SupplyAnnounced(OfInbound, frozen=True):
     """So many units are expected in all; replaces what was announced before."""
 
     expected: int
@@ -382,15 +363,13 @@ class SupplyAnnounced(OfInbound):
     announced_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SupplyReceived(OfInbound):
+class SupplyReceived(OfInbound, frozen=True):
     """Units came; negative where a receipt was corrected."""
 
     units: int
 
 
-@dataclass(frozen=True, slots=True)
-class SupplyClosed(OfInbound):
+class SupplyClosed(OfInbound, frozen=True):
     """Nothing more comes."""
 
     closed_at: datetime
@@ -421,8 +400,7 @@ def evolve_inbound(row: Inbound, event: InboundEvent) -> Inbound:
 # ---- counts ----
 
 
-@dataclass(frozen=True, slots=True)
-class CountNoted:
+class CountNoted(Value, frozen=True):
     """A message of a count was read; a digest of its content tells a repeat."""
 
     location: str
@@ -438,8 +416,7 @@ def evolve_count(row: CountSeen, event: CountNoted) -> CountSeen:
     return CountSeen((*row.digests, event.digest)[-DIGESTS_OF_A_COUNT:])
 
 
-@dataclass(frozen=True, slots=True)
-class FullCountNoted:
+class FullCountNoted(Value, frozen=True):
     """What this count didn't list is about to be brought to zero."""
 
     location: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -27,6 +26,7 @@ from services.inventory.state import (
 )
 from shared.kernel.model import Input, Key, Wake, World, Yield
 from shared.kernel.views import Documents
+from shared.value import Value
 
 MOST_UNITS = 1_000_000_000
 """Largest figure a message can carry."""
@@ -41,8 +41,7 @@ Cause = Literal["counted", "moved", "picked", "issued", "restocked", "blocked", 
 Discrepancy = Literal["count_difference", "below_zero", "unknown_reference", "changed_report", "late_fact"]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value, frozen=True):
     """One input with all that may be looked at to decide it."""
 
     world: World

@@ -40,8 +40,8 @@ from services.inventory.state import (
     level_key,
     reservation_key,
 )
-from shared.frozen import replace
 from shared.kernel.model import Key, Yield
+from shared.value import replace
 
 _PART_LINE = re.compile(rf"(?P<part>(?P<order>{ORDER})/[0-9]{{1,6}}):(?P<line>{CODE})", re.ASCII)
 

@@ -16,13 +16,13 @@ leave G as it is, however late it arrives; it may still move units between the f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
 from schemas.reference import MovementKind
 from schemas.stock import StockMoved, StockStatus
 from services.inventory.state import NEVER, Booked, Effect, Figure, Figures, Level, Pick, Reservation
+from shared.value import Value
 
 STATUSES: tuple[StockStatus, ...] = get_args(StockStatus)
 ELSEWHERE: tuple[Figure, ...] = ("picked", "in_transit", "quality_hold", "damaged", "display", "unsettled")
@@ -142,8 +142,7 @@ def oldest(picks: Sequence[Pick], units: int) -> list[Pick]:
 # ---- movements ----
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(Value, frozen=True):
     """What a new total under a reference means."""
 
     moved: int
@@ -171,8 +170,7 @@ def larger(feed: int, own: int) -> int:
     return feed if abs(feed) >= abs(own) else own
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Value, frozen=True):
     """Where the units of an issue or a pick come from."""
 
     picked: int

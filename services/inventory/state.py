@@ -5,13 +5,13 @@ Quantities are units of the item's base unit. Instants that never came are `NEVE
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
 from schemas.types import level_id_of, reservation_id_of
 from shared.kernel.model import Key
+from shared.value import Value, field
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,8 +29,7 @@ SUPPLIES_OF_A_LEVEL = 100
 """Announcements shown with a level, the earliest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(Value, frozen=True):
     """Announced units of one level that are still to come."""
 
     reference: str
@@ -39,8 +38,7 @@ class Supply:
     confidence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Value, frozen=True):
     """One inventory level. Always 0 <= reserved <= sellable, and owed <= sellable."""
 
     sku: str
@@ -75,16 +73,14 @@ class Level:
     supply: tuple[Supply, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(Value, frozen=True):
     """Units that left the shelf together."""
 
     at: datetime
     units: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Value, frozen=True):
     """Units of one level for one order line; it ends, and its row with it, when nothing of it is left here."""
 
     part_id: str
@@ -116,14 +112,12 @@ class Reservation:
         return self.sku != ""
 
 
-@dataclass(frozen=True, slots=True)
-class PartLine:
+class PartLine(Value, frozen=True):
     line_id: str
     sku: str
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value, frozen=True):
     """The lines of one command, so that it is answered once and given up once."""
 
     answered: bool = False
@@ -132,16 +126,14 @@ class Part:
     """Lines that got units; never changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Value, frozen=True):
     """What one fact does to a level at its time, as reported (a figure that stops at zero stops only in the level)."""
 
     at: datetime
     change: Figures
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(Value, frozen=True):
     """Everything booked under one (level, kind, reference): signed totals, so that repeats and disorder change nothing."""
 
     level_id: str
@@ -162,8 +154,7 @@ class Booked:
         return max((effect.at for effect in self.effects), default=NEVER)
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(Value, frozen=True):
     """One announced line of supply."""
 
     expected: int = 0
@@ -178,15 +169,13 @@ class Inbound:
         return 0 if self.closed else max(0, self.expected - self.received)
 
 
-@dataclass(frozen=True, slots=True)
-class CountSeen:
+class CountSeen(Value, frozen=True):
     """Digests of the messages one count came in."""
 
     digests: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FullCount:
+class FullCount(Value, frozen=True):
     """A count that lists everything its location has."""
 
     count_id: str
@@ -194,8 +183,7 @@ class FullCount:
     basis: str
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Value, frozen=True):
     """A location as far as full counts need it: it owns its levels."""
 
     counts: tuple[FullCount, ...] = ()

@@ -7,15 +7,14 @@ doesn't touch these rows: it wakes them, so that placing an order never waits fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from schemas.reference import Channel, Item
 from services.order_capture.projection import Catalogue, references_of
 from services.order_capture.state import order_key
-from shared.frozen import replace
 from shared.kernel.model import Key, Need, Slice, Wake, World, Yield
+from shared.value import Value, replace
 
 PAGE = 100
 """Waiting orders woken in one decision; more are woken by the next."""
@@ -28,16 +27,14 @@ VIEW_LAG = timedelta(seconds=1)
 """How long replicas may see reference data differently, so that they don't wake each other at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(Value, frozen=True):
     """A reference, such as `gtin:4006381333931` or `channel:web`, whose document orders wait for."""
 
     reference: str
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
+class Waiter(Value, frozen=True):
     """One order that waits for one reference."""
 
     reference: str
@@ -45,8 +42,7 @@ class Waiter:
     waits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WaitersCounted:
+class WaitersCounted(Value, frozen=True):
     """More or fewer orders wait for a reference."""
 
     reference: str
@@ -57,8 +53,7 @@ class WaitersCounted:
         return awaited_key(self.reference)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitBegan:
+class WaitBegan(Value, frozen=True):
     reference: str
     order_id: str
 
@@ -67,8 +62,7 @@ class WaitBegan:
         return waiter_key(self.order_id, self.reference)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitEnded:
+class WaitEnded(Value, frozen=True):
     reference: str
     order_id: str
 

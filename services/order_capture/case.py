@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
+
+from msgspec import json
 
 from schemas.channel import AnsweredLine, ChannelRequest, Problem, RequestAnswered
 from schemas.orders import LineQuantity, MoneyExceptionOpened
@@ -16,6 +16,7 @@ from services.order_capture.events import AnswerKept
 from services.order_capture.projection import Catalogue
 from services.order_capture.state import MOST_REMEMBERED_BYTES, Asked, Order
 from shared.kernel.model import Input, Key, World, Yield
+from shared.value import Value
 
 MOST_PROBLEMS = 100
 """Problems one answer lists."""
@@ -23,8 +24,7 @@ AnswerOutcome = Literal["accepted", "held", "declined", "conflict"]
 MoneyProblem = Literal["payment_declined", "capture_refused", "refund_exceeds_captured", "unknown_payment", "amount_differs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Value, frozen=True):
     """What deciding about one order needs. `order` is read anew each time, so it shows what was yielded before."""
 
     world: World
@@ -53,9 +53,9 @@ def asked_by(request: ChannelRequest) -> Asked:
 
 def digest_of(request: ChannelRequest) -> str:
     """Equal for requests of the same content, whoever asks, why, and under which request id."""
-    content = request.model_dump(mode="json", exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return sha256(f"{type(request).__name__}:{text}".encode()).hexdigest()[:32]
+    content = request.model_dump_json(exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
+    in_order = json.encode(json.decode(content), order="sorted")
+    return sha256(type(request).__name__.encode() + b":" + in_order).hexdigest()[:32]
 
 
 def answer(

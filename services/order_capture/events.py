@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, assert_never
 
 from schemas.channel import OrderContent, PaymentTerms, RequestAnswered
 from schemas.orders import OrderLine, OrderSnapshot
-from schemas.types import Instant
 from services.order_capture.state import (
     MOST_BOOKED_REPORTS,
     Answered,
@@ -27,12 +26,11 @@ from services.order_capture.state import (
     PendingChange,
     order_key,
 )
-from shared.frozen import replace
 from shared.kernel.model import Key
+from shared.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEventOf:
+class OrderEventOf(Value, frozen=True):
     """What every event of an order carries."""
 
     order_id: str
@@ -45,17 +43,15 @@ class OrderEventOf:
 # ---- the life of the order ----
 
 
-@dataclass(frozen=True, slots=True)
-class OrderPlaced(OrderEventOf):
+class OrderPlaced(OrderEventOf, frozen=True):
     """A channel placed it; whether it may go on is another event."""
 
     asked: Asked
-    placed_at: Instant
+    placed_at: datetime
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContentStated(OrderEventOf):
+class ContentStated(OrderEventOf, frozen=True):
     """The content an order has, until it is accepted."""
 
     content: OrderContent
@@ -65,30 +61,26 @@ class ContentStated(OrderEventOf):
     charges_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrderPassedOn(OrderEventOf):
+class OrderPassedOn(OrderEventOf, frozen=True):
     """It was accepted."""
 
     snapshot: OrderSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotReplaced(OrderEventOf):
+class SnapshotReplaced(OrderEventOf, frozen=True):
     """An accepted order was changed."""
 
     snapshot: OrderSnapshot
     effect: Effect
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentsAwaited(OrderEventOf):
+class DocumentsAwaited(OrderEventOf, frozen=True):
     """It waits for these references, of items and of its channel, and for no others."""
 
     references: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEnded(OrderEventOf):
+class OrderEnded(OrderEventOf, frozen=True):
     outcome: Outcome
 
 
@@ -98,8 +90,7 @@ Life = OrderPlaced | ContentStated | OrderPassedOn | SnapshotReplaced | Document
 # ---- requests and holds ----
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerKept(OrderEventOf):
+class AnswerKept(OrderEventOf, frozen=True):
     """A request was answered; a repeat gets the same answer."""
 
     request_id: str
@@ -108,29 +99,25 @@ class AnswerKept(OrderEventOf):
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class HoldSet(OrderEventOf):
+class HoldSet(OrderEventOf, frozen=True):
     """A hold was opened, or an open one is about to end."""
 
     hold: Hold
 
 
-@dataclass(frozen=True, slots=True)
-class HoldGone(OrderEventOf):
+class HoldGone(OrderEventOf, frozen=True):
     hold_id: str
     waived: Check | None = None
     """The failed check that a person let pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeAsked(OrderEventOf):
+class ChangeAsked(OrderEventOf, frozen=True):
     """Others are asked whether a change may pass."""
 
     change: PendingChange
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeSettled(OrderEventOf):
+class ChangeSettled(OrderEventOf, frozen=True):
     """The change in flight ended, one way or the other."""
 
 
@@ -140,15 +127,13 @@ Asking = AnswerKept | HoldSet | HoldGone | ChangeAsked | ChangeSettled
 # ---- cancels ----
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsked(OrderEventOf):
+class CancelAsked(OrderEventOf, frozen=True):
     """Others are asked to cancel units."""
 
     pending: PendingCancel
 
 
-@dataclass(frozen=True, slots=True)
-class CancelHeard(OrderEventOf):
+class CancelHeard(OrderEventOf, frozen=True):
     """One of those who were asked said what it cancelled; `passed_on`: another one will answer for the rest."""
 
     cancel_id: str
@@ -157,20 +142,17 @@ class CancelHeard(OrderEventOf):
     passed_on: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CancelSettled(OrderEventOf):
+class CancelSettled(OrderEventOf, frozen=True):
     cancel_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CancelQueued(OrderEventOf):
+class CancelQueued(OrderEventOf, frozen=True):
     """It waits for the end of a change."""
 
     wish: CancelWish
 
 
-@dataclass(frozen=True, slots=True)
-class QueueTaken(OrderEventOf):
+class QueueTaken(OrderEventOf, frozen=True):
     """The waiting cancels are taken up."""
 
 
@@ -182,21 +164,18 @@ Cancelling = CancelAsked | CancelHeard | CancelSettled | CancelQueued | QueueTak
 Counted = Literal["shipped", "handed_over", "cancelled", "unfillable", "credited", "came_back"]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsCounted(OrderEventOf):
+class UnitsCounted(OrderEventOf, frozen=True):
     """These units by line did this; `came_back`: shipped, returned by the carrier, and so cancelled."""
 
     what: Counted
     units: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceMade(OrderEventOf):
+class InvoiceMade(OrderEventOf, frozen=True):
     """What was handed over was invoiced."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentClaimed(OrderEventOf):
+class PaymentClaimed(OrderEventOf, frozen=True):
     """What the channel says of a payment."""
 
     payment_id: str
@@ -204,8 +183,7 @@ class PaymentClaimed(OrderEventOf):
     captured_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBooked(OrderEventOf):
+class ReportBooked(OrderEventOf, frozen=True):
     """A provider's report took effect. `request_id`: the request of ours it answers, if it does."""
 
     reference: str
@@ -215,36 +193,31 @@ class ReportBooked(OrderEventOf):
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReportSetAside(OrderEventOf):
+class ReportSetAside(OrderEventOf, frozen=True):
     """A provider's report was seen, and does not change the money."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorisationDeclined(OrderEventOf):
+class AuthorisationDeclined(OrderEventOf, frozen=True):
     """The provider won't authorise: what the channel claimed does not hold."""
 
     reference: str
     payment_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRefused(OrderEventOf):
+class RequestRefused(OrderEventOf, frozen=True):
     """The provider refused a request of ours; a person has to look, and we don't ask again."""
 
     reference: str
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class MoneyRequested(OrderEventOf):
+class MoneyRequested(OrderEventOf, frozen=True):
     operation: Operation
 
 
-@dataclass(frozen=True, slots=True)
-class CreditNoted(OrderEventOf):
+class CreditNoted(OrderEventOf, frozen=True):
     credit_id: str
 
 

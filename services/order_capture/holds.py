@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from schemas.channel import Problem
 from schemas.orders import HoldResolved, OrderHeld
-from schemas.types import Instant
 from services.order_capture.case import Case
 from services.order_capture.events import HoldGone, HoldSet
 from services.order_capture.state import Check, Hold
-from shared.frozen import replace
 from shared.kernel.model import Wake, Yield
+from shared.value import replace
 
 Resolution = Literal["release", "cancel", "expired"]
 TIMER = "hold:"
@@ -51,7 +50,7 @@ def end_all(case: Case, resolution: Resolution) -> Iterator[Yield]:
         yield from end_hold(case, hold_id, resolution)
 
 
-def deadline_of(case: Case, asked: Instant | None, accept_by: Instant | None) -> Instant:
+def deadline_of(case: Case, asked: datetime | None, accept_by: datetime | None) -> datetime:
     """When a hold ends by itself: as asked, else after the channel's period; never after the order must be accepted."""
     period = timedelta(seconds=case.view.channel(case.order.channel).hold_deadline_s)
     deadline = asked if asked is not None else case.now + period

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from services.order_capture.projection import Catalogue, reference_of
 from services.order_capture.rules import MOST_MINOR, charges_net_minor, sums_of
 from services.order_capture.state import CAPTURING_TERMS, Check
 from services.order_capture.state import Line as KeptLine
+from shared.value import Value
 
 MOST_CONTENT_BYTES = 180_000
 """Of an order as JSON: 500 plain lines have 165 kB. A row of the store has 512 kB, and may hold an order and its change."""
@@ -21,8 +21,7 @@ COLLECTING_METHODS: tuple[Method, ...] = ("click_and_collect", "ship_to_store", 
 """Methods that hand over at a location."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value, frozen=True):
     """One reason. `check` is None where it can't be mended: the order is declined."""
 
     check: Check | None
@@ -40,8 +39,7 @@ class DraftLine(NamedTuple):
     item: Item | None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value, frozen=True):
     """An order as far as its validity goes."""
 
     channel: str

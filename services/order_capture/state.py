@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from schemas.channel import HoldType, LineKind, OrderContent, PaymentTerms, RequestAnswered
 from schemas.orders import OrderSnapshot
-from schemas.types import Instant
 from services.order_capture.rules import value_minor
 from shared.kernel.model import Key
+from shared.value import Value, field
 
 Stage = Literal["unknown", "held", "accepted", "closed"]
 """unknown: not placed (yet); held: placed, nobody else has it; accepted: passed on; closed: nothing more is expected."""
@@ -34,8 +34,7 @@ def order_key(order_id: str) -> Key:
     return Key("order", order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Value, frozen=True):
     """One line; quantities in the item's base unit."""
 
     line_id: str
@@ -84,21 +83,19 @@ class Line:
         return value_minor(self.net_minor, self.quantity, max(0, min(units, self.quantity)))
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Value, frozen=True):
     """A reason why the order may not go on, with its end."""
 
     hold_id: str
     type: HoldType
-    deadline: Instant
+    deadline: datetime
     check: Check | None = None
     """The failed check behind it; None for one that a channel set."""
     ending: Literal["cancel", "expired"] | None = None
     """Why it ends, while the cancellation it caused is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value, frozen=True):
     """A channel's request, as far as its answer needs it."""
 
     request_id: str
@@ -109,8 +106,7 @@ class Asked:
     unknown_fields: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Value, frozen=True):
     """An answer kept for repeats of its request."""
 
     request_id: str
@@ -119,8 +115,7 @@ class Answered:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelWish:
+class CancelWish(Value, frozen=True):
     """Units somebody wants cancelled: a channel, or this service itself."""
 
     cancel_id: str
@@ -134,8 +129,7 @@ class CancelWish:
     """The hold that ends with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PendingCancel:
+class PendingCancel(Value, frozen=True):
     """A cancellation that others are asked about."""
 
     wish: CancelWish
@@ -156,8 +150,7 @@ class PendingCancel:
         return self.sourcing_heard and (self.tracking_heard or not self.passed_on)
 
 
-@dataclass(frozen=True, slots=True)
-class PendingChange:
+class PendingChange(Value, frozen=True):
     """A change that others are asked about."""
 
     asked: Asked
@@ -165,8 +158,7 @@ class PendingChange:
     effect: Effect
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Value, frozen=True):
     """One payment: what the channel claims of it and what its provider reports."""
 
     payment_id: str
@@ -205,8 +197,7 @@ class Payment:
         return max(self.reserved_minor, self.all_captured_minor)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Value, frozen=True):
     """A payment request that its provider hasn't answered yet."""
 
     request_id: str
@@ -215,8 +206,7 @@ class Operation:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Value, frozen=True):
     """The order's payments, what was asked of their providers, and credits given."""
 
     payments: dict[str, Payment] = field(default_factory=dict)
@@ -268,15 +258,14 @@ class Money:
         return max(0, payment.all_captured_minor - gone - self.under_way("refund", payment.payment_id))
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Value, frozen=True):
     """One order from placing to closing, and its money for ever."""
 
     order_id: str
     stage: Stage = "unknown"
     outcome: Outcome | None = None
     placed: Asked | None = None
-    placed_at: Instant | None = None
+    placed_at: datetime | None = None
     channel: str = ""
     currency: str = ""
     terms: PaymentTerms = "capture_on_shipment"
@@ -315,7 +304,7 @@ class Order:
         return tuple(line for line in self.lines.values() if line.kind != "goods")
 
     @property
-    def cancel_after(self) -> Instant | None:
+    def cancel_after(self) -> datetime | None:
         stated = self.snapshot or self.content
         return stated.cancel_after if stated is not None else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -25,27 +24,24 @@ from services.returns.state import (
     receipt_key,
     request_key,
 )
-from shared.frozen import replace
 from shared.kernel.model import Key
+from shared.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(Value, frozen=True):
     """A number of units of something named: a line, a return, a parcel."""
 
     name: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineItem:
+class LineItem(Value, frozen=True):
     line_id: str
     sku: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseEvent:
+class PurchaseEvent(Value, frozen=True):
     """What every event of an order's row carries."""
 
     order_id: str
@@ -55,51 +51,44 @@ class PurchaseEvent:
         return purchase_key(self.order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderNoted(PurchaseEvent):
+class OrderNoted(PurchaseEvent, frozen=True):
     """The order's content as it stands now."""
 
     policy: str
     lines: tuple[LineItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancellationNoted(PurchaseEvent):
+class CancellationNoted(PurchaseEvent, frozen=True):
     """Units that will never be handed over."""
 
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HandOverNoted(PurchaseEvent):
+class HandOverNoted(PurchaseEvent, frozen=True):
     lines: tuple[LineItem, ...]
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelReturnNoted(PurchaseEvent):
+class ParcelReturnNoted(PurchaseEvent, frozen=True):
     """A carrier brought the parcel back instead of delivering it."""
 
     parcel: str
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnOpened(PurchaseEvent):
+class ReturnOpened(PurchaseEvent, frozen=True):
     return_id: str
     lines: tuple[Units, ...]
     return_to: str | None
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnEnded(PurchaseEvent):
+class ReturnEnded(PurchaseEvent, frozen=True):
     return_id: str
     how: Ending
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsReceived(PurchaseEvent):
+class UnitsReceived(PurchaseEvent, frozen=True):
     """Units of one slot of a receipt, by what explains them."""
 
     receipt: str
@@ -130,8 +119,7 @@ class UnitsReceived(PurchaseEvent):
         return sum(units.quantity for units in self.undelivered)
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsInspected(PurchaseEvent):
+class UnitsInspected(PurchaseEvent, frozen=True):
     receipt: str
     slot: str
     sku: str
@@ -143,8 +131,7 @@ class UnitsInspected(PurchaseEvent):
     """Units among them that came from the buyer, not from a carrier."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsClaimed(PurchaseEvent):
+class UnitsClaimed(PurchaseEvent, frozen=True):
     """Units inspected as goods of nobody were reported again with their order: the stock has moved already."""
 
     receipt: str
@@ -153,18 +140,15 @@ class UnitsClaimed(PurchaseEvent):
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditNoted(PurchaseEvent):
+class CreditNoted(PurchaseEvent, frozen=True):
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionNoted(PurchaseEvent):
+class ExceptionNoted(PurchaseEvent, frozen=True):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelNoted:
+class ParcelNoted(Value, frozen=True):
     tracking_number: str
     order_id: str
     parcel: str
@@ -174,8 +158,7 @@ class ParcelNoted:
         return parcel_key(self.tracking_number)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptAssigned:
+class ReceiptAssigned(Value, frozen=True):
     receipt: str
     order_id: str
 
@@ -184,8 +167,7 @@ class ReceiptAssigned:
         return receipt_key(self.receipt)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerNoted:
+class AnswerNoted(Value, frozen=True):
     order_id: str
     request_id: str
     digest: str
@@ -210,8 +192,7 @@ class AnswerNoted:
                 assert_never(answer)
 
 
-@dataclass(frozen=True, slots=True)
-class ReuseNoted:
+class ReuseNoted(Value, frozen=True):
     """Other content came under a request id that has its answer."""
 
     order_id: str

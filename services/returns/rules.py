@@ -6,14 +6,13 @@ Reports carry running totals within a receipt; everything here works on what a r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from schemas.returns import InspectedUnits, ReceivedLine
 from services.returns.events import Units, UnitsInspected, UnitsReceived, evolve_purchase
 from services.returns.state import Purchase, Receipt, in_order, is_line, slot_of_item
-from shared.frozen import replace
+from shared.value import Value, replace
 
 MAX_RETURNS = 100
 """Most returns one order may have, ever."""
@@ -25,8 +24,7 @@ Offer = tuple[str, int]
 Entry = TypeVar("Entry", ReceivedLine, InspectedUnits)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Value, frozen=True):
     """One report of a receipt, as far as it tells whose units these are."""
 
     order_id: str

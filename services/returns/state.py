@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar
 
 from schemas.returns import Disposition, ReturnAuthorised, ReturnCancelled, ReturnDeclined
 from schemas.types import ORDER
 from shared.kernel.model import Key
+from shared.value import Value, field
 
 Ending = Literal["received", "cancelled", "expired"]
 Answer = ReturnAuthorised | ReturnDeclined | ReturnCancelled
@@ -24,8 +24,7 @@ UNKNOWN = "unknown"
 _RETURN_ID = re.compile(rf"(?P<order>{ORDER})/r[0-9]{{1,6}}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Value, frozen=True):
     """One order line as far as returns care."""
 
     skus: tuple[str, ...] = ()
@@ -59,8 +58,7 @@ class Line:
         return max(0, min(self.inspected, self.handed_over) - self.credited)
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Value, frozen=True):
     """An authorised return that is still expected."""
 
     lines: dict[str, int]
@@ -69,8 +67,7 @@ class Return:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Value, frozen=True):
     """Units of one line, or of one item that is on no line, within one receipt."""
 
     sku: str
@@ -91,8 +88,7 @@ class Slot:
         return self.total - sum(self.inspected.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Value, frozen=True):
     """What one receipt of a location brought for this order."""
 
     return_id: str | None = None
@@ -101,8 +97,7 @@ class Receipt:
     """By line, or by `/<sku>` for units of no line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
+class Purchase(Value, frozen=True):
     """What one order handed over, what of it is asked back, and what came back."""
 
     policy: str | None = None
@@ -142,8 +137,7 @@ class Purchase:
         return return_id in self.returns or return_id in self.ended
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(Value, frozen=True):
     """Which order a tracking number belongs to; the first parcel that bore it."""
 
     order_id: str | None = None
@@ -151,15 +145,13 @@ class Parcel:
     """`<part>:<parcel>`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptOwner:
+class ReceiptOwner(Value, frozen=True):
     """Which order a receipt belongs to: the first it named; `unknown:<receipt>` until it names one."""
 
     order_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Value, frozen=True):
     """The answer a request got; exactly one of the three, once there is a digest."""
 
     digest: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.sourcing.reasons import Reasons
@@ -20,10 +19,10 @@ from services.sourcing.state import (
     waiting_key,
 )
 from shared.kernel.model import Key
+from shared.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEvent:
+class OrderEvent(Value, frozen=True):
     """What every event of an order carries."""
 
     order_id: str
@@ -36,8 +35,7 @@ class OrderEvent:
 # ---- demand ----
 
 
-@dataclass(frozen=True, slots=True)
-class DemandTaken(OrderEvent):
+class DemandTaken(OrderEvent, frozen=True):
     """The whole demand of an order, at first or after a change; what it replaces is forgotten."""
 
     terms: Terms
@@ -45,43 +43,37 @@ class DemandTaken(OrderEvent):
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class TermsReplaced(OrderEvent):
+class TermsReplaced(OrderEvent, frozen=True):
     """Address or instructions changed; the demand is the same."""
 
     terms: Terms
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeAwaited(OrderEvent):
+class ChangeAwaited(OrderEvent, frozen=True):
     """A change is under way: nothing is planned or published until it ends."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRefused(OrderEvent):
+class ChangeRefused(OrderEvent, frozen=True):
     """The change did not come about."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEnded(OrderEvent):
+class OrderEnded(OrderEvent, frozen=True):
     """Nothing more is expected; only reservations that are still being given up are remembered."""
 
 
 # ---- plans ----
 
 
-@dataclass(frozen=True, slots=True)
-class PlanMade(OrderEvent):
+class PlanMade(OrderEvent, frozen=True):
     """Open units go to parts, each asked of its location."""
 
     parts: tuple[Part, ...]
     reasons: Reasons
 
 
-@dataclass(frozen=True, slots=True)
-class PartReserved(OrderEvent):
+class PartReserved(OrderEvent, frozen=True):
     """A part got these units; what it asked for beyond is open again."""
 
     number: int
@@ -89,16 +81,14 @@ class PartReserved(OrderEvent):
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartDeclined(OrderEvent):
+class PartDeclined(OrderEvent, frozen=True):
     """A part got nothing."""
 
     number: int
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartWithdrawn(OrderEvent):
+class PartWithdrawn(OrderEvent, frozen=True):
     """An unpublished part is given up; its units are open again."""
 
     number: int
@@ -108,8 +98,7 @@ class PartWithdrawn(OrderEvent):
     """Whether inventory had already said yes."""
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawnPartReserved(OrderEvent):
+class WithdrawnPartReserved(OrderEvent, frozen=True):
     """A part given up before its answer turns out to have got these units; inventory releases them next."""
 
     number: int
@@ -118,16 +107,14 @@ class WithdrawnPartReserved(OrderEvent):
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartReleased(OrderEvent):
+class PartReleased(OrderEvent, frozen=True):
     """Inventory confirmed that a part given up holds nothing any more."""
 
     number: int
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartsPublished(OrderEvent):
+class PartsPublished(OrderEvent, frozen=True):
     """A decision went out."""
 
     numbers: tuple[int, ...]
@@ -136,30 +123,26 @@ class PartsPublished(OrderEvent):
 # ---- waiting and giving up ----
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsPutBack(OrderEvent):
+class UnitsPutBack(OrderEvent, frozen=True):
     """Open units wait for stock until the deadline."""
 
     lines: tuple[Units, ...]
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsCalled(OrderEvent):
+class UnitsCalled(OrderEvent, frozen=True):
     """Waiting units are open again: there is stock."""
 
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsGivenUp(OrderEvent):
+class UnitsGivenUp(OrderEvent, frozen=True):
     """Open or waiting units are unfillable."""
 
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionJudged(OrderEvent):
+class ProtectionJudged(OrderEvent, frozen=True):
     """Whether the waiting units may keep others from stock."""
 
     protects: bool
@@ -168,22 +151,19 @@ class ProtectionJudged(OrderEvent):
 # ---- cancelling ----
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsCancelled(OrderEvent):
+class UnitsCancelled(OrderEvent, frozen=True):
     """Waiting or open units are cancelled, the waiting ones first."""
 
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelPassed(OrderEvent):
+class CancelPassed(OrderEvent, frozen=True):
     """Tracking decides about these units of published parts."""
 
     passed: tuple[Passed, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelSettled(OrderEvent):
+class CancelSettled(OrderEvent, frozen=True):
     """Tracking decided: `lines` are cancelled, the rest of the request comes too late."""
 
     request_id: str
@@ -193,8 +173,7 @@ class CancelSettled(OrderEvent):
 # ---- the end of units of published parts ----
 
 
-@dataclass(frozen=True, slots=True)
-class LostUnits:
+class LostUnits(Value, frozen=True):
     """Units of one line that lost their reservation."""
 
     line_id: str
@@ -203,8 +182,7 @@ class LostUnits:
     """Not planned again: their cancellation was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsLost(OrderEvent):
+class UnitsLost(OrderEvent, frozen=True):
     """Reserved units were rejected, not found, dropped or shorted."""
 
     number: int
@@ -214,15 +192,13 @@ class UnitsLost(OrderEvent):
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsReopened(OrderEvent):
+class UnitsReopened(OrderEvent, frozen=True):
     """Units taken for cancelled were not: others were."""
 
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsDropped(OrderEvent):
+class UnitsDropped(OrderEvent, frozen=True):
     """Units of a published part were cancelled."""
 
     number: int
@@ -230,8 +206,7 @@ class UnitsDropped(OrderEvent):
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsTakenBack(OrderEvent):
+class UnitsTakenBack(OrderEvent, frozen=True):
     """Units of a published part were given back for a change."""
 
     number: int
@@ -239,24 +214,21 @@ class UnitsTakenBack(OrderEvent):
     levels: tuple[LevelSeen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsNotCollected(OrderEvent):
+class UnitsNotCollected(OrderEvent, frozen=True):
     """The buyer did not come for these units: they end."""
 
     number: int
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsDone(OrderEvent):
+class UnitsDone(OrderEvent, frozen=True):
     """Units left for the buyer."""
 
     number: int
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LevelsSeen(OrderEvent):
+class LevelsSeen(OrderEvent, frozen=True):
     """Nothing of the order changed, but these are the true levels."""
 
     levels: tuple[LevelSeen, ...]
@@ -295,8 +267,7 @@ AnyOrderEvent = (
 # ---- queues ----
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceTaken:
+class PlaceTaken(Value, frozen=True):
     """An order waits in the queue of an item, or its place changed."""
 
     sku: str
@@ -308,8 +279,7 @@ class PlaceTaken:
         return waiting_key(self.sku, self.order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceLeft:
+class PlaceLeft(Value, frozen=True):
     """An order waits no longer."""
 
     sku: str
@@ -320,8 +290,7 @@ class PlaceLeft:
         return waiting_key(self.sku, self.order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class QueueEvent:
+class QueueEvent(Value, frozen=True):
     """What every event of a queue carries."""
 
     sku: str
@@ -331,8 +300,7 @@ class QueueEvent:
         return queue_key(self.sku)
 
 
-@dataclass(frozen=True, slots=True)
-class QueueMoved(QueueEvent):
+class QueueMoved(QueueEvent, frozen=True):
     """One order's place came, changed or went."""
 
     before: Place | None
@@ -341,8 +309,7 @@ class QueueMoved(QueueEvent):
     """When the queue is looked at again, even if nothing arrives."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLookedAt(QueueEvent):
+class QueueLookedAt(QueueEvent, frozen=True):
     """Its head was offered what there is."""
 
     arrived: bool

@@ -42,7 +42,7 @@ from services.sourcing.events import (
     WithdrawnPartReserved,
 )
 from services.sourcing.state import Cause, Line, Order, Part, Queue, Units, Waiting
-from shared.frozen import replace
+from shared.value import replace
 
 
 def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PLR0912 - one arm for each event

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
@@ -30,15 +29,14 @@ from services.sourcing.projection import Network, distance_km, vector
 from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released, schedule
 from services.sourcing.reasons import explanation
 from services.sourcing.state import Order, Part, Queue, Terms, Units, queue_key
-from shared.frozen import replace
 from shared.kernel.model import Key, Wake, World, Yield
+from shared.value import Value, replace
 
 ANSWER_S = 60
 """Seconds after which an unanswered reservation is a person's business."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Value, frozen=True):
     """One order under decision."""
 
     world: World

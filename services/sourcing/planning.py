@@ -9,7 +9,6 @@ whose cost, spread over all they can serve, is least; where that cap bites, the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from services.sourcing.promise import COLLECTED, days_on_the_road, schedule
 from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
+from shared.value import Value, field
 
 LATE_MINOR_A_DAY = 1_000
 """What a day after the order's deadline costs a plan, in minor units."""
@@ -29,8 +29,7 @@ LEVELS_A_LINE = 20
 """Levels an explanation records for each item, on average: it stays near 1 kB a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Value, frozen=True):
     """Units to plan, and what limits them."""
 
     order: Order
@@ -52,8 +51,7 @@ class Share(NamedTuple):
     lines: tuple[Units, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value, frozen=True):
     """A plan nobody has been asked yet."""
 
     shares: tuple[Share, ...]

@@ -10,7 +10,6 @@ waits until the level has settled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from math import acos, cos, radians, sin
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from services.sourcing.events import (
 from services.sourcing.state import LevelSeen, Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents
+from shared.value import Value
 
 EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
@@ -53,8 +53,7 @@ class Stop(NamedTuple):
     """Locations that start, prepare and hand over at the same times have equal timetables."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Value, frozen=True):
     """Locations that may serve a policy by a method, and the others counted by what rules them out."""
 
     stops: dict[str, Stop]

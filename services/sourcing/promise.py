@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.reference import Carrier, Location, Method
 from schemas.sourcing import Promise
+from shared.value import Value
 
 MOST_DAYS = 60
 """Days looked ahead for one on which a location works."""
@@ -22,8 +22,7 @@ COLLECTED: frozenset[Method] = frozenset({"click_and_collect", "in_store_takeawa
 END_OF_DAY = time(23, 59, 59)
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Value, frozen=True):
     """The dates of one part."""
 
     release_at: datetime

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.sourcing import Explanation
 from services.sourcing.rules import Plan
+from shared.value import Value
 
 
 class Seen(NamedTuple):
@@ -25,8 +25,7 @@ class Looked(NamedTuple):
     levels: tuple[Seen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reasons:
+class Reasons(Value, frozen=True):
     """Enough to compute a plan again."""
 
     policy: str

@@ -7,18 +7,22 @@ A plan cuts the wanted goods into parts, one location each. A part costs
     + per_kg x weight, rounded up                    of all its goods
 
 Up to MOST_EXACT pieces the answer is exact: the cheapest site of every subset, then the cheapest partition into subsets. Beyond, the
-sites to use are searched: greedily opened, then opened, closed and swapped while that saves money, every piece going to its cheapest
-open site. Equal costs are decided by fewer parts, then by the locations' ids, so the same input always gives the same plan.
+sites to use are chosen, every piece going to its cheapest open site: among FEW_SITES every choice is compared, among more they are
+searched, greedily opened, then opened, closed and swapped while that saves money. Equal costs are decided by fewer parts, then by the
+locations' ids, so the same input always gives the same plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import chain, combinations
 from typing import NamedTuple
 
 MOST_EXACT = 5
 """Pieces up to which the answer is exact."""
+FEW_SITES = 4
+"""Sites up to which every choice of them is compared."""
 MOST_KEPT = 4
 """Plans kept: the best and three others."""
 MOST_ROUNDS = 60
@@ -284,6 +288,10 @@ def split(
 # ---- search ----
 
 
+Priced = tuple[int, tuple[int, ...]]
+"""(cost, open sites)."""
+
+
 class Prices(NamedTuple):
     """Prices in thousandths of a minor unit."""
 
@@ -296,6 +304,10 @@ class Prices(NamedTuple):
 def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
     """A good plan for many pieces, and its cheapest neighbours: the best that several starts lead to."""
     prices = prices_of(pieces, sites)
+    if len(sites) <= FEW_SITES:  # the cheapest but for the rounding of each parcel's weight
+        every = (combinations(range(len(sites)), size) for size in range(1, min(max_parts, len(sites)) + 1))
+        cheapest = sorted((spent(opened, prices), opened) for opened in chain(*every))
+        return best_of(cheapest[: 2 * MOST_KEPT], prices, pieces, sites)
     alone = one_site(pieces, sites, complete=True)
     if alone and 1000 * alone[0][0] <= least_of_two(prices):
         return alone
@@ -303,7 +315,12 @@ def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> 
     if improved(closed_greedily(prices, max_parts), prices, max_parts) != best:
         best = min(improved(start, prices, max_parts) for start in starts(prices, max_parts))
     near = sorted(neighbours(best[1], prices, max_parts))[: 3 * MOST_KEPT]
-    plans = {ranked(opened, prices, pieces, sites) for _, opened in (best, *near)}
+    return best_of((best, *near), prices, pieces, sites)
+
+
+def best_of(choices: Iterable[Priced], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> list[Ranked]:
+    """The cheapest plans among those that serve most."""
+    plans = {ranked(opened, prices, pieces, sites) for _, opened in choices}
     most = max(served(plan) for plan in plans)
     return sorted(plan for plan in plans if served(plan) == most)[:MOST_KEPT]
 
@@ -366,10 +383,6 @@ def improved(opened: tuple[int, ...], prices: Prices, max_parts: int) -> tuple[i
             break
         now, opened = cost, best
     return now, opened
-
-
-Priced = tuple[int, tuple[int, ...]]
-"""(cost, open sites)."""
 
 
 def neighbours(opened: tuple[int, ...], prices: Prices, max_parts: int) -> Iterator[Priced]:

@@ -10,7 +10,6 @@ Of every line each unit is in exactly one place, so at any time
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -21,6 +20,7 @@ from schemas.reference import Method, OrderKind
 from schemas.types import part_id_of
 from services.sourcing.reasons import Reasons
 from shared.kernel.model import Key
+from shared.value import Value, field
 
 PartState = Literal["asked", "reserved", "published", "withdrawn", "releasing"]
 """asked: the reservation isn't answered. reserved: it is, and not published. published: the location may be told. withdrawn: given up
@@ -42,8 +42,7 @@ def waiting_key(sku: str, order_id: str) -> Key:
     return Key("waiting", f"{sku}:{order_id}")
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(Value, frozen=True):
     """Units of one order line."""
 
     line_id: str
@@ -64,8 +63,7 @@ def seen(levels: Iterable[Level]) -> tuple[LevelSeen, ...]:
     return tuple(LevelSeen(level.sku, level.location, level.version, level.atp) for level in levels)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Value, frozen=True):
     """What of an order's content decides how it is sourced."""
 
     kind: OrderKind
@@ -128,8 +126,7 @@ class Terms:
         return self.completeness == "deliver_together"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Value, frozen=True):
     """One line's units by where they are."""
 
     line_id: str
@@ -158,8 +155,7 @@ class Line:
     """Of these, units lost otherwise and not planned again because a cancellation of them was open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value, frozen=True):
     """One location's share of the order."""
 
     number: int
@@ -183,8 +179,7 @@ class Part:
         return self.state in ("asked", "reserved")
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Value, frozen=True):
     """Units whose cancellation tracking decides."""
 
     request_id: str
@@ -193,8 +188,7 @@ class Passed:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Value, frozen=True):
     """One order as sourcing sees it."""
 
     order_id: str
@@ -260,8 +254,7 @@ class Order:
         return tuple(sorted({self.lines[line_id].sku for line_id in lines}))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value, frozen=True):
     """What one order waits for in the queue of one item."""
 
     quantity: int
@@ -273,8 +266,7 @@ class Place:
     """False while it can't be completed: later ones may pass, it keeps its rank."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Value, frozen=True):
     """One order's place in the queue of one item."""
 
     row_id: str
@@ -283,8 +275,7 @@ class Waiting:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Value, frozen=True):
     """The waiting demand of one item; a row only while there is some."""
 
     sku: str

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
@@ -20,6 +19,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExist
 from schemas.topics import DEAD_LETTERS, TOPICS, Topic, dead_letter_topic, partitions_of
 from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
 from shared.kernel.refusals import KafkaRefuses, kafka_refusal
+from shared.value import Value
 
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
@@ -34,8 +34,7 @@ SHOWN_S, SHOWN_ATTEMPTS = 0.05, 300
 """How often to look whether the broker tells of a topic it has made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Value, frozen=True):
     """How to reach the brokers."""
 
     bootstrap: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
@@ -46,6 +45,7 @@ from shared.kernel.ports import (
     parked_of,
 )
 from shared.kernel.rows import RowCodec
+from shared.value import replace
 
 PRUNED_AT_ONCE = 5000
 

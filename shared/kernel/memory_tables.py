@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.kernel.ports import Clock, Signal, Transient
+from shared.value import Value
 
 LOCK_TIMEOUT_S = 10.0
 """How long a session waits for one row before its statement fails."""
@@ -41,8 +42,7 @@ class _Lock:
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(Value, frozen=True):
     """Everything that was committed at one moment."""
 
     tables: Mapping[str, Mapping[Hashable, Any]]

@@ -13,13 +13,13 @@ Pure: no clock (`given.now`), no random (`given.id`), no I/O, no log.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from schemas.channel import Problem
 from schemas.topics import Body, Topic
+from shared.value import Value, field
 
 S = TypeVar("S")
 M_co = TypeVar("M_co", covariant=True)
@@ -49,8 +49,7 @@ class Need(NamedTuple):
     slices: tuple[Slice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(Value, frozen=True):
     """The body of an input that a timer made."""
 
     key: Key
@@ -58,8 +57,7 @@ class Woken:
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Value, frozen=True):
     """The body of a request that could not be decoded, but whose Kafka key or body names the order: it is answered."""
 
     order_id: str
@@ -69,8 +67,7 @@ class Unreadable:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Input(Generic[M_co]):
+class Input(Value, Generic[M_co], frozen=True):
     """One input of a decision."""
 
     body: M_co
@@ -106,8 +103,7 @@ class World(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Value, frozen=True):
     """Set the timer `name` of a row to `due`, replacing an earlier one; None cancels it.
 
     A timer due `given.now` runs after this commit: so one row speaks to another. Timers of equal due run by rank, then key.
@@ -119,8 +115,7 @@ class Wake:
     rank: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Value, frozen=True):
     """The row isn't known yet: try this input again when the row changes, and a last time (`overdue`) at `until`.
 
     An input that yields Keep yields nothing else.
@@ -131,7 +126,7 @@ class Keep:
 
 
 class Event(Protocol):
-    """A domain event: what happened to one row, in the past tense. A frozen dataclass."""
+    """A domain event: what happened to one row, in the past tense. A `Value`."""
 
     @property
     def key(self) -> Key: ...
@@ -141,8 +136,7 @@ Found = Mapping[Key, Any]
 Yield = Event | Body | Wake | Keep
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[S]):
+class Kind(Value, Generic[S], frozen=True):
     """One kind of row: its state, its events, how it is stored.
 
     Stored as a JSON document, or in typed columns (one for each field of the state) where `typed` is set and a migration
@@ -152,7 +146,7 @@ class Kind(Generic[S]):
 
     name: str
     state: type[S]
-    """A frozen dataclass."""
+    """A `Value`."""
     initial: Callable[[str], S]
     """The state of a row nothing has happened to yet, from its id."""
     evolve: Callable[[S, Any], S | None]
@@ -193,8 +187,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class State(Generic[S]):
+class State(Value, Generic[S], frozen=True):
     """A state topic published from the rows of one kind."""
 
     topic: Topic
@@ -207,8 +200,7 @@ def _finds_nothing(_: Any) -> tuple[Key, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Service(Generic[V]):
+class Service(Value, Generic[V], frozen=True):
     """The wiring of one service, as a literal table."""
 
     name: str

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.kernel.model import Key, Slice
+from shared.value import Value
 
 TIMERS = "~timers"
 """Name under which timer shards are owned like input partitions."""
@@ -81,8 +82,7 @@ class HistoryEntry(NamedTuple):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TimerRow:
+class TimerRow(Value, frozen=True):
     key: Key
     name: str
     due: datetime
@@ -90,8 +90,7 @@ class TimerRow:
     shard: int
 
 
-@dataclass(frozen=True, slots=True)
-class InboxMark:
+class InboxMark(Value, frozen=True):
     source: str
     id: str
     digest: bytes
@@ -100,8 +99,7 @@ class InboxMark:
     """Digest it was known with when this was decided; None where it wasn't."""
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetMove:
+class OffsetMove(Value, frozen=True):
     """Compare-and-set of one input partition's position."""
 
     at: TopicPartition
@@ -110,8 +108,7 @@ class OffsetMove:
     next: int
 
 
-@dataclass(frozen=True, slots=True)
-class LaneMark:
+class LaneMark(Value, frozen=True):
     """How far one lane was read."""
 
     at: TopicPartition
@@ -119,16 +116,14 @@ class LaneMark:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Value, frozen=True):
     record: Record
     reason: str
     """Exception class or problem code."""
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInput:
+class StoredInput(Value, frozen=True):
     """A record put aside: kept for its row, queued behind a quarantined row, spooled behind a gap, or to be replayed."""
 
     id: int
@@ -138,8 +133,7 @@ class StoredInput:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeepRow:
+class KeepRow(Value, frozen=True):
     key: Key
     until: datetime
     record: Record
@@ -147,8 +141,7 @@ class KeepRow:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Value, frozen=True):
     """Rows that wait, and the input that waits with them (None where only marks are added)."""
 
     keys: tuple[Key, ...]
@@ -159,8 +152,7 @@ class Quarantine:
     """Marks as they were loaded that make it wait: one that was lifted meanwhile is a collision."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolRow:
+class SpoolRow(Value, frozen=True):
     """A lane's record read behind a gap."""
 
     at: TopicPartition
@@ -169,8 +161,7 @@ class SpoolRow:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class ReadBack:
+class ReadBack(Value, frozen=True):
     """An own state record as it stands in its topic."""
 
     topic: str
@@ -251,8 +242,7 @@ class Attached(NamedTuple):
     quarantined: frozenset[Key]
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Value, frozen=True):
     """Ownership of one input partition: what the store says of it."""
 
     epoch: int

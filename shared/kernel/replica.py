@@ -7,7 +7,6 @@ import gc
 import signal
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from shared.kernel.ports import TIMERS, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore, open_store
 from shared.kernel.publisher import Publisher
 from shared.kernel.real import RealClock
+from shared.value import Value
 
 START_ATTEMPTS = 30
 LAST_BATCH_S = 8.0
@@ -32,8 +32,7 @@ DRAIN_S = 8.0
 """How long what was committed may take to be published after that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Value, frozen=True):
     """Where and as what a replica runs."""
 
     kafka: Connection

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import TypeAdapter
+from msgspec.json import Decoder
+from msgspec.structs import fields
 
 from shared.kernel.model import Kind
 from shared.kernel.ports import RowChange
+from shared.value import Value, decoder, encode
 
 MAX_DOCUMENT_BYTES = 512_000
 JSON = ("json", "jsonb")
@@ -24,20 +25,19 @@ class DocumentTooLarge(Exception):
     """A row's document would exceed 512 kB. Remedy: the order has too many lines or facts; split it at the channel."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Column:
+class Column(Value, frozen=True):
     """One field of a typed row."""
 
     name: str
     sql_type: str
-    adapter: TypeAdapter[Any] | None
+    decoder: Decoder[Any] | None
     """Set where the field is stored as JSON."""
 
     def dump(self, value: Any) -> Any:
-        return self.adapter.dump_json(value).decode() if self.adapter is not None else value
+        return encode(value).decode() if self.decoder is not None else value
 
     def parse(self, value: Any) -> Any:
-        return self.adapter.validate_json(value) if self.adapter is not None and value is not None else value
+        return self.decoder.decode(value) if self.decoder is not None and value is not None else value
 
 
 class RowCodec:
@@ -46,8 +46,8 @@ class RowCodec:
     def __init__(self, kind: Kind[Any]) -> None:
         self.kind = kind
         self.table = f'state."{kind.name}"'
-        self._state: TypeAdapter[Any] = TypeAdapter(kind.state)
-        self._events: dict[str, TypeAdapter[Any]] = {event.__name__: TypeAdapter(event) for event in kind.events}
+        self._state = decoder(kind.state)
+        self._events = {event.__name__: decoder(event) for event in kind.events}
         self.columns = _columns(kind.state) if kind.typed else ()
         self.names = [column.name for column in self.columns] if kind.typed else ["doc"]
         types_ = [column.sql_type for column in self.columns] if kind.typed else ["json"]
@@ -114,7 +114,7 @@ class RowCodec:
         return [*head, *([c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns)]
 
     def dump(self, state: Any) -> str:
-        text = self._state.dump_json(state, exclude_defaults=True)
+        text = encode(state)
         if len(text) > MAX_DOCUMENT_BYTES:
             raise DocumentTooLarge(f"{self.kind.name}: {len(text)} bytes, at most {MAX_DOCUMENT_BYTES}")
         return text.decode()
@@ -123,19 +123,19 @@ class RowCodec:
         """The state of a selected row; None where the row is empty."""
         if not self.kind.typed:
             doc = record["doc"]
-            return None if doc is None else self._state.validate_json(doc)
+            return None if doc is None else self._state.decode(doc)
         return self.kind.state(**{column.name: column.parse(record[column.name]) for column in self.columns})
 
     def dump_event(self, event: Any) -> str:
-        return self._events[type(event).__name__].dump_json(event, exclude_defaults=True).decode()
+        return encode(event).decode()
 
     def parse_event(self, name: str, doc: str) -> Any:
-        return self._events[name].validate_json(doc)
+        return self._events[name].decode(doc)
 
 
 def _columns(state: type) -> tuple[Column, ...]:
     hints = typing.get_type_hints(state)
-    return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(state))
+    return tuple(_column(field.name, hints[field.name]) for field in fields(state))
 
 
 def _column(name: str, hint: Any) -> Column:
@@ -145,4 +145,4 @@ def _column(name: str, hint: Any) -> Column:
         bare = options[0] if len(options) == 1 else hint
     if bare in _PLAIN:
         return Column(name, _PLAIN[bare], None)
-    return Column(name, "jsonb", TypeAdapter(hint))
+    return Column(name, "jsonb", decoder(hint))

@@ -19,7 +19,6 @@ import pstats
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +35,7 @@ from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record, Row, RowChang
 from shared.kernel.rows import RowCodec
 from shared.kernel.stage import Arrival, Stage, arrive, read_document
 from shared.settings import Settings
+from shared.value import replace
 from tests.bench import orders
 
 SERVICES: tuple[Service[Any], ...] = (order_capture, sourcing, inventory, fulfilment_tracking, returns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -28,6 +27,7 @@ from shared.kernel.ports import (
     TopicPartition,
     Transient,
 )
+from shared.value import replace
 from tests.support.counting import ANSWERS, COMMANDS, Counter, Unit
 from tests.support.rigs import Rig
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -16,6 +15,7 @@ from shared.kernel.engine import QUARANTINES_A_MINUTE, TooManyQuarantines
 from shared.kernel.model import Input, Keep, Key, Service, Woken, World
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import LaneRow, OutboxRow, Outgoing, TopicPartition
+from shared.value import replace
 from tests.support.counting import COMMANDS, DESK, HOUSE
 from tests.support.small_world import PARTITIONS, START, SmallWorld
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from shared.kernel.engine import TIMER_SKEW
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition, Transient
 from shared.kernel.publisher import DatabaseBehind
+from shared.value import replace
 from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
 from tests.support.small_world import PARTITIONS, START, Crash, SmallWorld, Troubles, first_times
 

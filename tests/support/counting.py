@@ -9,7 +9,6 @@ However often anything fails: each ask is confirmed once, counted once and rung 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from schemas.topics import Topic
 from schemas.types import Code, Delta, Message, Quantity, Version
 from shared.kernel.model import Event, Found, Input, Keep, Key, Kind, Need, Service, Slice, State, Wake, Woken, World
 from shared.kernel.views import Documents
+from shared.value import Value, replace
 
 KEPT_FOR = timedelta(hours=1)
 RINGS_AFTER = timedelta(seconds=2)
@@ -94,16 +94,14 @@ register()
 # ---- the desk ----
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Value, frozen=True):
     counter: str
     asked: int = 0
     confirmed: int = 0
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value, frozen=True):
     counter: str
 
     @property
@@ -111,8 +109,7 @@ class Asked:
         return Key("tally", self.counter)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Value, frozen=True):
     counter: str
     good: bool
 
@@ -159,15 +156,13 @@ DESK: Service[Documents] = Service(
 # ---- the house ----
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(Value, frozen=True):
     counter: str
     total: int = 0
     inputs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value, frozen=True):
     counter: str
 
     @property
@@ -175,8 +170,7 @@ class Opened:
         return Key("counter", self.counter)
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Value, frozen=True):
     counter: str
     amount: int
 
@@ -193,14 +187,12 @@ def evolve_counter(state: Counter, event: Opened | Noted) -> Counter:
             return replace(state, total=state.total + amount, inputs=state.inputs + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Value, frozen=True):
     counter: str
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnitTaken:
+class UnitTaken(Value, frozen=True):
     counter: str
     ref: str
 
@@ -209,8 +201,7 @@ class UnitTaken:
         return Key("unit", f"{self.counter}/{self.ref}")
 
 
-@dataclass(frozen=True, slots=True)
-class UnitGiven:
+class UnitGiven(Value, frozen=True):
     counter: str
     ref: str
 
@@ -227,16 +218,14 @@ def evolve_unit(_: Unit, event: UnitTaken | UnitGiven) -> Unit | None:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
+class Gauge(Value, frozen=True):
     turned: int = 0
     last: datetime | None = None
     refs: tuple[str, ...] = ()
     """The last three units given back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
+class Turned(Value, frozen=True):
     counter: str
     ref: str
     at: datetime

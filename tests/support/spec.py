@@ -17,9 +17,9 @@ Where a repeat does yield something, the test says why: `when(..., repeat_yields
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 from schemas.fulfilment import (
@@ -37,7 +37,9 @@ from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.sourcing import PartShorted
 from schemas.topics import TOPIC_OF, Body
 from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Wake, Woken
+from shared.value import decoder, encode, replace
 
+V = TypeVar("V")
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
@@ -231,3 +233,8 @@ class Spec:
             self.timers.pop((wake.key, wake.name), None)
         else:
             self.timers[wake.key, wake.name] = replace(wake)
+
+
+def as_stored(value: V) -> V:
+    """A row or an event, written as it is stored and read again."""
+    return cast("V", decoder(type(value)).decode(encode(value)))

@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from shared.kernel.kafka import Connection
 from shared.kernel.model import Event, Found, Input, Keep, Key, Kind, Need, Service, State, Wake, Woken, World
 from shared.kernel.replica import Replica, Running
 from shared.kernel.views import Documents
+from shared.value import Value, replace
 
 TRAPS = "NERVURE_TOY_TRAPS"
 NAME = os.environ.get("NERVURE_TOY_NAME", "toy")
@@ -83,8 +84,7 @@ def register() -> None:
 register()
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Value, frozen=True):
     account: str
     total: int = 0
     entries: int = 0
@@ -94,8 +94,7 @@ class Account:
     """At the ledger: what it held whenever it was asked to close."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(Value, frozen=True):
     account: str
     amount: int
     told: tuple[int, ...] = ()
@@ -105,8 +104,7 @@ class Booked:
         return Key("account", self.account)
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value, frozen=True):
     account: str
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from services.inventory.state import Level, Reservation
 from services.returns.state import Line as ReturnLine
 from services.sourcing.state import Line as SourcingLine
 from shared.kernel.ports import LaneId, TopicPartition
+from shared.value import replace
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ORDER, PART, LEVEL = "web-fr:1", "web-fr:1/1", "tea:paris"
@@ -97,7 +97,7 @@ def test_every_check_says_what_it_holds_to(check: Check) -> None:
 
 def _level(**figures: int) -> Mischief:
     def change(books: Books, _: Ledger) -> None:
-        books.levels[LEVEL] = replace(books.levels[LEVEL], **figures)  # type: ignore[arg-type]
+        books.levels[LEVEL] = replace(books.levels[LEVEL], **figures)
 
     return change
 
@@ -105,7 +105,7 @@ def _level(**figures: int) -> Mischief:
 def _captured(**figures: int) -> Mischief:
     def change(books: Books, _: Ledger) -> None:
         order = books.captured[ORDER]
-        books.captured[ORDER] = replace(order, lines={"l1": replace(order.lines["l1"], **figures)})  # type: ignore[arg-type]
+        books.captured[ORDER] = replace(order, lines={"l1": replace(order.lines["l1"], **figures)})
 
     return change
 
@@ -147,7 +147,7 @@ def _sourced(units: int) -> Mischief:
 
 def _returned(**figures: int) -> Mischief:
     def change(books: Books, _: Ledger) -> None:
-        books.returned[ORDER] = {"l1": replace(books.returned[ORDER]["l1"], **figures)}  # type: ignore[arg-type]
+        books.returned[ORDER] = {"l1": replace(books.returned[ORDER]["l1"], **figures)}
 
     return change
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,18 +12,17 @@ from shared.kernel.model import Found, Input, Key, Kind, Need, Service, Slice, W
 from shared.kernel.ports import Row, TimerRow
 from shared.kernel.stage import Stage, wake_up
 from shared.kernel.views import Documents
+from shared.value import Value, replace
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 BOX = Key("box", "a")
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Value, frozen=True):
     opened: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BoxOpened:
+class BoxOpened(Value, frozen=True):
     by: str
 
     @property
@@ -32,14 +30,12 @@ class BoxOpened:
         return BOX
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Value, frozen=True):
     box: str
     rank: str
 
 
-@dataclass(frozen=True, slots=True)
-class CardPut:
+class CardPut(Value, frozen=True):
     card: str
     box: str
     rank: str
@@ -49,8 +45,7 @@ class CardPut:
         return Key("card", self.card)
 
 
-@dataclass(frozen=True, slots=True)
-class CardTaken:
+class CardTaken(Value, frozen=True):
     card: str
 
     @property

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from schemas.channel import Discount, RequestAnswered
 from schemas.fulfilment import CancellationAnswered
@@ -37,7 +36,7 @@ from tests.support.order_capture import (
     shipping,
     shirts,
 )
-from tests.support.spec import START, Spec
+from tests.support.spec import START, Spec, as_stored
 
 AMOUNTS = st.integers(0, 10_000)
 
@@ -231,8 +230,7 @@ def test_scenario_11_whatever_happens_the_buyer_pays_exactly_for_what_they_keep(
     assert life.captured_minor - life.refunded_minor == order.owed_minor
     assert order.money.operations == {}
     _check_papers(life)
-    stored = TypeAdapter(Order)
-    assert stored.validate_json(stored.dump_json(order)) == order
+    assert as_stored(order) == order
 
 
 @settings(max_examples=200, deadline=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -17,6 +16,7 @@ from services.sourcing.events import PartDeclined, PartReserved
 from services.sourcing.planning import Ask, computed_again
 from services.sourcing.state import LevelSeen, Terms
 from shared.kernel.model import Key
+from shared.value import replace
 from tests.support.sourcing import (
     ORDER,
     Trade,

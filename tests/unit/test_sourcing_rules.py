@@ -72,13 +72,14 @@ def test_up_to_five_items_the_plan_is_the_cheapest_of_all(problem: tuple[list[Wa
 
 @given(problems(8))
 @settings(max_examples=200, deadline=None)
-def test_more_items_are_served_whole_and_never_below_the_least_cost(problem: tuple[list[Wanted], list[Site]]) -> None:
+def test_among_few_sites_more_items_cost_the_least_but_for_rounding(problem: tuple[list[Wanted], list[Site]]) -> None:
     wants, sites = problem
     if len(wants) <= MOST_EXACT:
         return
     plans = choose(wants, sites, Limits(max_parts=5))
     assert sum(units for part in plans[0].parts for _, units in part.lines) == sum(want.quantity for want in wants)
-    assert plans[0].cost.total >= min(every_assignment(wants, sites))
+    least = min(every_assignment(wants, sites))
+    assert least <= plans[0].cost.total <= least + len(plans[0].parts), "each parcel's weight is rounded up once"
     assert list(plans) == sorted(plans, key=lambda plan: plan.cost.total)
 
 

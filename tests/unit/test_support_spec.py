@@ -9,8 +9,8 @@ import pytest
 
 from schemas.inventory import StockReserved
 from services.inventory.service import service as inventory
-from shared.frozen import replace
 from shared.kernel.model import Input, World, Yield
+from shared.value import replace
 from tests.support.inventory import counted, figures, line, moved, picked, reserve
 from tests.support.inventory import fact as units
 from tests.support.spec import Spec
