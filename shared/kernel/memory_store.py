@@ -541,7 +541,7 @@ def _is_as_loaded(move: OffsetMove, position: Position) -> bool:
 
 
 def _moved_to(timer: TimerRow) -> Callable[[TimerRow], TimerRow]:
-    return lambda known: replace(known, due=timer.due, rank=timer.rank)
+    return lambda known: replace(known, due=timer.due, rank=timer.rank, trace=timer.trace)
 
 
 def _forward(seq: int) -> Callable[[int], int | None]:

@@ -88,6 +88,8 @@ class TimerRow(Value, frozen=True):
     due: datetime
     rank: int
     shard: int
+    trace: UUID | None = None
+    """Of the input that set it: what it sets off belongs to the same trace."""
 
 
 class InboxMark(Value, frozen=True):

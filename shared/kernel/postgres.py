@@ -157,7 +157,7 @@ class PostgresStore:
 
     async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:
         rows = await self.fetch(Q["timers_due"], list(shards), until, limit)
-        return [TimerRow(Key(r["kind"], r["id"]), r["name"], r["due"], r["rank"], r["shard"]) for r in rows]
+        return [TimerRow(Key(r["kind"], r["id"]), r["name"], r["due"], r["rank"], r["shard"], r["trace"]) for r in rows]
 
     async def next_timer(self, shards: Sequence[int]) -> datetime | None:
         rows = await self.fetch(Q["next_timer"], list(shards))
@@ -366,9 +366,8 @@ class PostgresTransaction:
                 Q["cancel_timers"], [k.kind for k, _ in cancelled], [k.id for k, _ in cancelled], [n for _, n in cancelled]
             )
         if made:
-            await self.connection.execute(
-                Q["set_timers"], *_timer_columns(made), [t.due for t in made], [t.rank for t in made], [t.shard for t in made]
-            )
+            when = [t.due for t in made], [t.rank for t in made], [t.shard for t in made], [t.trace for t in made]
+            await self.connection.execute(Q["set_timers"], *_timer_columns(made), *when)
 
     async def _take(self, taken: Sequence[StoredInput]) -> None:
         kept = [one.id for one in taken if one.purpose == "kept"]

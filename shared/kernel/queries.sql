@@ -71,9 +71,9 @@ SELECT k.* FROM kernel.kept k
 JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON k.kind = u.kind AND k.id = u.id ORDER BY k.number;
 
 -- name: set_timers
-INSERT INTO kernel.timer (kind, id, name, due, rank, shard)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
-ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank;
+INSERT INTO kernel.timer (kind, id, name, due, rank, shard, trace)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::uuid[])
+ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank, trace = excluded.trace;
 
 -- name: cancel_timers
 DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[]) AS u(kind, id, name)
@@ -85,7 +85,7 @@ DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[], $4::
 WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name AND t.due = u.due;
 
 -- name: timers_due
-SELECT kind, id, name, due, rank, shard FROM kernel.timer
+SELECT kind, id, name, due, rank, shard, trace FROM kernel.timer
 WHERE shard = ANY($1::int[]) AND due <= $2 ORDER BY due, rank, kind, id, name LIMIT $3;
 
 -- name: next_timer

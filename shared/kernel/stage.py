@@ -5,6 +5,7 @@ Nothing here awaits: what a decision sees was loaded before, what it yields is w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, r
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
+    TIMERS,
     Attached,
     Changes,
     DeadLetter,
@@ -189,7 +191,8 @@ class Stage:
     counts: dict[str, int] = field(default_factory=dict)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
-    _timers: dict[tuple[Key, str], Wake | None] = field(default_factory=dict)
+    _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
+    """With the id of the trace that each belongs to."""
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
     _roles: dict[tuple[UUID, str], int] = field(default_factory=dict)
     _kept: set[Key] = field(default_factory=set)
@@ -339,7 +342,7 @@ class Stage:
     def _postpone(self, timer: TimerRow) -> None:
         self.changes.timers_fired.append(timer)
         later = datetime.fromtimestamp(timer.due.timestamp() + POSTPONE_S, UTC)
-        self.changes.timers_set.append(TimerRow(timer.key, timer.name, later, timer.rank, timer.shard))
+        self.changes.timers_set.append(TimerRow(timer.key, timer.name, later, timer.rank, timer.shard, timer.trace))
 
     def _refuse(self, arrival: Arrival, reason: str, detail: str, need: Need) -> None:
         self._take_kept(arrival)
@@ -387,7 +390,7 @@ class Stage:
         elif isinstance(output, Keep):
             self._keep(arrival, output)
         elif isinstance(output, Wake):
-            self._timers[output.key, output.name] = output
+            self._timers[output.key, output.name] = output, _links(arrival, output.key)[2]
         elif isinstance(output, Data | OpenData):
             self._publish(arrival, output)
         else:
@@ -493,11 +496,12 @@ class Stage:
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]
-        for (key, name), wake in self._timers.items():
-            if wake is None or wake.due is None:
+        for (key, name), (wake, trace) in self._timers.items():
+            if wake.due is None:
                 self.changes.timers_cancelled.append((key, name))
             else:
-                self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, partition_of(key.id, shards)))
+                shard, of = partition_of(key.id, shards), UUID(hex=trace) if trace else None
+                self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, shard, of))
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -511,28 +515,34 @@ def _record_of(timer: TimerRow) -> Record:
     """A timer as a record, so that it can be parked and replayed like any input."""
     key = f"{timer.key.kind} {timer.key.id} {timer.name} {timer.due.isoformat()}"
     offset = int.from_bytes(uuid5(TIMER_NAMESPACE, key).bytes[:7], "big")
-    return Record(
-        "~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, (("rank", str(timer.rank).encode()),)
-    )
+    headers = (("rank", str(timer.rank).encode()), ("trace", timer.trace.hex.encode() if timer.trace else b""))
+    return Record("~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, headers)
 
 
 def timer_of(record: Record) -> TimerRow:
     """The timer that `_record_of` made a record of."""
     kind, id, name, due = (record.key or b"").decode().split(" ")
-    rank = int(dict(record.headers).get("rank") or b"50")
-    return TimerRow(Key(kind, id), name, datetime.fromisoformat(due), rank, record.partition)
+    headers = dict(record.headers)
+    rank, trace = int(headers.get("rank") or b"50"), headers.get("trace")
+    return TimerRow(Key(kind, id), name, datetime.fromisoformat(due), rank, record.partition, UUID(trace.decode()) if trace else None)
 
 
 def _links(arrival: Arrival, subject: Key) -> tuple[str, str, str]:
+    """(correlation, causation, id of the trace) of what follows from an input; no id where it brought no trace."""
     if arrival.envelope is not None:
-        return arrival.envelope.correlation, arrival.envelope.id, arrival.envelope.trace
-    if arrival.timer is not None:
-        return arrival.timer.key.id, f"timer:{arrival.timer.name}", ""
+        found = _TRACEPARENT.fullmatch(arrival.envelope.trace)
+        return arrival.envelope.correlation, arrival.envelope.id, found[1] if found else ""
+    timer = arrival.timer
+    if timer is None and arrival.record is not None and arrival.record.topic == TIMERS:
+        timer = timer_of(arrival.record)
+    if timer is not None:
+        return timer.key.id, f"timer:{timer.name}", timer.trace.hex if timer.trace else ""
     return subject.id, str(arrival.cause), ""
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def _next_span(trace: str, id: UUID) -> str:
     """W3C trace context: the same trace, a new span; a new trace where none came in."""
-    parts = trace.split("-")
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else id.hex
-    return f"00-{trace_id}-{id.hex[:16]}-01"
+    return f"00-{trace or id.hex}-{id.hex[:16]}-01"

@@ -27,12 +27,6 @@ CREATE TABLE IF NOT EXISTS kernel.position (
     began bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
--- A database made before that; asked first, because ALTER TABLE locks the table even where it has nothing to do.
-DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.position'::regclass AND attname = 'began') THEN
-        ALTER TABLE kernel.position ADD COLUMN began bigint NOT NULL DEFAULT 0;
-    END IF;
-END $$;
 
 -- How far each incoming lane was read.
 CREATE TABLE IF NOT EXISTS kernel.lane_in (
@@ -100,6 +94,7 @@ CREATE TABLE IF NOT EXISTS kernel.timer (
     due timestamptz NOT NULL,
     rank integer NOT NULL,
     shard integer NOT NULL,
+    trace uuid,
     PRIMARY KEY (kind, id, name)
 );
 CREATE INDEX IF NOT EXISTS timer_due ON kernel.timer (due, rank, kind, id);
@@ -188,3 +183,13 @@ CREATE TABLE IF NOT EXISTS kernel.published (
     off bigint NOT NULL,
     PRIMARY KEY (topic, id)
 ) WITH (fillfactor = 80);
+
+-- What a database made earlier lacks; asked first, because ALTER TABLE keeps even readers out, also where it has nothing to do.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.position'::regclass AND attname = 'began') THEN
+        ALTER TABLE kernel.position ADD COLUMN began bigint NOT NULL DEFAULT 0;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.timer'::regclass AND attname = 'trace') THEN
+        ALTER TABLE kernel.timer ADD COLUMN trace uuid;
+    END IF;
+END $$;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -33,6 +33,7 @@ from shared.kernel.ports import (
     TopicPartition,
 )
 from shared.kernel.rows import DocumentTooLarge
+from shared.value import replace
 from tests.contract.two_sessions import (
     CASES,
     INPUT,
@@ -279,6 +280,14 @@ async def test_a_timer_fires_at_its_due_time_only(rig: Rig) -> None:
         with pytest.raises(Collision):
             await write(rig, Changes(timers_fired=[timer("z"), stale]))
     assert await rig.first.timers_due([0], NOON + timedelta(hours=1), 10) == [timer("z"), later]
+
+
+async def test_a_timer_belongs_to_the_trace_of_who_set_it_last(rig: Rig) -> None:
+    first, again = (replace(timer("x", due), trace=UUID(int=number)) for number, due in ((1, NOON), (2, NOON + timedelta(minutes=1))))
+    await write(rig, Changes(timers_set=[first, timer("y")]))
+    assert await rig.first.timers_due([0], NOON, 10) == [first, timer("y")]
+    await write(rig, Changes(timers_set=[again]))
+    assert await rig.first.timers_due([0], NOON + timedelta(hours=1), 10) == [timer("y"), again]
 
 
 # ---- what is put aside ----
