@@ -14,7 +14,7 @@ from schemas.topics import Topic
 from shared.kernel.kafka import KafkaTopics, MissingTopic
 from shared.kernel.ports import Record, TopicPartition
 from shared.kernel.postgres import PostgresStore
-from shared.kernel.refusals import postgres_refusal
+from shared.kernel.postgres_refusals import postgres_refusal
 from shared.settings import Settings
 
 STALL_S = 30.0

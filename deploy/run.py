@@ -33,9 +33,10 @@ from deploy.fleet import (
 )
 from shared.kernel.engine import TooManyQuarantines
 from shared.kernel.kafka import MissingTopic
+from shared.kernel.kafka_refusals import KafkaLoginRefused, KafkaNotTrusted
 from shared.kernel.postgres import MigrationChanged
+from shared.kernel.postgres_refusals import PostgresRefuses
 from shared.kernel.publisher import DatabaseBehind
-from shared.kernel.refusals import KafkaLoginRefused, KafkaNotTrusted, PostgresRefuses
 from shared.kernel.replica import Replica, Running
 from shared.settings import Settings
 

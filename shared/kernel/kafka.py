@@ -17,8 +17,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import DEAD_LETTERS, TOPICS, Topic, dead_letter_topic, partitions_of
+from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
 from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
-from shared.kernel.refusals import KafkaRefuses, kafka_refusal
 from shared.value import Value
 
 SESSION_TIMEOUT_MS = 6_000

@@ -43,7 +43,7 @@ from shared.kernel.ports import (
     Transient,
     parked_of,
 )
-from shared.kernel.refusals import postgres_refusal
+from shared.kernel.postgres_refusals import postgres_refusal
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
 

@@ -1,10 +1,9 @@
-"""When a server is there and won't have us: what is set wrongly, said with its remedy. Waiting doesn't mend these."""
+"""When Kafka is there and won't have us: what is set wrongly, said with its remedy. Waiting doesn't mend these."""
 
 from __future__ import annotations
 
 import ssl
 
-import asyncpg
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
 
@@ -30,24 +29,6 @@ class KafkaSpeaksOtherwise(KafkaRefuses):
     NERVURE_KAFKA_KEY_FILE."""
 
 
-class PostgresRefuses(Exception):
-    """Postgres does not have us as we are."""
-
-
-class PostgresLoginRefused(PostgresRefuses):
-    """Postgres refuses the login. Remedy: correct user or password in NERVURE_POSTGRES, or, where it takes encrypted connections only, add
-    ?sslmode=verify-full&sslrootcert=FILE to it."""
-
-
-class PostgresNotTrusted(PostgresRefuses):
-    """Postgres' certificate is not trusted. Remedy: in NERVURE_POSTGRES let sslrootcert=FILE name the PEM file of the authority that signed
-    it, and the host be the name or address it was made out to."""
-
-
-class PostgresUnfit(PostgresRefuses):
-    """NERVURE_POSTGRES says what can't be. Remedy: correct what stands behind its question mark (sslmode, sslrootcert, sslcert, sslkey)."""
-
-
 def kafka_refusal(error: BaseException, spoken_to: bool) -> KafkaRefuses | None:
     """What a failed connection to a broker means; None where it may be another one soon. `spoken_to`: it took the connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -55,15 +36,6 @@ def kafka_refusal(error: BaseException, spoken_to: bool) -> KafkaRefuses | None:
     if isinstance(error, SaslAuthenticationFailed | UnsupportedSaslMechanismError):
         return KafkaLoginRefused(_reason(error))
     return KafkaSpeaksOtherwise(_reason(error)) if spoken_to else None
-
-
-def postgres_refusal(error: BaseException) -> PostgresRefuses | None:
-    """What a failed connection to a database server means; None where it may be another one soon."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return PostgresNotTrusted(error.verify_message)
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return PostgresLoginRefused(str(error))
-    return PostgresUnfit(str(error)) if isinstance(error, asyncpg.exceptions.ClientConfigurationError) else None
 
 
 def _reason(error: BaseException) -> str:
