@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/flow)
+SUITES := $(wildcard tests/unit tests/contract tests/integration tests/sim tests/flow)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up bench lint schemas venv lock clean
+.PHONY: help demo test sim up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,11 @@ demo: $(READY)  ## real baskets from order to delivery, then a report  [ORDERS= 
 test: lint  ## lint, then unit, contract, integration and flow tests  [JSON=FILE]
 	@echo "$@: $(if $(SUITES),pytest $(SUITES),no tests here yet)"
 	@$(if $(SUITES),$(BIN)/python -m pytest $(SUITES) $(if $(JSON),-p tests.support.json_report --json $(JSON)))
+
+sim: $(READY)  ## whole services under a seeded scheduler that breaks things on purpose  [SEEDS= FROM= JOBS= JSON=FILE]
+	@echo "$@: $(or $(SEEDS),2000) seeds; a failure prints the command that replays it"
+	@$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),2000) $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(JSON),--json $(JSON))
 
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]
 	@echo "$@: broker, database and services; Ctrl-C stops them"

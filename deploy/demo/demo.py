@@ -42,6 +42,8 @@ PATIENCE_S = 150.0
 """How long after the last order everything may take to end."""
 QUIET_S = 2.0
 """Nothing was heard for so long: nothing is under way."""
+BOOKS_WAIT_S = 6.0
+"""How long the books may take to follow the shelves."""
 POLL_S = 0.25
 DEAD_LETTERS = ".dlq."
 
@@ -152,7 +154,7 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         for task in background:
             task.cancel()
     say("  " + progress.line())
-    differing, unnoticed = books.compare(scene.shelves, world.lost)
+    differing, unnoticed = await _compared(books, scene.shelves, world)
     return Result(
         world=world,
         tally=tally,
@@ -165,6 +167,16 @@ async def _live(connection: Connection, sender: Sender, world: World, dice: Dice
         unnoticed=unnoticed,
         oversold=tally.promises.oversold(scene.shelves, world.lost),
     )
+
+
+async def _compared(books: Books, shelves: Shelves, world: World) -> tuple[tuple[Difference, ...], int]:
+    """See Books.compare. The last thing done may have been a count, of which only the books tell: they have some time to follow."""
+    for _ in range(round(BOOKS_WAIT_S / POLL_S)):
+        differing, unnoticed = books.compare(shelves, world.lost)
+        if not differing:
+            return differing, unnoticed
+        await asyncio.sleep(POLL_S)
+    return books.compare(shelves, world.lost)
 
 
 async def _follow(connection: Connection, tally: Tally, progress: Progress, start: Positions) -> None:

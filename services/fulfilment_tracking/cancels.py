@@ -267,6 +267,14 @@ def end_units(
     yield from finished(case, part_id)
 
 
+def withdraw(case: Case) -> Iterator[Yield]:
+    """The order has ended: what no location was told to do yet is not done, and keeps no units."""
+    for part in tuple(case.order.parts.values()):
+        units = as_units({line: work.left for line, work in part.lines.items()})
+        if part.revision == 0 and units:
+            yield from end_units(case, part.part_id, "cancelled", units, case.now)
+
+
 def lose(
     case: Case,
     part_id: str,

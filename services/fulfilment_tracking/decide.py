@@ -185,6 +185,8 @@ def _waits(order: Order, body: Decision | Report | ReturnFact) -> bool:
     """Topics have no order among each other: what an input builds on may still be on its way."""
     if isinstance(body, ChangePassedOn):
         return body.request_id not in order.changes
+    if isinstance(body, LinesUnfillable) and order.content is not None and body.revision is not None:
+        return body.revision > order.content.revision
     return not order.known
 
 
@@ -206,6 +208,7 @@ def _order_fact(case: Case, fact: OrderFact) -> Iterator[Yield]:
             yield from orders.cancelled(case, fact)
         case OrderClosed():
             yield from orders.closed(case, fact)
+            yield from cancels.withdraw(case)
         case MoneyExceptionOpened():
             yield from orders.troubled(case, fact)
         case _:
@@ -218,6 +221,8 @@ def _decision(case: Case, decision: Decision) -> Iterator[Yield]:
     match decision:
         case OrderSourced():
             yield from parts.sourced(case, decision)
+            if case.order.outcome is not None:
+                yield from cancels.withdraw(case)
         case LinesBackordered():
             yield from orders.backordered(case, decision)
         case LinesUnfillable():

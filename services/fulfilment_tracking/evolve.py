@@ -113,9 +113,12 @@ def _opened(order: Order, event: e.OrderOpened) -> Order:
 def _replaced(order: Order, event: e.ContentReplaced) -> Order:
     if not event.demand_changed:
         return replace(order, content=event.content)
+    revision = event.content.revision
     lines = {line: replace(counts, backordered=0) for line, counts in order.lines.items()}
+    if revision > order.demand_revision:
+        lines = {line: replace(counts, unfillable=0) for line, counts in lines.items()}
     plan_by = rules.after_s(event.at, order.patience_s)
-    return replace(order, content=event.content, lines=lines, plan_by=plan_by, stock_by=None)
+    return replace(order, content=event.content, demand_revision=revision, lines=lines, plan_by=plan_by, stock_by=None)
 
 
 def _added(order: Order, what: Count, lines: Iterable[Units], sign: int = 1) -> Order:
@@ -179,7 +182,8 @@ def _step(part: Part, event: PartStep) -> Part:  # noqa: C901 - one arm per even
         case e.PartResumed():
             return replace(part, paused=False)
         case e.UnitsEnded():
-            return _with_lines(part, event.lines, lambda work, n: rules.end(work, event.cause, n, event.occurred_at))
+            told = part.revision > 0
+            return _with_lines(part, event.lines, lambda work, n: rules.end(work, event.cause, n, event.occurred_at, instructed=told))
         case e.UnitsRefused():
             return _refused(part, event)
         case e.UnitsPicked():

@@ -94,6 +94,9 @@ def backordered(case: Case, fact: LinesBackordered) -> Iterator[Yield]:
 
 
 def unfillable(case: Case, fact: LinesUnfillable) -> Iterator[Yield]:
+    """What sourcing said of a demand that a change has replaced since counts no more, as for order capture."""
+    if fact.revision is not None and fact.revision < case.order.demand_revision:
+        return
     yield LinesCounted(case.order_id, case.now, "unfillable", _units(fact.lines))
 
 

@@ -40,11 +40,11 @@ def after_s(at: datetime, seconds: int) -> datetime:
 # ---- units of one line of one part ----
 
 
-def end(work: Work, cause: EndedCause, quantity: int, occurred_at: datetime) -> Work:
-    """Units the location won't do; what was not picked ends first."""
+def end(work: Work, cause: EndedCause, quantity: int, occurred_at: datetime, *, instructed: bool) -> Work:
+    """Units the location won't do; what was not picked ends first. Of units shorted before it was `instructed` it never hears."""
     ended = {**work.ended, cause: work.ended.get(cause, 0) + quantity}
     ended_at = max(work.ended_at or occurred_at, occurred_at)
-    shorted_open = work.shorted_open + (quantity if cause == "shorted" else 0)
+    shorted_open = work.shorted_open + (quantity if cause == "shorted" and instructed else 0)
     after = replace(work, ended=ended, ended_at=ended_at, shorted_open=shorted_open)
     return replace(after, carted=min(after.carted, after.left))
 

@@ -330,6 +330,8 @@ class Order(Value, frozen=True):
     outcome: Outcome | None = None
     """Set when order_capture closed it."""
     content: Content | None = None
+    demand_revision: int = 0
+    """The newest revision that sourcing had to plan anew; 0 where none had to be."""
     promise: Promise | None = None
     lines: dict[str, LineCounts] = field(default_factory=dict)
     holds: dict[str, datetime | None] = field(default_factory=dict)

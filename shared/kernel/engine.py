@@ -46,6 +46,8 @@ GATHER_S = 0.05
 """Longest time between two batches in which more may arrive."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
+UNASSIGNED_S = 0.1
+"""How soon a replica without partitions looks whether it was given some."""
 HELD_S = 0.02
 """How soon timers that wait for older inputs are looked after; seldomer the longer they wait."""
 KEPT_S = 30.0
@@ -199,7 +201,7 @@ class Engine:
 
     async def _idle(self) -> None:
         self._reader.resume(self.feed.to_resume())
-        wait = min(self._next_timer_at, self._next_poll_at) - self._now_s()
+        wait = min(self._next_timer_at, self._next_poll_at) - self._now_s() if self._shards else UNASSIGNED_S
         await self._arrived.wait(max(0.001, min(wait, POLL_S)))
 
     def _now_s(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Protocol
@@ -43,12 +43,10 @@ class AsyncioPause:
         return self._future.__await__()
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True)
 class _Alarm:
-    due: datetime
-    number: int
-    pause: Pause = field(compare=False)
-    live: bool = field(default=True, compare=False)
+    pause: Pause
+    live: bool = True
 
 
 class VirtualClock:
@@ -57,7 +55,7 @@ class VirtualClock:
     def __init__(self, start: datetime, pause: Callable[[], Pause] = AsyncioPause) -> None:
         self._now = start.astimezone(UTC)
         self._pause = pause
-        self._alarms: list[_Alarm] = []
+        self._alarms: list[tuple[datetime, int, _Alarm]] = []
         self._numbers = count()
 
     def now(self) -> datetime:
@@ -71,8 +69,8 @@ class VirtualClock:
 
     async def until(self, due: datetime, pause: Pause) -> None:
         """Waits until the pause is opened, by somebody or by the time."""
-        alarm = _Alarm(due, next(self._numbers), pause)
-        heapq.heappush(self._alarms, alarm)
+        alarm = _Alarm(pause)
+        heapq.heappush(self._alarms, (due, next(self._numbers), alarm))
         try:
             await pause
         finally:
@@ -80,15 +78,15 @@ class VirtualClock:
 
     def next_due(self) -> datetime | None:
         """When the next sleeper wakes; None where nobody sleeps."""
-        while self._alarms and not self._alarms[0].live:
+        while self._alarms and not self._alarms[0][2].live:
             heapq.heappop(self._alarms)
-        return self._alarms[0].due if self._alarms else None
+        return self._alarms[0][0] if self._alarms else None
 
     def advance(self, to: datetime) -> None:
         """Moves the time on, never back, and wakes whose time has come."""
         self._now = max(self._now, to)
         while (due := self.next_due()) is not None and due <= self._now:
-            alarm = heapq.heappop(self._alarms)
+            alarm = heapq.heappop(self._alarms)[2]
             alarm.live = False
             alarm.pause.open()
 

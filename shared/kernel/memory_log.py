@@ -10,7 +10,7 @@ Every client awaits its hook before each step: raise there for a broker that can
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -47,7 +47,7 @@ class Broker:
         self._topics: dict[str, list[_Partition]] = {}
         self._compacted: set[str] = set()
         self._groups: dict[str, Group] = {}
-        self._listening: list[Signal] = []
+        self._listening: list[tuple[Signal, frozenset[str]]] = []
 
     # ---- topics ----
 
@@ -74,7 +74,7 @@ class Broker:
         for one in batch:
             partition.records.append(Record(*at, partition.end, appended_ms, one.key, one.value, tuple(one.headers)))
             partition.end += 1
-        self.wake()
+        self.wake(at.topic)
         return first
 
     def records(self, at: TopicPartition) -> list[Record]:
@@ -108,16 +108,17 @@ class Broker:
     def group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(self))
 
-    def listen(self, signal: Signal) -> None:
-        self._listening.append(signal)
+    def listen(self, signal: Signal, topics: Iterable[str]) -> None:
+        """Whoever reads these topics is woken when one of them grows, and when anything happens to groups."""
+        self._listening.append((signal, frozenset(topics)))
 
     def leave(self, signal: Signal) -> None:
-        if signal in self._listening:
-            self._listening.remove(signal)
+        self._listening = [(listening, topics) for listening, topics in self._listening if listening is not signal]
 
-    def wake(self) -> None:
-        for signal in list(self._listening):
-            signal.set()
+    def wake(self, topic: str | None = None) -> None:
+        for signal, topics in list(self._listening):
+            if topic is None or topic in topics:
+                signal.set()
 
 
 @dataclass(slots=True)
@@ -221,7 +222,7 @@ class MemoryReader:
 
     async def start(self) -> None:
         await self._hook("join")
-        self._broker.listen(self._signal)
+        self._broker.listen(self._signal, self.topics)
         self._group.join(self)
 
     def assign(self, generation: int, partitions: frozenset[TopicPartition]) -> None:
@@ -271,6 +272,9 @@ class MemoryReader:
         if self._positions[at] < partition.begin:
             raise Expired(f"{at} begins at {partition.begin}, not {self._positions[at]}")
         if at in self._broker.silent:
+            return []
+        if self._positions[at] == partition.end:
+            self._ends[at] = partition.end
             return []
         records = partition.read(self._positions[at], limit)
         self._positions[at] = records[-1].offset + 1 if len(records) == limit else partition.end
@@ -381,7 +385,7 @@ class MemoryFollower:
 
     async def start(self) -> None:
         await self._hook("follow")
-        self._broker.listen(self._signal)
+        self._broker.listen(self._signal, {at.topic for at in self._positions})
 
     async def fetch(self, wait_s: float) -> list[Record]:
         deadline = self._broker.clock.now() + timedelta(seconds=wait_s)
@@ -395,6 +399,8 @@ class MemoryFollower:
 
     def _drain(self, at: TopicPartition) -> list[Record]:
         partition = self._broker.partition(at)
+        if self._positions[at] == partition.end:
+            return []
         records = partition.read(self._positions[at], FETCHED_AT_ONCE)
         self._positions[at] = records[-1].offset + 1 if len(records) == FETCHED_AT_ONCE else partition.end
         return records

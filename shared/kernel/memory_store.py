@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import cache
 from itertools import groupby, islice
 from typing import Any
 
@@ -17,7 +18,7 @@ from schemas.topics import Topic
 from shared.kernel.memory_clock import Hook, undisturbed
 from shared.kernel.memory_rows import KeptRow, LaneHead, ParkedRow, Position, Published, SentRow, StoredCodec
 from shared.kernel.memory_tables import Database, Session
-from shared.kernel.model import Key, Service, Slice
+from shared.kernel.model import Key, Kind, Service, Slice
 from shared.kernel.ports import (
     EVERYTHING_KEPT,
     Attached,
@@ -67,7 +68,7 @@ class MemoryStore:
         self._database = database
         self._hook = hook
         self._sessions: list[Session] = []
-        self._codecs = {kind.name: StoredCodec(RowCodec(kind), round_trip) for kind in service.kinds}
+        self._codecs = {kind.name: StoredCodec(_codec_of(kind), round_trip) for kind in service.kinds}
         database.table("incarnation").setdefault("one", 1)
         self._declare_lanes([TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)])
 
@@ -503,6 +504,12 @@ class MemoryTransaction:
             key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
             session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return numbered
+
+
+@cache
+def _codec_of(kind: Kind[Any]) -> RowCodec:
+    """Made once in a process: it takes milliseconds."""
+    return RowCodec(kind)
 
 
 def _table(kind: str) -> str:

@@ -489,7 +489,7 @@ class Stage:
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic."""
-        return {key.id: Row(self._rows[key].version, self._rows[key].state) for key in self.changed if key.kind == kind}
+        return {key.id: Row(self._rows[key].version, self._rows[key].state) for key in sorted(self.changed) if key.kind == kind}
 
     def _is_kept_for(self, key: Key) -> bool:
         return key in self._kept

@@ -85,7 +85,7 @@ CREATE TABLE IF NOT EXISTS kernel.outbox (
     value bytea NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition, seq)
-);
+) WITH (toast_tuple_target = 8160);  -- kept for minutes: not worth compressing
 
 CREATE TABLE IF NOT EXISTS kernel.timer (
     kind text NOT NULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -128,7 +129,7 @@ async def test_each_return_request_is_answered_once(desk: Desk, place: NewPlace)
 
 async def test_a_return_that_nobody_sends_expires(desk: Desk, place: NewPlace) -> None:
     """One of two units came: the other is missing until the deadline, and may then be asked for again."""
-    here = await place(items=("a",), return_deadline_s=2)
+    here = await place(items=("a",), return_deadline_s=5)
     order = await bought(here, a=2)
     authorised = await authorise_return(here, order, a=2)
     await desk.say(received(here, "paris", "r1", return_id=authorised.return_id, a=1))
@@ -144,8 +145,8 @@ async def test_a_return_is_declined_when_its_window_is_over(desk: Desk, place: N
     """The time counts from when the goods were handed over to when the buyer asked."""
     here = await place(items=("a",), return_window_s=2)
     order = await bought(here, a=2)
-    asked_in_time = return_request(order, a=1)
     handed_over = (await desk.see(ff.LinesHandedOver, order_id=order)).occurred_at
+    asked_in_time = return_request(order, a=1).model_copy(update={"requested_at": handed_over + timedelta(seconds=1)})
     await desk.until(lambda: (soon() - handed_over).total_seconds() > 2, lambda: "the window is over")
     late = return_request(order, a=1)
     await desk.say(asked_in_time, late)

@@ -26,7 +26,7 @@ from shared.kernel.kafka import KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
 from shared.settings import Settings
-from tests.support.cli import Nervure
+from tests.support.cli import Nervure, Outcome
 
 T = TypeVar("T")
 RUN = uuid4().hex[:6]
@@ -104,8 +104,12 @@ def order(nervure: Nervure, tmp_path_factory: pytest.TempPathFactory) -> str:
     request.write_text(json.dumps(placed("1001", 3)))
     sent = nervure("send", request)
     assert sent.code == 0 and f"Follow it: nervure status {ORDER}" in sent.out
-    seen = nervure.until(lambda seen: seen.code == 0 and seen.json["status"] == "in_fulfilment", "status", ORDER, "--json")
-    assert seen.json["status"] == "in_fulfilment", seen
+
+    def instructed(seen: Outcome) -> bool:
+        return seen.code == 0 and seen.json["status"] == "in_fulfilment" and seen.json["lines"][0]["released"] == 3
+
+    seen = nervure.until(instructed, "status", ORDER, "--json")
+    assert instructed(seen), seen
     return ORDER
 
 

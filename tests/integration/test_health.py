@@ -122,6 +122,7 @@ async def test_a_replica_is_ready_when_its_views_are_read_and_partitions_are_its
 
 
 async def test_every_service_tells_all_figures(system: System) -> None:
+    await asyncio.to_thread(system.wait_ready)
     for process in system.replicas():
         assert ask(process.health_port, "/livez") == (200, "ok")
         assert ask(process.health_port, "/readyz") == (200, "ready")
@@ -141,14 +142,14 @@ async def bank(settings: Settings, tmp_path: Path) -> AsyncIterator[Bank]:
     await bank.close()
 
 
-async def figures_of(bank: Bank, service: str, **expected: float) -> dict[str, float]:
-    """Waits until the service's figures are these; returns all."""
+async def figures_of(bank: Bank, service: str, published: int = 0, **expected: float) -> dict[str, float]:
+    """Waits until the service's figures are these, and it has published at least so many messages; returns all."""
     port = [entry["health_port"] for entry in bank.log(service) if entry.get("action") == "started"][-1]
     found: dict[str, float] = {}
 
     async def there() -> bool:
         found.update(await asyncio.to_thread(metrics, port))
-        return expected.items() <= found.items()
+        return expected.items() <= found.items() and found["published_total"] >= published
 
     try:
         await bank.until(there, "")
@@ -165,9 +166,9 @@ async def test_the_figures_tell_of_batches_dead_letters_quarantines_and_gaps(ban
     bank.start("ledger")
     await bank.add(lost, times=5)
     await bank.settled()
-    calm = await figures_of(bank, "teller", lag_records=0, outbox_unsent=0, inputs_total=5, stored_dead_letters=0)
+    calm = await figures_of(bank, "teller", 5 + 1, lag_records=0, outbox_unsent=0, inputs_total=5, stored_dead_letters=0)
     assert 1 <= calm["batches_total"] <= 5
-    assert 5 < calm["published_total"] <= 10, "five events, and one to five versions of the balance"
+    assert calm["published_total"] <= 10, "five events, and one to five versions of the balance"
     assert 0 < calm["batch_seconds_total"] < 5
 
     bank.stop("ledger")

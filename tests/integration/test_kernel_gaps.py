@@ -11,7 +11,8 @@ from shared.kernel import engine, stage
 from shared.kernel.ports import TopicPartition
 from tests.integration.test_kernel_failures import gaps, told
 from tests.support.counting import COMMANDS
-from tests.support.small_world import Crash, SmallWorld, Troubles
+from tests.support.replicas import Crash
+from tests.support.small_world import SmallWorld, Troubles
 
 AT = TopicPartition(COMMANDS.name, 0)
 UNREAD = "records expired unread"

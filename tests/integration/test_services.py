@@ -16,7 +16,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.fleet import SERVICES, kafka_connection
-from deploy.reading import database
 from deploy.supervisor import System
 from schemas import channel as ch
 from schemas import fulfilment as ff
@@ -101,11 +100,10 @@ async def ours(connection: Connection) -> list[str]:
 
 @pytest.fixture(scope="module")
 async def around(system: System) -> AsyncIterator[Neighbours]:
-    async with database(system.settings, *system.services) as store:
-        neighbours = Neighbours(system, store)
-        await neighbours.start()
-        yield neighbours
-        await asyncio.shield(neighbours.stop())
+    neighbours = Neighbours(system)
+    await neighbours.start()
+    yield neighbours
+    await asyncio.shield(neighbours.stop())
 
 
 @pytest.fixture
@@ -452,7 +450,7 @@ async def test_fulfilment_tracking_goes_on_where_it_was_killed(around: Neighbour
     """Reports come while it is away, and so does the time at which another order is to be instructed."""
     here = await place()
     work, later = await instruct(around, here), f"{here.channel}:2"
-    await around.say(accepted(here, later, b=1), sourced(here, later, 1.0, b=1))
+    await around.say(accepted(here, later, b=1), sourced(here, later, 3.0, b=1))
     await around.settled()
     async with around.killed_after():
         await pick(here, work)

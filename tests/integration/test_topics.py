@@ -97,7 +97,7 @@ def test_what_is_missing_is_made_as_declared_and_deviations_are_named(settings: 
     assert shown[STATE.name].rstrip().endswith("newest of a key") and shown[LETTERS].rstrip().endswith("for ever")
 
     asyncio.run(alter(settings, EVENTS, retention_ms="1000", message_timestamp_type="CreateTime"))
-    seen = nervure("topics", "list", "--json")
+    seen = nervure.until(lambda seen: seen.code == 1, "topics", "list", "--json")
     assert seen.code == 1
     assert {line["name"]: line["deviations"] for line in seen.json if line["deviations"]} == {
         EVENTS.name: [

@@ -157,7 +157,9 @@ class BadDay:
             case 3:
                 yield from self._ask(self._changed(order, lines, city="Lille"))
             case 4:
-                yield from self._ask(self._changed(order, lines | {some: self.dice.randint(1, 5)}, city="Paris"))
+                changed = self._changed(order, lines | {some: self.dice.randint(1, 5)}, city="Paris")
+                yield from self._ask(changed)
+                yield from self._pay_more(order, changed)
             case _:
                 yield from self._ask(
                     request(self.place, ch.HoldOrder, order.order_id, hold_id=f"hold-{self.dice.randrange(3)}", type="fraud")
@@ -168,6 +170,12 @@ class BadDay:
         terms, completeness = order.order.payment_terms, order.order.completeness
         again = self.place.order(lines, ref=order.channel_order_ref, ship_to=receiver, payment_terms=terms, completeness=completeness)
         return request(self.place, ch.ChangeOrder, order.order_id, order=again.order)
+
+    def _pay_more(self, order: ch.PlaceOrder, changed: ch.ChangeOrder) -> Iterator[Body]:
+        """Who pays by card and wants more than before has the rest authorised, too."""
+        rest = changed.order.totals.total_minor - order.order.totals.total_minor
+        if rest > 0 and order.order.payment_terms == "capture_on_shipment":
+            yield paid(pay.PaymentAuthorised, order.order_id, rest, payment_id=f"card-for-{changed.request_id}")
 
     def _ask(self, asked: ch.ChannelRequest) -> Iterator[Body]:
         """Now and then a request is sent twice."""

@@ -31,6 +31,7 @@ from shared.kernel.stage import read_document
 from shared.settings import Settings, database_dsn
 from tests.support.cli import Nervure
 from tests.support.lane_book import LaneBook
+from tests.support.last_words import Entry, entries
 from tests.support.toy import LEDGER, TELLER, TRAPS, Add, Balance, Close, toy_topics
 
 PARTITIONS = 2
@@ -109,23 +110,23 @@ class Bank:
     def log_path(self, service: str, replica: int = 0) -> Path:
         return self._folder / f"{service}-{replica}.log"
 
-    def log(self, service: str, replica: int = 0) -> list[dict[str, Any]]:
+    def log(self, service: str, replica: int = 0) -> list[Entry]:
+        """Its entries so far, without one that is still being written."""
         path = self.log_path(service, replica)
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return list(entries(path)) if path.exists() else []
 
     def account(self, partition: int, number: int = 0) -> str:
         """Names of accounts whose messages go to this partition."""
         return [name for name in map("acc-{}".format, range(50)) if partition_of(name, PARTITIONS) == partition][number]
 
-    async def logged(self, service: str, replica: int = 0, **fields: Any) -> dict[str, Any]:
-        """Waits for a log entry with these fields."""
+    async def logged(self, service: str, replica: int = 0, since: int = 0, **fields: Any) -> Entry:
+        """Waits for a log entry with these fields, beyond so many entries of any kind."""
 
         async def there() -> bool:
-            return any(fields.items() <= entry.items() for entry in self.log(service, replica))
+            return any(fields.items() <= entry.items() for entry in self.log(service, replica)[since:])
 
         await self.until(there, f"log entry {fields} of {service}-{replica}")
-        return next(entry for entry in self.log(service, replica) if fields.items() <= entry.items())
+        return next(entry for entry in self.log(service, replica)[since:] if fields.items() <= entry.items())
 
     def command_line(self, monkeypatch: pytest.MonkeyPatch) -> Nervure:
         """`nervure` as it would be if the toys were services of the fleet."""

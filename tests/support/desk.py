@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from deploy.health import ask, metrics
+from deploy.audit.books import Q
+from deploy.fleet import load_service
+from deploy.health import ask
+from deploy.reading import database
 from deploy.supervisor import System
 from schemas import channel as ch
 from schemas import reference, stock
@@ -25,7 +29,8 @@ from schemas.topics import BY_NAME, TOPIC_OF, TOPICS, Body, Topic, partitions_of
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body, state_version
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import Outgoing, Record, TopicPartition
+from shared.kernel.ports import LaneId, Outgoing, Record, TopicPartition, Transient
+from shared.kernel.postgres import PostgresStore
 from shared.kernel.stage import read_document
 from tests.support.lane_book import LaneBook
 
@@ -34,6 +39,8 @@ WAIT_S = 40.0
 """How long a scenario waits for what must come; the machine may be busy."""
 QUIET_S = 0.4
 """How long nothing may move until the system counts as at rest."""
+LOOK_S = 0.02
+DIRTY_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,11 @@ class Desk:
         """What was said that has to be answered, in order."""
         self.dead_letters: list[Record] = []
         self.lanes = LaneBook()
-        self._read = 0
+        self.stores: dict[str, PostgresStore] = {}
+        """The databases of the services, by name."""
+        self._open = AsyncExitStack()
+        self._at: list[TopicPartition] = []
+        """All that is watched or read by a service."""
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -69,6 +80,9 @@ class Desk:
         existing = await KafkaTopics(self._connection).existing()
         names = [topic.name for topic in TOPICS if topic.owner != "external"] + [name for name in existing if ".dlq." in name]
         at = [TopicPartition(name, p) for name in names for p in range(existing[name])]
+        read = [TopicPartition(topic.name, p) for topic in TOPICS if topic.owner == "external" for p in range(existing[topic.name])]
+        self._at = [*at, *read]
+        self.stores = {name: await self._open.enter_async_context(database(self.system.settings, name)) for name in self.system.services}
         self._follower = KafkaFollower(self._connection, at)
         await self._follower.start()
         self._task = asyncio.create_task(self._observe())
@@ -77,15 +91,19 @@ class Desk:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._open.aclose()
         # Clients whose loop stood still for long, while tests without one ran, may end in disorder: nobody needs them any more.
         await asyncio.gather(self._follower.stop(), self._writer.stop(), return_exceptions=True)
 
     async def _observe(self) -> None:
         while True:
-            records = await self._follower.fetch(0.2)
+            try:
+                records = await self._follower.fetch(0.2)
+            except Transient:  # it reads on where it was; who waits in vain says so
+                await asyncio.sleep(LOOK_S)
+                continue
             for record in records:
                 self._note(record)
-            self._read += len(records)
             self._news.set()
 
     def _note(self, record: Record) -> None:
@@ -187,28 +205,55 @@ class Desk:
         assert found == [], f"must not be published: {found}"
 
     async def rest(self) -> None:
-        """Returns when every service has read all its inputs, published all its outputs, and nothing moved for a short while.
+        """Returns when every service has done all it was told, all it published was seen here, and nothing came for a short while.
 
-        Inputs that are kept and timers that aren't due may remain.
+        Inputs that are kept and timers that aren't due may remain. An input whose row has just come runs by itself, unknown to topics
+        and databases until then: hence the short while.
         """
-        deadline, moved, still_s = time.monotonic() + WAIT_S, "", time.monotonic()
-        while time.monotonic() - still_s < QUIET_S:
-            assert time.monotonic() < deadline, f"the system does not come to rest: {moved}"
-            before = await self._movement()
-            await asyncio.sleep(0.1)
-            moved = await self._movement()
-            if moved != before or "busy" in moved:
-                still_s = time.monotonic()
+        deadline = time.monotonic() + WAIT_S
+        before, ends = None, await self.settled()
+        while before != ends:
+            assert time.monotonic() < deadline, "the system does not come to rest: messages keep arriving"
+            await asyncio.sleep(QUIET_S)
+            before, ends = ends, await self.settled()
 
-    async def _movement(self) -> str:
-        """A text that changes while anything moves; it names the busy services."""
-        replicas = self.system.replicas()
-        figures = await asyncio.gather(*(asyncio.to_thread(metrics, replica.health_port) for replica in replicas))
-        words = [f"{self._read} read"]
-        for replica, known in zip(replicas, figures, strict=True):
-            busy = not known or known["lag_records"] or known["outbox_unsent"]
-            words.append(f"{replica.name} {'busy' if busy else known['inputs_total']}")
-        return ", ".join(words)
+    async def settled(self) -> Mapping[TopicPartition, int]:
+        """Returns when every service has read all its inputs and done what is due, as its database says, and all it published was
+        seen here; the ends of all topics then."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            ends = await KafkaTopics(self._connection).ends(self._at)
+            moving = [text for service in self.system.services async for text in self._work_of(service, ends)]
+            moving += [f"{at} was not seen up to {end}" for at, end in ends.items() if self._position(at, end) < end]
+            if not moving and await KafkaTopics(self._connection).ends(self._at) == ends:
+                return ends
+            assert time.monotonic() < deadline, f"does not come to an end: {moving or 'messages keep arriving'}"
+            await asyncio.sleep(LOOK_S)
+
+    async def _work_of(self, service: str, ends: Mapping[TopicPartition, int]) -> AsyncIterator[str]:
+        """What a service has not done yet, or not shown. Positions first: what they stand for was committed with them."""
+        store, definition = self.stores[service], load_service(service)
+        reads = {topic.name for topic in definition.reads}
+        positions = {TopicPartition(row["topic"], row["partition"]): row["next"] for row in await store.fetch(Q["positions"])}
+        for at, end in ends.items():
+            if at.topic in reads and positions.get(at, 0) < end:
+                yield f"{service} has read {at} up to {positions.get(at, 0)} of {end}"
+        [work] = await store.fetch(Q["at_work"], datetime.now(UTC))
+        for what in ("timers", "replays", "letters"):
+            if work[what]:
+                yield f"{service} has {work[what]} {what}"
+        for lane in await store.fetch(Q["lanes_out"]):
+            at = TopicPartition(lane["topic"], lane["partition"])
+            if self.lanes.last(at, LaneId(service, lane["incarnation"])) < lane["seq"]:
+                yield f"{at} was not seen up to {lane['seq']} of {service}"
+        for state in definition.states:
+            for id, row in await store.dirty(state.topic.name, state.kind, "", DIRTY_ROWS):
+                if row.state is not None and state.render(id, row.version, row.state) is not None:
+                    yield f"{service} has not shown {id} in version {row.version}"
+
+    def _position(self, at: TopicPartition, otherwise: int) -> int:
+        """How far a watched topic was seen; those that come from outside aren't watched."""
+        return otherwise if at.topic in BY_NAME and BY_NAME[at.topic].external else self._follower.position(at)
 
     def status(self, order_id: str) -> OrderStatus | None:
         found = self._statuses.get(order_id)

@@ -27,6 +27,7 @@ from schemas.orders import (
     HoldResolved,
     LineQuantity,
     OrderAccepted,
+    OrderClosed,
     OrderHeld,
     OrderLine,
     OrderSnapshot,
@@ -35,6 +36,7 @@ from schemas.reference import Method, Policy
 from schemas.sourcing import (
     CancellationPassedOn,
     ChangePassedOn,
+    LinesUnfillable,
     OrderSourced,
     Part,
     PartLine,
@@ -232,6 +234,18 @@ def change_passed_on(*, demand: bool, request_id: str = "ch1", accepted: bool = 
     return ChangePassedOn(
         order_id=ORDER, request_id=request_id, accepted=accepted, passed_on=passed_on, demand_changed=demand, parts=(PART,)
     )
+
+
+def planned(**units: int) -> tuple[PartLine, ...]:
+    return tuple(PartLine(line_id=name, sku=name, quantity=n) for name, n in units.items())
+
+
+def unfillable(revision: int = 1, **units: int) -> LinesUnfillable:
+    return LinesUnfillable(order_id=ORDER, lines=planned(**units), reason="no_stock", revision=revision)
+
+
+def closed(outcome: str) -> OrderClosed:
+    return OrderClosed.model_validate({"order_id": ORDER, "outcome": outcome})
 
 
 def held(hold_id: str = "h1", *, before_acceptance: bool = False) -> OrderHeld:

@@ -52,9 +52,10 @@ def last_words(entries: Iterable[Entry]) -> LastWords:
     return LastWords(uncommitted, unpublished)
 
 
-def entries(log: Path) -> Iterator[Entry]:
-    """The entries of a whole log."""
+def entries(log: Path, since: int = 0) -> Iterator[Entry]:
+    """The entries of a log, from this byte on."""
     with log.open("rb") as file:
+        file.seek(since)
         yield from whole_lines(file)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,21 +11,18 @@ from uuid import uuid4
 
 from deploy.audit.books import Q
 from deploy.fleet import kafka_connection, load_service
-from deploy.reading import partitions_in
 from deploy.rebuild import rebuild_store
 from deploy.supervisor import System
 from schemas.fulfilment import FactLine
 from schemas.orders import LineQuantity, OrderAccepted
 from schemas.topics import BY_NAME, TOPIC_OF, Body
 from shared.kernel.codec import lane_record, state_record
-from shared.kernel.kafka import KafkaTopics
-from shared.kernel.ports import LaneId, LaneRow, OutboxRow, Outgoing, TopicPartition
+from shared.kernel.ports import LaneRow, OutboxRow, Outgoing, TopicPartition
 from shared.kernel.postgres import PostgresStore
 from tests.support import sourcing
-from tests.support.desk import WAIT_S, Desk, Place, soon
+from tests.support.desk import Desk, Place, soon
 
 B = TypeVar("B", bound=Body)
-LOOK_S = 0.02
 INCARNATION = 1
 EVENTS = "SELECT count(*) AS folded FROM kernel.history"
 
@@ -48,9 +44,8 @@ class Books(NamedTuple):
 class Neighbours(Desk):
     """A desk beside one service: events and states of its neighbours are said as their owners would publish them."""
 
-    def __init__(self, system: System, store: PostgresStore) -> None:
+    def __init__(self, system: System) -> None:
         super().__init__(system, kafka_connection(system.settings), system.settings.partitions)
-        self.store = store
         self.said: list[tuple[TopicPartition, Outgoing]] = []
         """What was said, in order; whoever counts on it clears it first."""
         [self.name] = system.services
@@ -87,6 +82,11 @@ class Neighbours(Desk):
         )
         return lane_record(owner, LaneRow(seq, INCARNATION, row))
 
+    @property
+    def store(self) -> PostgresStore:
+        """The service's database."""
+        return self.stores[self.name]
+
     # ---- what it has done ----
 
     async def row(self, kind: str, id: str) -> Any:
@@ -101,29 +101,6 @@ class Neighbours(Desk):
         [row], depth = await self.store.fetch(EVENTS), await self.store.depth()
         messages = sum(lane["seq"] for lane in await self.store.fetch(Q["lanes_out"]))
         return Books(row["folded"], messages, depth["dead_letters"] + depth["quarantined"], depth["timers"], depth["kept"])
-
-    async def settled(self) -> None:
-        """Returns when the service has read all its topics, done what is due, and its messages were seen here."""
-        topics = KafkaTopics(self._connection)
-        ends = await topics.ends(partitions_in(await topics.existing(), self.reads))
-        deadline = time.monotonic() + WAIT_S
-        while left := [entry async for entry in self._unsettled(ends)]:
-            assert time.monotonic() < deadline, f"{self.name} does not come to an end: {left}"
-            await asyncio.sleep(LOOK_S)
-
-    async def _unsettled(self, ends: dict[TopicPartition, int]) -> AsyncIterator[str]:
-        positions = {TopicPartition(row["topic"], row["partition"]): row["next"] for row in await self.store.fetch(Q["positions"])}
-        for at, end in ends.items():
-            if positions.get(at, 0) < end:
-                yield f"{at} is read up to {positions.get(at, 0)} of {end}"
-        [work] = await self.store.fetch(Q["at_work"], datetime.now(UTC))
-        for what in ("timers", "replays", "letters"):
-            if work[what]:
-                yield f"{work[what]} {what}"
-        for lane in await self.store.fetch(Q["lanes_out"]):
-            at = TopicPartition(lane["topic"], lane["partition"])
-            if self.lanes.last(at, LaneId(self.name, lane["incarnation"])) < lane["seq"]:
-                yield f"{at} was not seen up to {lane['seq']}"
 
     # ---- what it must bear ----
 

@@ -6,7 +6,7 @@ Nothing in it is an event loop, a socket, a thread or the wall clock; one seed i
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,29 +15,22 @@ import structlog
 from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
-from schemas.topics import Topic, dead_letter_topic, owned_by
+from schemas.topics import Topic, dead_letter_topic
 from shared.kernel.codec import external_record
-from shared.kernel.engine import Engine
-from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
-from shared.kernel.memory_store import MemoryStore
+from shared.kernel.memory_log import Broker
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import Service
 from shared.kernel.partition import partition_of
-from shared.kernel.pictures import Pictures, ReadBacks
-from shared.kernel.ports import TIMERS, CommitUnknown, ProduceFailed, Record, TopicPartition, Transient
-from shared.kernel.publisher import Publisher
+from shared.kernel.ports import TIMERS, Clock, CommitUnknown, Record, TopicPartition, Transient
 from tests.support.counting import ALL, ASKS, COMMANDS, DESK, HOUSE, OPENINGS, SHOWN, Ask, Counter, Gauge, Open, Shown, Tally
-from tests.support.turns import Task, Turns
+from tests.support.replicas import Crash, Process
+from tests.support.turns import Turns
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PARTITIONS = 2
 SERVICES: tuple[Service[Any], ...] = (DESK, HOUSE)
 STALL_S = 7.5
 """Longer than a session: who stalls while fetching is evicted."""
-
-
-class Crash(BaseException):
-    """The process dies here."""
 
 
 @dataclass
@@ -52,68 +45,16 @@ class Troubles:
         self.happened[what] = self.happened.get(what, 0) + 1
 
 
-class Process:
-    """One replica: it starts, works, dies, and is started again."""
-
-    def __init__(self, world: SmallWorld, service: Service[Any], replica: int) -> None:
-        self.world = world
-        self.service = service
-        self.replica = replica
-        self.store: MemoryStore | None = None
-        self.engine: Engine | None = None
-        self._tasks: list[Task] = []
-
-    def start(self) -> None:
-        self._spawn("main", self._main())
-
-    def die(self, error: BaseException) -> None:
-        """Everything stops where it is; the servers notice; somebody starts it again."""
-        self.world.troubles.note(f"died of {type(error).__name__}")
-        if not isinstance(error, Crash | Transient):
-            self.world.failures.append(error)
-        for task in self._tasks:
-            task.end()
-        self._tasks.clear()
-        if self.store is not None:
-            self.store.cut()
-        self.world.turns.spawn("restart", self._restart(), self.world.failures.append)
-
-    async def _restart(self) -> None:
-        await self.world.turns.clock.sleep(self.world.turns.dice.choice((0.1, 1.0, 8.0)))
-        self.start()
-
-    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(self.world.turns.spawn(name, coroutine, self.die))
-
-    async def _main(self) -> None:
-        world, service, clock, log = self.world, self.service, self.world.turns.clock, self.world.log
-        name, partitions = f"{service.name}-{self.replica}", world.partitions()
-        owned = [(topic, PARTITIONS) for topic in owned_by(service.name)]
-        self.store = store = MemoryStore(
-            service, world.databases[service.name], owned=owned, hook=world.hook(name, Transient), round_trip=world.round_trip
-        )
-        topics, view = MemoryTopics(world.broker, world.hook(name, Transient)), service.view()
-        pictures = Pictures(service, view, topics, clock, log, partitions)
-        writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
-        publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10))
-        reads = [topic.name for topic in service.reads]
-        reader = MemoryReader(world.broker, service.name, name, reads, world.hook(name, Transient))
-        self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
-        backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
-        await store.declare([TopicPartition(name, p) for name in (*reads, TIMERS) for p in range(PARTITIONS)])
-        await pictures.catch_up()
-        await reader.start()
-        self._spawn("reader", engine.read())
-        self._spawn("publisher", publisher.run())
-        self._spawn("read back", backs.run())
-        self._spawn("engine", engine.run())
-
-
 class SmallWorld:
     """The counting services and whoever asks them."""
 
     def __init__(
-        self, seed: int, troubles: Troubles | None = None, round_trip: bool = False, services: Sequence[Service[Any]] = SERVICES
+        self,
+        seed: int,
+        troubles: Troubles | None = None,
+        round_trip: bool = False,
+        services: Sequence[Service[Any]] = SERVICES,
+        replicas: int = 2,
     ) -> None:
         self.turns = Turns(seed, START)
         self.troubles = troubles or Troubles()
@@ -134,7 +75,7 @@ class SmallWorld:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
         self.databases = {service.name: Database(self.turns.clock) for service in services}
-        self.processes = [Process(self, service, replica) for service in services for replica in range(2)]
+        self.processes = [Process(self, service, replica) for service in services for replica in range(replicas)]
         self.sent: dict[str, list[int]] = {}
 
     def partitions(self) -> Mapping[str, int]:
@@ -147,6 +88,20 @@ class SmallWorld:
         for process in self.processes:
             process.start()
         return self
+
+    def clock_of(self, process: str) -> Clock:
+        return self.turns.clock
+
+    def died(self, process: Process, error: BaseException) -> None:
+        """Somebody starts it again."""
+        self.troubles.note(f"died of {type(error).__name__}")
+        if not isinstance(error, Crash | Transient):
+            self.failures.append(error)
+        self.turns.spawn("restart", self._restart(process), self.failures.append)
+
+    async def _restart(self, process: Process) -> None:
+        await self.turns.clock.sleep(self.turns.dice.choice((0.1, 1.0, 8.0)))
+        process.start()
 
     def alarms(self) -> list[str]:
         """What was told as an alarm, in order."""

@@ -6,7 +6,7 @@ What awaits anything but a pause of this scheduler fails, so that a world which 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,8 @@ class Task:
     coroutine: Coroutine[Any, Any, None]
     failed: Callable[[BaseException], None]
     done: bool = False
+    frozen: bool = False
+    """While it is, it takes no turn, ready or not: its process is stopped."""
 
     def end(self) -> None:
         """Stopped where it waits, as by a crash of its process: it only hears GeneratorExit."""
@@ -56,7 +58,11 @@ class Turns:
         self.dice = random.Random(seed)
         self.clock = VirtualClock(start, self.pause)
         self.taken = 0
+        self.leap: Callable[[datetime], datetime] = lambda due: due
+        """Told when the next sleeper wakes; may say later, where nothing can happen before: then many wake at once."""
         self._ready: list[Task] = []
+        self._stopped: list[Task] = []
+        """Frozen, with a turn to take."""
 
     def pause(self) -> TurnPause:
         return TurnPause(self)
@@ -73,19 +79,29 @@ class Turns:
     def make_ready(self, task: Task) -> None:
         self._ready.append(task)
 
+    def thaw(self, tasks: Sequence[Task]) -> None:
+        """They go on where they were stopped."""
+        for task in tasks:
+            task.frozen = False
+        self._ready += [task for task in self._stopped if not task.frozen]
+        self._stopped = [task for task in self._stopped if task.frozen]
+
     def run(self, until: Callable[[], bool], end: datetime) -> None:
         """Runs until the condition holds when nobody is ready; asserts that it does before `end`."""
         while self._ready or not until():
             if self._ready:
-                self._turn(self._ready.pop(self.dice.randrange(len(self._ready))))
+                self._turn(self._ready.pop(int(self.dice.random() * len(self._ready))))
             else:
                 due = self.clock.next_due()
                 assert due is not None, "nobody is ready and nobody sleeps"
                 assert due <= end, f"did not come to rest by {end}"
-                self.clock.advance(due)
+                self.clock.advance(self.leap(due))
 
     def _turn(self, task: Task) -> None:
         if task.done:
+            return
+        if task.frozen:
+            self._stopped.append(task)
             return
         self.taken += 1
         assert self.taken < TURNS_AT_MOST, "turns without end"

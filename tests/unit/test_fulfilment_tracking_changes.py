@@ -27,6 +27,7 @@ from tests.support.fulfilment_tracking import (
     sourced,
     status,
     tracking,
+    unfillable,
     waits_for,
 )
 from tests.support.spec import Spec
@@ -54,6 +55,35 @@ def test_changed_demand_ends_scheduled_parts() -> None:
     spec.given(OrderChanged(order_id=ORDER, order=snapshot(2, shirt=1, mug=1), effect="demand"))
     spec.when(sourced(part(2, shirt=1, mug=1), cause="change"))
     assert [entry.line_id for entry in spec.of(FulfilOrder)[0].lines] == ["shirt", "mug"]
+
+
+def changed(shirt: int) -> OrderChanged:
+    return OrderChanged(order_id=ORDER, order=snapshot(2, shirt=shirt), effect="demand")
+
+
+def test_what_was_unfillable_of_a_demand_replaced_since_does_not_count() -> None:
+    """Before the change is known, or after it: the new demand is planned anew, whole."""
+    for inputs in ((unfillable(1, shirt=2), changed(shirt=3)), (changed(shirt=3), unfillable(1, shirt=2))):
+        spec = tracking().given(accepted(shirt=2), *inputs)
+        assert (line(spec).ordered, line(spec).unfillable) == (3, 0)
+        spec.given(unfillable(2, shirt=3))
+        assert line(spec).unfillable == 3
+
+
+def test_what_is_unfillable_waits_for_the_change_it_is_about() -> None:
+    spec = tracking().given(accepted(shirt=2), unfillable(1, shirt=2), unfillable(2, shirt=3))
+    assert line(spec).unfillable == 2
+    spec.given(changed(shirt=3))
+    assert (line(spec).ordered, line(spec).unfillable) == (3, 3)
+
+
+def test_what_was_unfillable_is_wanted_anew_once_the_demand_changes() -> None:
+    """Sourcing plans the new demand whole: what it gives up of that comes instead of what it gave up before, not on top."""
+    spec = tracking().given(accepted(shirt=1), unfillable(1, shirt=1), change(snapshot(2, shirt=2), demand=True))
+    spec.when(change_passed_on(accepted=True, passed_on=False, demand=True))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 0)
+    spec.given(unfillable(2, shirt=2), OrderChanged(order_id=ORDER, order=snapshot(2, shirt=2), effect="demand"))
+    assert (line(spec).ordered, line(spec).unfillable) == (2, 2)
 
 
 def test_changed_demand_is_too_late_once_instructed() -> None:

@@ -25,6 +25,7 @@ from tests.support.fulfilment_tracking import (
     WAREHOUSE,
     accepted,
     at_work,
+    closed,
     exceptions,
     gives_up,
     held,
@@ -42,6 +43,7 @@ from tests.support.fulfilment_tracking import (
     status,
     takes_on,
     tracking,
+    units,
     waits_for,
     work,
 )
@@ -231,3 +233,29 @@ def test_what_a_buyer_pays_at_the_counter_is_split_to_the_cent() -> None:
     placed = placed.model_copy(update={"order": placed.order.model_copy(update={"to_collect_minor": 3_499})})
     spec = tracking().given(placed).when(sourced(part(1, shirt=1), part(2, WAREHOUSE, shirt=1, mug=1)))
     assert [told.to_collect_minor for told in spec.of(FulfilOrder)] == [1_166, 2_333]
+
+
+def test_what_is_sourced_once_the_order_has_ended_keeps_no_units() -> None:
+    """A unit was shorted and shipped all the same: sourcing learns too late that nothing is missing any more."""
+    spec = at_work(shirt=2).given(shorted(shirt=1), ships(shirt=2), closed("completed"))
+    spec.when(sourced(part(2, WAREHOUSE, shirt=1), cause="backorder"))
+    ended = spec.of(ReservationEnded)
+    assert [(each.part_id, each.cause, units(each.lines)) for each in ended] == [(f"{ORDER}/2", "cancelled", {"shirt": 1})]
+    assert spec.of(FulfilOrder) == []
+
+
+def test_what_nobody_was_told_to_do_when_the_order_ends_keeps_no_units() -> None:
+    """The same, where sourcing was quicker."""
+    spec = at_work(shirt=2).given(shorted(shirt=1), ships(shirt=2))
+    spec.given(sourced(part(2, WAREHOUSE, release_at=minutes(500), shirt=1), cause="backorder"))
+    spec.when(closed("completed"))
+    assert [(each.part_id, each.cause) for each in spec.of(ReservationEnded)] == [(f"{ORDER}/2", "cancelled")]
+
+
+def test_units_shorted_before_the_instruction_are_none_that_the_location_rejects() -> None:
+    """It was asked for two, and rejects those two: the third it never heard of."""
+    spec = tracking().given(accepted(shirt=3), sourced(part(release_at=minutes(1), shirt=3)), shorted(shirt=1))
+    spec.advance(timedelta(minutes=1))
+    spec.when(rejects("closed", at=3, shirt=2))
+    assert [(each.cause, units(each.lines)) for each in spec.of(ReservationEnded)] == [("rejected", {"shirt": 2})]
+    assert waits_for(spec)[0][0] == "sourcing"

@@ -10,7 +10,6 @@ from schemas.orders import (
     LineQuantity,
     LinesCancelled,
     MoneyExceptionOpened,
-    OrderClosed,
     OrderRejected,
 )
 from schemas.returns import (
@@ -23,7 +22,7 @@ from schemas.returns import (
     ReturnInspected,
     ReturnReceived,
 )
-from schemas.sourcing import LinesBackordered, LinesUnfillable, PartLine, SourcingExceptionOpened
+from schemas.sourcing import LinesBackordered, SourcingExceptionOpened
 from schemas.status import OrderStatus
 from services.fulfilment_tracking.state import Order
 from services.fulfilment_tracking.status import render
@@ -33,6 +32,7 @@ from tests.support.fulfilment_tracking import (
     WAREHOUSE,
     accepted,
     at_work,
+    closed,
     held,
     line,
     minutes,
@@ -40,6 +40,7 @@ from tests.support.fulfilment_tracking import (
     order,
     part,
     picks,
+    planned,
     rejects,
     ships,
     snapshot,
@@ -47,6 +48,7 @@ from tests.support.fulfilment_tracking import (
     status,
     takes_on,
     tracking,
+    unfillable,
     waits_for,
 )
 from tests.support.spec import START, Spec
@@ -58,20 +60,8 @@ def some(**units: int) -> tuple[LineQuantity, ...]:
     return tuple(LineQuantity(line_id=name, quantity=n) for name, n in units.items())
 
 
-def planned(**units: int) -> tuple[PartLine, ...]:
-    return tuple(PartLine(line_id=name, sku=name, quantity=n) for name, n in units.items())
-
-
 def backordered(**units: int) -> LinesBackordered:
     return LinesBackordered(order_id=ORDER, lines=planned(**units), reason="no_stock", deadline=minutes(500))
-
-
-def unfillable(**units: int) -> LinesUnfillable:
-    return LinesUnfillable(order_id=ORDER, lines=planned(**units), reason="no_stock")
-
-
-def closed(outcome: str) -> OrderClosed:
-    return OrderClosed.model_validate({"order_id": ORDER, "outcome": outcome})
 
 
 def test_an_order_held_before_acceptance() -> None:

@@ -16,7 +16,8 @@ from shared.kernel.memory_tables import Database
 from shared.kernel.ports import TIMERS, OutboxRow, ProduceFailed, TopicPartition
 from shared.kernel.publisher import IDLE_REPEAT_S, Publisher
 from tests.support.counting import ALL, COMMANDS, DESK
-from tests.support.small_world import START, Crash, SmallWorld
+from tests.support.replicas import Crash
+from tests.support.small_world import START, SmallWorld
 
 LANES = [TopicPartition(COMMANDS.name, number) for number in range(2)]
 

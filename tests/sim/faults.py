@@ -1,0 +1,288 @@
+"""What breaks in a world, by its dice: at steps of processes, and at moments of time. All of it ends; then the system must mend itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from deploy.fleet import SERVICES
+from schemas.topics import BY_NAME, TOPICS
+from shared.kernel.memory_clock import Hook, VirtualClock, VirtualSignal
+from shared.kernel.ports import CommitUnknown, Outgoing, ProduceFailed, Record, TopicPartition, Transient
+from tests.sim.poison import poisoned
+from tests.support.replicas import Crash, Process
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+LOG_STEPS = frozenset({"join", "fetch", "follow", "partitions", "existing", "bounds", "tails"})
+"""Steps of reading from the broker; every other one that isn't the writer's is the store's."""
+STALL_S = 7.5
+"""Longer than a session: who stalls while fetching is evicted."""
+IDLE_IN_TRANSACTION_S = 15.0
+"""After so long the database gives up a session whose process is stopped: see shared/kernel/postgres.py."""
+CLOCKS_OFF_S = 2.0
+
+
+@dataclass
+class SkewedClock:
+    """A clock that is off by a fixed time; waiting takes as long as everywhere."""
+
+    clock: VirtualClock
+    off: timedelta
+
+    def now(self) -> datetime:
+        return self.clock.now() + self.off
+
+    async def sleep(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+    def signal(self) -> VirtualSignal:
+        return self.clock.signal()
+
+
+class Faults:
+    """The troubles of one world."""
+
+    def __init__(self, world: World) -> None:
+        plan = world.plan
+        self.world = world
+        self.dice = plan.dice("faults")
+        self.active = False
+        self.count = 0
+        self.happened: Counter[str] = Counter()
+        self.down = False
+        """Whether the broker is."""
+        self.leaderless: set[TopicPartition] = set()
+        self._chance = self.dice.choice((0.0005, 0.002, 0.01))
+        self._every_s = self.dice.choice((0.5, 2.0, 6.0))
+        self._lasting_s = plan.orders * plan.pace_s + self.dice.choice((3, 10, 30))
+        self._moments: Mapping[str, Callable[[], None]] = {
+            "kill": self._kill,
+            "stop": self._stop,
+            "rebalance": self._rebalance,
+            "duplicates": self._repeat_records,
+            "silence": self._silence,
+            "leaderless": self._lose_leader,
+            "broker_down": self._break_broker,
+            "skew": self._turn_clock,
+            "poison": self._poison,
+            "stale_state": self._stale_document,
+        }
+
+    def skew_of(self, process: str) -> timedelta:
+        if not self.world.plan.has("skew"):
+            return timedelta()
+        return timedelta(seconds=self.world.plan.dice("clock", process).uniform(-CLOCKS_OFF_S, CLOCKS_OFF_S))
+
+    def begin(self) -> None:
+        if any(self.world.plan.has(what) for what in self.world.plan.faults):
+            self.active = True
+            self._next_moment()
+            self.world.agenda.later(self._lasting_s, "faults end", self._end)
+
+    def _end(self) -> None:
+        self.active = False
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether a process may end so; it is started again."""
+        return isinstance(error, Crash | Transient)
+
+    def excuses(self, entry: Mapping[str, object]) -> bool:
+        """Whether a service may complain of this."""
+        return False
+
+    def _hit(self, what: str) -> bool:
+        """Whether one more fault may happen; then it is noted."""
+        most = self.world.plan.most_faults
+        if most is not None and self.count >= most:
+            return False
+        self.count += 1
+        self.happened[what] += 1
+        self.world.note(f"FAULT {what}")
+        return True
+
+    # ---- at the steps of processes ----
+
+    def hook(self, process: str, failure: type[Exception]) -> Hook:
+        world, dice, give_way = self.world, self.world.turns.dice, self.world.plan.give_way
+        writes = failure is ProduceFailed
+
+        async def step(what: str) -> None:
+            world.note(f"{process} {what}")
+            if what == "commit answer":
+                world.committed(process)
+            if dice.random() < give_way:
+                await world.turns.give_way(what)
+            if self.down or self.leaderless:
+                self._check_broker(what, writes)
+            if self.active and self.dice.random() < self._chance:
+                await self._fail(process, what, writes)
+
+        return step
+
+    def _check_broker(self, what: str, writes: bool) -> None:
+        if self.down and (writes or what in LOG_STEPS):
+            raise (ProduceFailed if writes else Transient)("the broker is down")
+        if writes and what.startswith("append "):
+            topic, _, partition = what.removeprefix("append ").rpartition("/")
+            if TopicPartition(topic, int(partition)) in self.leaderless:
+                raise ProduceFailed(f"{what}: no leader")
+
+    async def _fail(self, process: str, what: str, writes: bool) -> None:
+        kinds = [kind for kind in self._kinds_at(what, writes) if self.world.plan.has(kind)]
+        if not kinds:
+            return
+        kind = self.dice.choice(kinds)
+        if not self._hit(kind):
+            return
+        if kind == "stall":
+            await self.world.turns.clock.sleep(STALL_S)
+            return
+        if kind == "fetch_error" and what == "fetch":
+            self._lose_fetched(process)
+        raise self._error(kind, f"{kind} at {what}", writes)
+
+    @staticmethod
+    def _kinds_at(what: str, writes: bool) -> tuple[str, ...]:
+        if writes:
+            return ("crash", "stall", "lost_ack")
+        if what in LOG_STEPS:
+            return ("crash", "stall", "fetch_error")
+        if what == "commit":
+            return ("crash", "stall", "commit_error", "commit_unknown")
+        return ("crash", "commit_unknown") if what == "commit answer" else ("crash", "stall", "store_error")
+
+    @staticmethod
+    def _error(kind: str, told: str, writes: bool) -> BaseException:
+        if kind == "crash":
+            return Crash(told)
+        if kind == "commit_unknown":
+            return CommitUnknown(told)
+        return ProduceFailed(told) if writes else Transient(told)
+
+    def _lose_fetched(self, name: str) -> None:
+        """What another partition's fetch brought is lost with it."""
+        process = next(process for process in self.world.processes if process.name == name)
+        if process.reader is not None:
+            process.reader.lose()
+
+    # ---- at moments of time ----
+
+    def _next_moment(self) -> None:
+        self.world.agenda.later(self.dice.expovariate(1 / self._every_s), "a moment for faults", self._moment)
+
+    def _moment(self) -> None:
+        if not self.active:
+            return
+        kinds = [kind for kind in self._moments if self.world.plan.has(kind)]
+        if kinds:
+            kind = self.dice.choice(kinds)
+            if self._hit(kind):
+                self._moments[kind]()
+        self._next_moment()
+
+    def _later(self, least_s: float, most_s: float, what: str, act: Callable[[], None]) -> None:
+        self.world.agenda.later(self.dice.uniform(least_s, most_s), what, act)
+
+    def _process(self) -> Process:
+        return self.dice.choice(self.world.processes)
+
+    def _kill(self) -> None:
+        process = self._process()
+        if process.lives:
+            process.die(Crash("killed"))
+
+    def _stop(self) -> None:
+        """Stopped and woken: a zombie that may not have heard what happened meanwhile."""
+        process = self._process()
+        if not process.lives or process.frozen:
+            return
+        process.freeze()
+        seconds = self.dice.choice((1.0, 7.0, 25.0))
+        if seconds > IDLE_IN_TRANSACTION_S and process.store is not None:
+            self.world.agenda.later(IDLE_IN_TRANSACTION_S, f"sessions of {process.name} end", process.store.cut)
+        self.world.agenda.later(seconds, f"{process.name} wakes", process.thaw)
+
+    def _rebalance(self) -> None:
+        self.world.broker.group(self.dice.choice(SERVICES))._rebalance()
+
+    def _some_records(self, *kinds: str) -> list[Record]:
+        """A run of records of a partition that has some."""
+        held = [records for topic in TOPICS if topic.kind in kinds for records in self._held(topic.name) if records]
+        if not held:
+            return []
+        records = self.dice.choice(held)
+        first = self.dice.randrange(len(records))
+        return records[first : first + self.dice.randint(1, 3)]
+
+    def _held(self, topic: str) -> list[list[Record]]:
+        count = self.world.broker.topics()[topic]
+        return [self.world.broker.partition(TopicPartition(topic, p)).records for p in range(count)]
+
+    def _repeat_records(self) -> None:
+        """As by producers that heard no acknowledgement, or were woken much later."""
+        for record in self._some_records("request", "fact", "events"):
+            self._append_again(record)
+
+    def _append_again(self, record: Record) -> None:
+        headers = tuple((name, value) for name, value in record.headers if value is not None)
+        self.world.broker.append(record.at, [Outgoing(record.key or b"", record.value, headers)])
+
+    def _stale_document(self) -> None:
+        for record in self._some_records("state")[:1]:
+            self._append_again(record)
+
+    def _partitions(self) -> list[TopicPartition]:
+        partitions = self.world.broker.topics()
+        names = self.dice.sample([topic.name for topic in TOPICS if topic.kind != "reference"], self.dice.randint(1, 3))
+        return [TopicPartition(name, p) for name in names for p in range(partitions[name]) if self.dice.random() < 0.7]
+
+    def _silence(self) -> None:
+        at = self._partitions()
+        self.world.broker.silent |= set(at)
+        self._later(0.5, 20, "partitions speak again", lambda: self._speak(at))
+
+    def _speak(self, at: list[TopicPartition]) -> None:
+        self.world.broker.silent -= set(at)
+        self.world.broker.wake()
+
+    def _lose_leader(self) -> None:
+        at = self._partitions()
+        self.leaderless |= set(at)
+        self.world.broker.silent |= set(at)
+        self._later(0.5, 12, "partitions have leaders again", lambda: self._elect(at))
+
+    def _elect(self, at: list[TopicPartition]) -> None:
+        self.leaderless -= set(at)
+        self._speak(at)
+        self.world.say_what_waits()
+
+    def _break_broker(self) -> None:
+        """What was not acknowledged may be in its topics or not; groups begin anew."""
+        if not self.down:
+            self.down = True
+            self._later(0.5, 10, "the broker is back", self._mend_broker)
+
+    def _mend_broker(self) -> None:
+        self.down = False
+        for service in SERVICES:
+            self.world.broker.group(service)._rebalance()
+        self.world.say_what_waits()
+
+    def takes(self, at: TopicPartition) -> bool:
+        """Whether producers outside can append there just now."""
+        return not self.down and at not in self.leaderless
+
+    def _turn_clock(self) -> None:
+        """The broker's clock steps, forward or back."""
+        self.world.broker.skew = timedelta(seconds=self.dice.uniform(-CLOCKS_OFF_S, CLOCKS_OFF_S))
+
+    def _poison(self) -> None:
+        topic = self.dice.choice([topic for topic in TOPICS if topic.kind in ("request", "fact", "events")])
+        at = TopicPartition(topic.name, self.dice.randrange(self.world.broker.topics()[topic.name]))
+        same = [record for records in self._held(topic.name) for record in records]
+        self.world.broker.append(at, [poisoned(self.dice, BY_NAME[topic.name], same)])

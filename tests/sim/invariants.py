@@ -1,0 +1,61 @@
+"""What must be true of a world: at every step, and once nothing is left to happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from deploy.audit import CHECKS
+from deploy.audit.findings import Findings
+from deploy.fleet import SERVICES, load_service
+from deploy.rebuild import _difference, _fold, _Row
+from tests.sim.books import read_books, read_ledger
+from tests.sim.model import predicted
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+def at_rest(world: World) -> list[str]:
+    """Everything that is wrong, as `check: what`."""
+    return [*_audited(world), *_rebuilt(world), *_told(world)]
+
+
+def _audited(world: World) -> Iterator[str]:
+    books, ledger = read_books(world.databases, world.turns.clock.now()), read_ledger(world.broker)
+    for check in CHECKS:
+        found = Findings(check.__name__)
+        check(books, ledger, found)
+        for each in found.violations:
+            yield f"{each.check}: {each.service} {each.what}: {each.detail}"
+    yield from predicted(world, books, ledger)
+
+
+def _rebuilt(world: World) -> Iterator[str]:
+    """Folding all events of a service again makes exactly the rows it keeps."""
+    for service in SERVICES:
+        kinds = {kind.name: kind for kind in load_service(service).kinds}
+        database = world.databases[service]
+        entries = sorted(database.table("history").items(), key=lambda entry: (entry[1].key, entry[0]))
+        folded = {}
+        for key, events in groupby((entry for _, entry in entries), key=lambda entry: entry.key):
+            row: _Row | None = None
+            for entry in events:
+                row = _fold(kinds[key.kind], key.id, row, entry.version, entry.event)
+            folded[key] = row
+        for name in kinds:
+            kept = {str(id): _Row(row.version, row.state) for id, row in database.table(f"state.{name}").items()}
+            ids = kept.keys() | {key.id for key, row in folded.items() if key.kind == name and row is not None}
+            for id in sorted(ids):
+                made = next((row for key, row in folded.items() if key == (name, id)), None)
+                if problem := _difference(kept.get(id), made):
+                    yield f"rows_equal_their_events: {service} {name} {id}: {problem}"
+
+
+def _told(world: World) -> Iterator[str]:
+    """Nothing was refused, halved or quarantined but what the faults put there."""
+    for entry in world.logged.entries:
+        if entry.get("action") in ("refuse", "quarantine", "halve") and not world.faults.excuses(entry):
+            yield f"nothing_fails: {entry.get('event')}: {entry.get('error') or entry.get('detail')}"
+    for fault in world.outside.lanes.faults:
+        yield f"lanes_in_order: {fault}"

@@ -1,0 +1,109 @@
+"""What a seed stands for: the size of its world, which troubles it has, and what was left out to make a failure short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+FAULTS = (
+    "crash",
+    "kill",
+    "stall",
+    "stop",
+    "rebalance",
+    "duplicates",
+    "silence",
+    "leaderless",
+    "broker_down",
+    "lost_ack",
+    "store_error",
+    "commit_error",
+    "commit_unknown",
+    "fetch_error",
+    "skew",
+    "poison",
+    "stale_state",
+)
+"""What breaks: each seed has some of them."""
+ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier")
+"""What the people around the system do that is no fault of it, and that it must live with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One world. The last four fields leave something out: a shorter course of the same seed."""
+
+    seed: int
+    partitions: int
+    replicas: int
+    round_trip: bool
+    """Whether rows are stored as text, as Postgres stores them, and parsed again."""
+    orders: int
+    items: int
+    locations: int
+    opening: int
+    """Most units of an item at a location when the day begins."""
+    give_way: float
+    """How likely a step lets others go first."""
+    pace_s: float
+    """Time between two orders, on average."""
+    faults: frozenset[str]
+    oddities: frozenset[str]
+    without: frozenset[str] = frozenset()
+    """Faults and oddities left out."""
+    most_faults: int | None = None
+    """No fault is injected after so many."""
+    only_orders: frozenset[int] | None = None
+    quiet_trade: bool = False
+    """Nobody walks in, counts, or brings goods."""
+
+    def has(self, what: str) -> bool:
+        return what in self.faults | self.oddities and what not in self.without
+
+    def dice(self, *names: object) -> Random:
+        """Dice of their own for everybody: who is left out changes nobody else's."""
+        return Random(":".join(map(str, (self.seed, *names))))
+
+    @property
+    def shorter(self) -> str:
+        """The options of the command line that leave the same out."""
+        words = []
+        if self.without:
+            words.append(f"--without {','.join(sorted(self.without))}")
+        if self.most_faults is not None:
+            words.append(f"--most-faults {self.most_faults}")
+        if self.only_orders is not None:
+            words.append(f"--orders {','.join(map(str, sorted(self.only_orders)))}")
+        if self.quiet_trade:
+            words.append("--quiet-trade")
+        return " ".join(words)
+
+
+def plan_of(seed: int) -> Plan:
+    """The world of a seed. Every eighth has no faults at all."""
+    dice = Random(f"{seed}:plan")
+    calm = dice.random() < 0.125
+    return Plan(
+        seed=seed,
+        partitions=dice.choice((1, 2, 2)),
+        replicas=2 if dice.random() < 0.15 else 1,
+        round_trip=dice.random() < 0.15,
+        orders=dice.randint(3, 10),
+        items=dice.randint(1, 3),
+        locations=dice.randint(1, 3),
+        opening=dice.randint(1, 6),
+        give_way=dice.choice((0.1, 0.3, 1.0)),
+        pace_s=dice.choice((0.0, 0.3, 2.0)),
+        faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))),
+        oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
+    )
+
+
+def _some(dice: Random, names: Sequence[str], share: float) -> frozenset[str]:
+    return frozenset([name for name in names if dice.random() < share])
+
+
+def calm(seed: int) -> Plan:
+    """The same world without any fault."""
+    return replace(plan_of(seed), faults=frozenset())

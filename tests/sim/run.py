@@ -1,0 +1,45 @@
+"""One seed: its world played, its invariants checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.sim.invariants import at_rest
+from tests.sim.plan import Plan
+from tests.sim.world import Unexpected, World
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a world."""
+
+    plan: Plan
+    digest: str
+    """Of its whole course: the same for the same plan, on every machine."""
+    wrong: tuple[str, ...]
+    """`check: what`, empty where everything holds."""
+    faults: int
+    happened: Counter[str]
+    turns: int
+    trace: tuple[str, ...] = ()
+
+    @property
+    def checks(self) -> frozenset[str]:
+        """Which checks failed."""
+        return frozenset(each.partition(":")[0] for each in self.wrong)
+
+
+def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
+    """Never raises what a world can cause: that is a failed check, too."""
+    world = World(plan, keep_trace=keep_trace)
+    try:
+        world.play()
+        wrong = world.wrong or at_rest(world)
+    except Unexpected as error:
+        wrong = [f"process_lives: {error}"]
+    except AssertionError as error:
+        wrong = [f"comes_to_rest: {error} {world.what_moves()}"]
+    return Outcome(
+        plan, world.digest(), tuple(wrong), world.faults.count, world.faults.happened, world.turns.taken, tuple(world.trace or ())
+    )

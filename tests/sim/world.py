@@ -1,0 +1,270 @@
+"""One world: five services and their databases, one broker, everybody around them; run until nothing is left to happen."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from structlog.testing import LogCapture
+from structlog.typing import FilteringBoundLogger
+
+from deploy.fleet import SERVICES, load_service
+from schemas.topics import TOPIC_OF, TOPICS, Body, dead_letter_topic, partitions_of
+from shared.kernel.codec import external_record
+from shared.kernel.memory_clock import Hook
+from shared.kernel.memory_log import Broker
+from shared.kernel.memory_rows import StoredRow
+from shared.kernel.memory_tables import Database
+from shared.kernel.model import State
+from shared.kernel.partition import partition_of
+from shared.kernel.ports import TIMERS, Clock, Outgoing, TopicPartition
+from tests.sim.agenda import Agenda
+from tests.sim.faults import Faults, SkewedClock
+from tests.sim.levels import wrong_level
+from tests.sim.plan import Plan
+from tests.support.replicas import Process
+from tests.support.turns import Turns
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+AT_MOST = timedelta(hours=48)
+"""Longest course of a world."""
+TIMER_SLACK = timedelta(milliseconds=310)
+"""How long after its due time a timer runs at the soonest where nothing newer was read."""
+
+
+class Unexpected(Exception):
+    """A process ended, and no fault explains it."""
+
+
+class SimBroker(Broker):
+    """Tells the world what is appended."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.turns.clock)
+        self._world = world
+
+    def append(self, at: TopicPartition, batch: Sequence[Outgoing]) -> int:
+        first = super().append(at, batch)
+        self._world.appended(at, first, len(batch))
+        return first
+
+
+class World:
+    """See tests/support/replicas.py: Home."""
+
+    def __init__(self, plan: Plan, *, keep_trace: bool = False) -> None:
+        self.plan = plan
+        self.turns = Turns(plan.seed, START)
+        self.turns.dice = plan.dice("turns")
+        self.turns.leap = self._leap
+        self.round_trip = plan.round_trip
+        self.logged = LogCapture()
+        self.log: FilteringBoundLogger = structlog.wrap_logger(
+            structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
+        )
+        self.trace: list[str] | None = [] if keep_trace else None
+        self.failures: list[BaseException] = []
+        self.wrong: list[str] = []
+        """Local invariants that did not hold, at the step where it was seen."""
+        self.open = False
+        """Whether what is appended is told to the people outside."""
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.broker = SimBroker(self)
+        for topic in TOPICS:
+            self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
+        services = [load_service(name) for name in SERVICES]
+        for service in services:
+            for topic in service.reads:
+                self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+        self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
+        self.databases = {service.name: Database(self.turns.clock) for service in services}
+        self.agenda = Agenda(self.turns, self.note)
+        self.faults = Faults(self)
+        self.clocks = {
+            f"{name}-{replica}": SkewedClock(self.turns.clock, self.faults.skew_of(f"{name}-{replica}"))
+            for name in SERVICES
+            for replica in range(plan.replicas)
+        }
+        self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._sent = 0
+        self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
+
+    # ---- what a process asks of its home ----
+
+    def partitions(self) -> Mapping[str, int]:
+        return self._partitions
+
+    def clock_of(self, process: str) -> Clock:
+        return self.clocks[process]
+
+    def hook(self, process: str, failure: type[Exception]) -> Hook:
+        return self.faults.hook(process, failure)
+
+    def died(self, process: Process, error: BaseException) -> None:
+        """Somebody starts it again, if it may die of this."""
+        self.note(f"{process.name} died of {type(error).__name__}")
+        if not self.faults.explains(error):
+            self.failures.append(error)
+            return
+        self.agenda.later(self.faults.dice.choice((0.1, 1.0, 8.0)), f"{process.name} starts", process.start)
+
+    # ---- the trace ----
+
+    def note(self, what: str) -> None:
+        self._hash.update(what.encode())
+        if self.trace is not None:
+            self.trace.append(f"{self.turns.clock.now():%H:%M:%S.%f} {what}")
+
+    def committed(self, process: str) -> None:
+        """A transaction has taken effect: what must hold at every step is looked at."""
+        if process.startswith("inventory"):
+            for id, row in self.databases["inventory"].table("state.level").items():
+                if row.state is not None and (problem := wrong_level(str(id), row.state)):
+                    self.wrong.append(problem)
+
+    def digest(self) -> str:
+        """Of everything that happened, in order."""
+        return self._hash.hexdigest()
+
+    def appended(self, at: TopicPartition, first: int, count: int) -> None:
+        partition = self.broker.partition(at)
+        for record in partition.records[-count:]:
+            kind = (next((value for name, value in record.headers if name == "ce_type"), b"") or b"").decode(errors="replace")
+            self.note(f"{at.topic}/{at.partition}@{record.offset} {kind} {(record.key or b'').decode(errors='replace')}")
+            self._hash.update(record.value or b"-")
+            self._hash.update(repr(record.headers).encode())
+            if self.open:
+                self.outside.hear(record)
+
+    # ---- what people say ----
+
+    def say(self, body: Body, *, source: str = "/outside", id: str | None = None) -> None:
+        """Publishes one message to its external topic, under an id of its own unless one is given."""
+        topic = TOPIC_OF[type(body)]
+        self._sent += 1
+        record = external_record(topic, body, source=source, id=id or f"s{self._sent}", now=self.turns.clock.now())
+        at = TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.plan.partitions)))
+        self._unsaid.append((at, record))
+        self.say_what_waits()
+
+    def say_what_waits(self) -> None:
+        """In order within a partition; what the broker doesn't take now is said later."""
+        waits, self._unsaid = self._unsaid, []
+        for at, record in waits:
+            if self.faults.takes(at):
+                self.broker.append(at, [record])
+            else:
+                self._unsaid.append((at, record))
+
+    def instant(self) -> datetime:
+        """Now, a little later each time: no two things happen at once."""
+        self._sent += 1
+        return self.turns.clock.now() + timedelta(microseconds=self._sent % 900)
+
+    # ---- the course of events ----
+
+    def play(self) -> None:
+        """From the opening until nothing is left to happen. Raises what no fault explains, and AssertionError where it doesn't end."""
+        from tests.sim.outside import Outside
+
+        self.outside = Outside(self)
+        self.outside.publish_reference_data()
+        self.turns.spawn("agenda", self.agenda.run(), self.failures.append)
+        for process in self.processes:
+            process.start()
+        self.open = True
+        self.outside.open()
+        self.faults.begin()
+        self.turns.run(lambda: bool(self.failures or self.wrong) or self.ended(), START + AT_MOST)
+        if self.failures:
+            raise Unexpected(f"{type(self.failures[0]).__name__}: {self.failures[0]}") from self.failures[0]
+
+    def ended(self) -> bool:
+        return not self.agenda and self.next_deadline() is None and self._at_rest()
+
+    def _at_rest(self) -> bool:
+        """Everything was read, published, acknowledged and read back."""
+        return all(self._is_still(process) for process in self.processes) and all(map(self._is_published, SERVICES))
+
+    def _is_published(self, service: str) -> bool:
+        database = self.databases[service]
+        sent = database.table("lane_sent")
+        if any(head.seq > sent[at] for at, head in database.table("lane_out").items()) or database.sessions:
+            return False
+        if any(not parked.sent for parked in database.table("parked").values()):
+            return False
+        return all(
+            row.state is None or self._is_shown(database, state, str(id), row)
+            for state in load_service(service).states
+            for id, row in database.table(f"state.{state.kind}").items()
+        )
+
+    @staticmethod
+    def _is_shown(database: Database, state: State[Any], id: str, row: StoredRow) -> bool:
+        mark = database.table("published").get((state.topic.name, id))
+        if mark is None:
+            return state.render(id, row.version, row.state) is None
+        return bool(mark.version == row.version)
+
+    def _is_still(self, process: Process) -> bool:
+        """Whether it has read all there is and sent all it knows of; one that is stopped or dead counts for nothing."""
+        engine, publisher, reader, pictures = process.engine, process.publisher, process.reader, process.pictures
+        if process.frozen or not process.lives:
+            return True
+        if self.faults.down or engine is None or publisher is None or reader is None or pictures is None or not pictures.ready:
+            return False
+        if engine._generation < 0 or reader.knows == 0 or reader._group._joining or engine._generation != reader.assignment().generation:
+            return False
+        silent, partition = self.broker.silent, self.broker.partition
+        for at, queue in engine.feed._queues.items():
+            if queue.records or (queue.fetched < partition(at).end and at not in silent):
+                return False
+        if publisher.depth() or any(publisher._dirty.values()):
+            return False
+        return all(position >= partition(at).end for at, position in pictures.positions().items())
+
+    # ---- idle time ----
+
+    def next_deadline(self) -> datetime | None:
+        """When the next timer or kept message is due."""
+        dues = [
+            due
+            for database in self.databases.values()
+            for due in (
+                *(timer.due for timer in database.table("timer").values()),
+                *(kept.row.until for kept in database.table("kept").values()),
+            )
+        ]
+        return min(dues, default=None)
+
+    def _leap(self, due: datetime) -> datetime:
+        """Where everybody would only look whether there is something new, and there isn't, until something is due."""
+        if not self._at_rest():
+            return due
+        deadline = self.next_deadline()
+        moments = [moment for moment in (self.agenda.next_due(), deadline + TIMER_SLACK if deadline else None) if moment is not None]
+        target = max(due, min(moments, default=due))
+        if target > due:
+            now_s = target.timestamp()
+            for process in self.processes:
+                if process.reader is not None and not process.frozen:
+                    member = process.reader._group._members.get(process.reader.instance)
+                    if member is not None:
+                        member.seen_s = now_s
+        return target
+
+    def what_moves(self) -> str:
+        """For a world that doesn't come to rest."""
+        timers = {name: [timer.name for timer in each.table("timer").values()][:5] for name, each in self.databases.items()}
+        busy = [process.name for process in self.processes if not self._is_still(process)]
+        unpublished = [name for name in SERVICES if not self._is_published(name)]
+        kept = {name: len(each.table("kept")) for name, each in self.databases.items()}
+        return f"busy {busy}, unpublished {unpublished}, timers {timers}, kept {kept}, {len(self.agenda)} on the agenda"
+
+    def alarms(self) -> list[str]:
+        """What was told as an alarm, in order."""
+        return [entry["event"] for entry in self.logged.entries if entry.get("action") == "alarm"]
