@@ -6,6 +6,7 @@ import importlib
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from schemas.topics import TOPICS, Topic
 from shared.kernel.kafka import Connection, KafkaTopics
@@ -14,6 +15,8 @@ from shared.settings import Settings, database_dsn
 
 SERVICES = ("order_capture", "inventory", "sourcing", "fulfilment_tracking", "returns")
 """In the order in which an order meets them."""
+FILES = ("sslrootcert", "sslcert", "sslkey")
+"""Parameters of a DSN that name files."""
 
 
 class UnknownService(Exception):
@@ -30,6 +33,10 @@ class NoPostgres(Exception):
 
 class KafkaFileUnfit(Exception):
     """A certificate or key file of NERVURE_KAFKA_* can't be used. Remedy: check that it exists and is PEM."""
+
+
+class PostgresFileUnfit(Exception):
+    """A certificate or key file that NERVURE_POSTGRES names can't be used. Remedy: check that it exists and is PEM."""
 
 
 def service_name(text: str) -> str:
@@ -90,7 +97,22 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 
 
 def service_dsn(settings: Settings, service: str) -> str:
-    """The DSN of a service's own database. Raises NoPostgres."""
+    """The DSN of a service's own database. Raises NoPostgres, PostgresFileUnfit."""
     if settings.postgres is None:
         raise NoPostgres
-    return database_dsn(settings.postgres, service)
+    dsn = database_dsn(settings.postgres, service)
+    _check_files(dict(parse_qsl(urlsplit(dsn).query)))
+    return dsn
+
+
+def _check_files(parameters: Mapping[str, str]) -> None:
+    """The client would only say that some file isn't there, and go on trying. Raises PostgresFileUnfit."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if trusted := parameters.get("sslrootcert"):
+            context.load_verify_locations(cafile=trusted)
+        if own := parameters.get("sslcert"):
+            context.load_cert_chain(own, parameters.get("sslkey"), parameters.get("sslpassword", ""))
+    except (OSError, ssl.SSLError) as error:
+        named = ", ".join(f"{name}={value}" for name, value in parameters.items() if name in FILES)
+        raise PostgresFileUnfit(f"{named}: {error}") from error

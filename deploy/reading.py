@@ -14,6 +14,7 @@ from schemas.topics import Topic
 from shared.kernel.kafka import KafkaTopics, MissingTopic
 from shared.kernel.ports import Record, TopicPartition
 from shared.kernel.postgres import PostgresStore
+from shared.kernel.postgres_refusals import postgres_refusal
 from shared.settings import Settings
 
 STALL_S = 30.0
@@ -88,7 +89,7 @@ async def whole(topics: KafkaTopics, at: Sequence[TopicPartition]) -> AsyncItera
 
 @asynccontextmanager
 async def database(settings: Settings, service: str) -> AsyncIterator[PostgresStore]:
-    """A service's own database, as it is: nothing is created or migrated. Raises NoDatabase, PostgresSilent."""
+    """A service's own database, as it is: nothing is created or migrated. Raises NoDatabase, PostgresSilent, PostgresRefuses."""
     pool = await _pool(service_dsn(settings, service), service)
     store = PostgresStore(load_service(service), pool)
     try:
@@ -103,8 +104,8 @@ async def _pool(dsn: str, service: str) -> asyncpg.Pool:
         tables = await pool.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'kernel'")
     except asyncpg.InvalidCatalogNameError:
         raise NoDatabase(service=service) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise PostgresSilent(cause=str(error) or type(error).__name__) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise postgres_refusal(error) or PostgresSilent(cause=str(error) or type(error).__name__) from error
     if not tables:
         await pool.close()
         raise NoDatabase(service=service)

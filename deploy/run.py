@@ -21,16 +21,28 @@ from pydantic import ValidationError
 
 from deploy.embedded import EmbeddedError, running_infrastructure
 from deploy.errors import explain, settings_problems
-from deploy.fleet import KafkaFileUnfit, NoKafka, NoPostgres, UnknownService, kafka_connection, load_service, service_dsn
+from deploy.fleet import (
+    KafkaFileUnfit,
+    NoKafka,
+    NoPostgres,
+    PostgresFileUnfit,
+    UnknownService,
+    kafka_connection,
+    load_service,
+    service_dsn,
+)
 from shared.kernel.engine import TooManyQuarantines
 from shared.kernel.kafka import MissingTopic
+from shared.kernel.kafka_refusals import KafkaLoginRefused, KafkaNotTrusted
 from shared.kernel.postgres import MigrationChanged
+from shared.kernel.postgres_refusals import PostgresRefuses
 from shared.kernel.publisher import DatabaseBehind
 from shared.kernel.replica import Replica, Running
 from shared.settings import Settings
 
 DRAINED, FAILED, MISCONFIGURED, NEEDS_A_PERSON = 0, 1, 2, 3
-MISCONFIGURATIONS = (UnknownService, NoKafka, NoPostgres, KafkaFileUnfit)
+REFUSALS = (KafkaLoginRefused, KafkaNotTrusted, PostgresRefuses)
+MISCONFIGURATIONS = (UnknownService, NoKafka, NoPostgres, KafkaFileUnfit, PostgresFileUnfit, *REFUSALS)
 MENDED_BY_A_PERSON = (DatabaseBehind, MissingTopic, TooManyQuarantines, MigrationChanged)
 
 
@@ -57,6 +69,8 @@ def serve(service: str, replica: int = 0, *, until_stdin_closes: bool = False) -
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
             loop.run(_run(runner, until_stdin_closes))
+    except REFUSALS as error:
+        return _say(MISCONFIGURED, explain(error))
     except MENDED_BY_A_PERSON as error:
         return _say(NEEDS_A_PERSON, explain(error))
     except Exception as error:  # noqa: BLE001 - the last line of the process: said, and told by the exit code
@@ -73,7 +87,7 @@ def _with_servers(settings: Settings) -> Settings:
 
 
 def running(settings: Settings, service: str, replica: int) -> Running:
-    """Where and as what this replica runs. Raises NoKafka, NoPostgres, KafkaFileUnfit, UnknownService."""
+    """Where and as what this replica runs. Raises NoKafka, NoPostgres, KafkaFileUnfit, PostgresFileUnfit, UnknownService."""
     return Running(
         kafka=kafka_connection(settings),
         postgres=service_dsn(settings, service.replace("-", "_")),

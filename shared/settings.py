@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     postgres: SecretStr | None = None
     """DSN of an existing Postgres server, `postgresql://user:password@host:port/database`; without it the embedded one.
-    The user needs CREATEDB unless the services' databases exist."""
+    The user needs CREATEDB unless the services' databases exist. Over TLS: `?sslmode=verify-full&sslrootcert=FILE` at its end."""
 
     partitions: int = Field(default=4, ge=1, le=1024)
     """Partitions of each topic when it is created: the most replicas of a service that can share its work."""

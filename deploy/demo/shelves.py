@@ -5,8 +5,9 @@ The shelves also remember what they can prove against Nervure: who looked for un
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -15,14 +16,31 @@ class Spot(NamedTuple):
     sku: str
 
 
+class Sale(NamedTuple):
+    """What somebody who walked in took off the shelf."""
+
+    at: datetime
+    reference: str
+    """Of the till's report of it."""
+    units: int
+
+
+class Miss(NamedTuple):
+    """What a picker looked for in vain."""
+
+    at: datetime
+    part_id: str
+    units: int
+
+
 class Shelves:
     """Units on the shelf and units in picking carts, by location and item."""
 
     def __init__(self, opening: Mapping[Spot, int]) -> None:
         self._shelf = Counter(opening)
         self._carts: Counter[Spot] = Counter()
-        self._missed: Counter[Spot] = Counter()
-        self._bought: Counter[Spot] = Counter()
+        self._misses: defaultdict[Spot, list[Miss]] = defaultdict(list)
+        self._sales: defaultdict[Spot, list[Sale]] = defaultdict(list)
         self._left: Counter[Spot] = Counter()
 
     def take(self, spot: Spot, units: int) -> int:
@@ -31,20 +49,22 @@ class Shelves:
         self._shelf[spot] -= taken
         return taken
 
-    def sell(self, spot: Spot, units: int) -> int:
+    def sell(self, spot: Spot, units: int, reference: str, at: datetime) -> int:
         """Over the till, to somebody who walked in; returns how many were there."""
         sold = self.take(spot, units)
-        self._bought[spot] += sold
+        if sold:
+            self._sales[spot].append(Sale(at, reference, sold))
         return sold
 
     def put(self, spot: Spot, units: int) -> None:
         self._shelf[spot] += units
 
-    def pick(self, spot: Spot, units: int) -> int:
-        """From the shelf into a cart; returns how many were there."""
+    def pick(self, spot: Spot, units: int, part_id: str, at: datetime) -> int:
+        """From the shelf into a cart, for a part of an order; returns how many were there."""
         picked = self.take(spot, units)
         self._carts[spot] += picked
-        self._missed[spot] += units - picked
+        if picked < units:
+            self._misses[spot].append(Miss(at, part_id, units - picked))
         return picked
 
     def put_back(self, spot: Spot, units: int) -> None:
@@ -63,13 +83,13 @@ class Shelves:
         """What somebody who counts finds: shelf and carts."""
         return self._shelf[spot] + self._carts[spot]
 
-    def missed(self, spot: Spot) -> int:
-        """Units that pickers looked for and did not find, in all."""
-        return self._missed[spot]
+    def misses(self, spot: Spot) -> Sequence[Miss]:
+        """What pickers looked for and did not find, in the order of time."""
+        return self._misses[spot]
 
-    def bought(self, spot: Spot) -> int:
-        """Units that people who walked in bought, in all."""
-        return self._bought[spot]
+    def sales(self, spot: Spot) -> Sequence[Sale]:
+        """What people who walked in bought, in the order of time."""
+        return self._sales[spot]
 
     def left(self, spot: Spot) -> int:
         """Units that left with a buyer or a carrier, in all."""

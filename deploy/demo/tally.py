@@ -12,7 +12,7 @@ from deploy.demo.wire import Heard, Reads
 from schemas import topics
 from schemas.channel import PlaceOrder, RequestAnswered
 from schemas.fulfilment import FulfilOrder, LinesHandedOver, LinesWerePicked, ParcelWasShipped
-from schemas.inventory import ReservationDeclined, ReservationReleased, ReservationShorted, StockReserved
+from schemas.inventory import ReservationDeclined, ReservationReleased, ReservationShorted, StockChanged, StockReserved
 from schemas.orders import OrderAccepted, OrderClosed, OrderHeld, OrderRejected
 from schemas.returns import ReturnReceived
 from schemas.sourcing import CostTerms, LinesBackordered, LinesUnfillable, OrderSourced
@@ -38,6 +38,7 @@ READS: Reads = {
     topics.CHANNEL_ANSWERS: (RequestAnswered,),
     topics.ORDER_EVENTS: (OrderAccepted, OrderRejected, OrderHeld, OrderClosed),
     topics.RESERVATIONS: (StockReserved, ReservationDeclined, ReservationReleased, ReservationShorted),
+    topics.INVENTORY_EVENTS: (StockChanged,),
     topics.SOURCING_DECISIONS: (OrderSourced, LinesBackordered, LinesUnfillable),
     topics.FULFILMENT_ORDERS: (FulfilOrder,),
     topics.FULFILMENT_EVENTS: (LinesWerePicked, ParcelWasShipped, LinesHandedOver),
@@ -167,6 +168,8 @@ class Tally:
                 self._of_sourcing(body, heard.at)
             case StockReserved() | ReservationDeclined() | ReservationReleased() | ReservationShorted():
                 self._of_stock(body)
+            case StockChanged():
+                self.promises.learn(body, heard.at)
             case FulfilOrder() | LinesWerePicked() | ParcelWasShipped() | LinesHandedOver() | ReturnReceived():
                 self._of_goods(body, heard.at)
             case _:

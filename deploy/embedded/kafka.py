@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class Kafka:
     title = "Kafka"
     ports: tuple[str, ...] = ("broker", "controller")
     polite: signal.Signals = signal.SIGTERM
+    format_with: tuple[str, ...] = ()
+    """Further arguments of the format: the first logins of a broker that asks for some."""
 
     def __init__(self, home: Path, cache: Path, mirror: str | None) -> None:
         self.folder = home / "kafka"
@@ -56,8 +59,7 @@ class Kafka:
     def spawn(self, state: State, lock: int) -> Identity:
         """Start the broker on the ports of the state; `lock` tells that it lives."""
         self._clear_temporary()
-        ports = state.of(self.name).ports
-        properties = self._write_properties("server.properties", self.data, ports["broker"], ports["controller"])
+        properties = self._write_properties("server.properties", self.data, state.of(self.name).ports)
         heap = (f"-Xmx{HEAP_MB}m", "-XX:+ExitOnOutOfMemoryError", self.mark(state))
         command = [*self._machine, *heap, "kafka.Kafka", str(properties)]
         return spawn(command, mark=self.mark(state), lock=lock, log=self.log, cwd=self.folder, environ=self._environ)
@@ -76,22 +78,25 @@ class Kafka:
         self._clear_temporary()
         draft = self.folder / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        properties = self._write_properties("format.properties", draft, 9092, 9093)
-        tool = [*self._machine, "kafka.tools.StorageTool", "format", "--standalone"]
+        properties = self._write_properties("format.properties", draft, {name: 9092 + n for n, name in enumerate(self.ports)})
+        tool = [*self._machine, "kafka.tools.StorageTool", "format", "--standalone", *self.format_with]
         command = [*tool, f"--cluster-id={cluster_id}", f"--config={properties}"]
         run_to_end("Kafka's format", command, lock=lock, log=self.log, cwd=self.folder, environ=self._environ)
         draft.rename(self.data)
 
-    def _write_properties(self, name: str, data: Path, broker: int, controller: int) -> Path:
-        lines = (
-            f"listeners=PLAINTEXT://{LOOPBACK}:{broker},CONTROLLER://{LOOPBACK}:{controller}",
-            f"advertised.listeners=PLAINTEXT://{LOOPBACK}:{broker}",
-            f"controller.quorum.bootstrap.servers={LOOPBACK}:{controller}",
-            f"log.dirs={data}",
-        )
+    def _write_properties(self, name: str, data: Path, ports: Mapping[str, int]) -> Path:
+        lines = (*self.addresses(ports), f"log.dirs={data}")
         path = self.folder / name
         path.write_text("\n".join((SETTINGS.read_text(), "# Of this home.", *lines, "")))
         return path
+
+    def addresses(self, ports: Mapping[str, int]) -> tuple[str, ...]:
+        """The properties that say where the broker listens."""
+        return (
+            f"listeners=PLAINTEXT://{LOOPBACK}:{ports['broker']},CONTROLLER://{LOOPBACK}:{ports['controller']}",
+            f"advertised.listeners=PLAINTEXT://{LOOPBACK}:{ports['broker']}",
+            f"controller.quorum.bootstrap.servers={LOOPBACK}:{ports['controller']}",
+        )
 
     @cached_property
     def _environ(self) -> dict[str, str]:

@@ -44,8 +44,22 @@ from services.sourcing.events import (
 from services.sourcing.state import Cause, Line, Order, Part, Queue, Units, Waiting
 from shared.value import replace
 
+_OfParts = PlanMade | PartReserved | PartDeclined | PartWithdrawn | WithdrawnPartReserved | PartReleased | PartsPublished
+_OfUnits = (
+    UnitsPutBack
+    | UnitsCalled
+    | UnitsGivenUp
+    | UnitsCancelled
+    | UnitsLost
+    | UnitsReopened
+    | UnitsDropped
+    | UnitsTakenBack
+    | UnitsNotCollected
+    | UnitsDone
+)
 
-def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PLR0912 - one arm for each event
+
+def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901 - one arm for each event
     match event:
         case DemandTaken():
             return _demanded(order, event)
@@ -58,6 +72,25 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
         case OrderEnded():
             leaving = {n: part for n, part in order.parts.items() if part.state in ("withdrawn", "releasing")}
             return Order(order.order_id, closed=True, parts=leaving, next_part=order.next_part)
+        case ProtectionJudged():
+            return replace(order, protects=event.protects)
+        case CancelPassed():
+            return replace(order, passed=(*order.passed, *event.passed))
+        case CancelSettled():
+            left = tuple(passed for passed in order.passed if passed.request_id != event.request_id)
+            settled = _moved(order, event.lines, lambda line, n: replace(line, conceded=line.conceded + n))
+            return replace(settled, passed=left)
+        case LevelsSeen():
+            return order
+        case PlanMade() | PartReserved() | PartDeclined() | PartWithdrawn() | WithdrawnPartReserved() | PartReleased() | PartsPublished():
+            return _evolve_parts(order, event)
+        case _:
+            return _evolve_units(order, event)
+
+
+def _evolve_parts(order: Order, event: _OfParts) -> Order:
+    """What became of parts, from the plan to the location."""
+    match event:
         case PlanMade():
             return _planned(order, event)
         case PartReserved():
@@ -77,6 +110,13 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
             published = {n: replace(order.parts[n], state="published") for n in event.numbers}
             parts = {**order.parts, **published}
             return replace(order, parts=parts, decisions=order.decisions + 1, reasons=())
+        case _:
+            assert_never(event)
+
+
+def _evolve_units(order: Order, event: _OfUnits) -> Order:  # noqa: C901 - one arm for each event
+    """What became of units: of each line, how many are where."""
+    match event:
         case UnitsPutBack():
             moved = _moved(order, event.lines, lambda line, n: _waits(line, n, event.until))
             return replace(moved, protects=True)
@@ -84,16 +124,8 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
             return replace(_moved(order, event.lines, _called), cause="backorder")
         case UnitsGivenUp():
             return _moved(order, event.lines, lambda line, n: replace(_taken(line, n), unfillable=line.unfillable + n))
-        case ProtectionJudged():
-            return replace(order, protects=event.protects)
         case UnitsCancelled():
             return _moved(order, event.lines, lambda line, n: replace(_taken(line, n), cancelled=line.cancelled + n))
-        case CancelPassed():
-            return replace(order, passed=(*order.passed, *event.passed))
-        case CancelSettled():
-            left = tuple(passed for passed in order.passed if passed.request_id != event.request_id)
-            settled = _moved(order, event.lines, lambda line, n: replace(line, conceded=line.conceded + n))
-            return replace(settled, passed=left)
         case UnitsLost():
             return _lost(order, event)
         case UnitsReopened():
@@ -107,8 +139,6 @@ def evolve_order(order: Order, event: AnyOrderEvent) -> Order:  # noqa: C901, PL
             return _moved(shrunk, event.lines, lambda line, n: replace(line, cancelled=line.cancelled + n))
         case UnitsDone():
             return _done(order, event)
-        case LevelsSeen():
-            return order
         case _:
             assert_never(event)
 

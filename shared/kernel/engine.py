@@ -36,7 +36,7 @@ from shared.kernel.ports import (
     Transient,
 )
 from shared.kernel.publisher import Publisher
-from shared.kernel.stage import Arrival, Stage, arrive, instant, timer_of, wake_up
+from shared.kernel.stage import SPOOL_MOST, Arrival, Stage, arrive, instant, timer_of, wake_up
 
 MAX_BATCH = 256
 """Most inputs decided in one transaction."""
@@ -140,6 +140,11 @@ class Engine:
         self._next_poll_at = 0.0
         self._next_kept_at = 0.0
         self._quarantined_at: list[float] = []
+        self._headless: frozenset[TopicPartition] = frozenset()
+        self._room: dict[TopicPartition, int] = {}
+        self.overflow: dict[TopicPartition, int] = {}
+        """Partitions whose spool is full, by the offset at which they will be read again; see Stage."""
+        self._spool_ran = False
         self._gaps: dict[tuple[TopicPartition, LaneId], int] = {}
         """Lanes whose gap was told, by the mark behind which it begins."""
         self._alarms: set[str] = set()
@@ -224,9 +229,13 @@ class Engine:
         wanted = sorted(partitions)
         shards = tuple(sorted(at.partition for at in wanted if at.topic == self._anchor()))
         bounds = await self._topics.bounds(wanted) if wanted else {}
-        claims = await self._store.claim([*wanted, *(TopicPartition(TIMERS, shard) for shard in shards)]) if wanted else {}
+        owned = [*wanted, *(TopicPartition(TIMERS, shard) for shard in shards)]
+        claims = await self._store.claim(owned, {at: begin for at, (begin, _) in bounds.items()}) if wanted else {}
         self.counters.claims += 1
         self._claims, self._offsets, self._marks = dict(claims), {}, {}
+        self._headless = frozenset(at for at, claim in claims.items() if claim.headless)
+        self._room = {at: SPOOL_MOST - claim.spooled for at, claim in claims.items() if claim.spooled}
+        self.overflow, self._spool_ran = {}, False
         for at, claim in claims.items():
             self._offsets[at] = claim.offset
             self._marks |= {(at, lane): seq for lane, seq in claim.marks.items()}
@@ -243,7 +252,7 @@ class Engine:
 
     def _watch_expiry(self, at: TopicPartition, offset: int, begin: int) -> None:
         """Records that expired unread show as a gap in their lane (republish them); on external topics they are lost."""
-        if 0 < offset < begin:
+        if offset < begin:
             self._log.error("records expired unread", action="alarm", at=f"{at.topic}/{at.partition}", wanted=offset, begins=begin)
 
     def _anchor(self) -> str:
@@ -289,6 +298,8 @@ class Engine:
         due = [one for one in due if one.purpose != "spooled" or one.record.at in self._claims]
         for batch in _apart(due):
             await self._run([self._stored(one) for one in batch])
+        if self._spool_ran and not any(one.purpose == "spooled" for one in due):
+            self._generation = -1  # as far as it could: there may be room again for what was left in the log
         return bool(due)
 
     def _stored(self, one: StoredInput) -> Arrival:
@@ -376,7 +387,7 @@ class Engine:
         return len(batch)
 
     async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
-        stage = Stage(self.service, self._view, self._partitions, self._marks)
+        stage = self._stage()
         async with self._store.begin() as transaction:
             needs, found = await self._load(transaction, stage, batch)
             consumed = 0
@@ -389,6 +400,10 @@ class Engine:
             numbered = await self._write(transaction, stage, batch[:consumed])
             self._in_doubt = {key for key in stage.changed if key.kind in self.service.overlay}
         return _Outcome(consumed, stage, numbered)
+
+    def _stage(self) -> Stage:
+        lanes = self._marks, self._headless, dict(self._room), dict(self.overflow)
+        return Stage(self.service, self._view, self._partitions, *lanes)
 
     async def _load(
         self, transaction: Transaction, stage: Stage, batch: Sequence[Arrival]
@@ -416,8 +431,8 @@ class Engine:
 
     async def _write(self, transaction: Transaction, stage: Stage, consumed: Sequence[Arrival]) -> list[LaneRow]:
         changes = stage.finish()
-        spool_owners = {a.record.at: a.record.at for a in consumed if a.record and a.stored and a.stored.purpose == "spooled"}
-        moves = stage.next_offset | {at: self._offsets[at] for at in spool_owners if at not in stage.next_offset}
+        unmoved = {a.record.at for a in consumed if a.record is not None and _does_not_move(a, stage)}
+        moves = {at: self._offsets[at] for at in unmoved} | stage.next_offset
         for at, offset in sorted(moves.items()):
             if at not in self._claims:
                 raise NotOwner(f"{at} is not claimed")
@@ -442,6 +457,7 @@ class Engine:
         if stage.moved and any(change.purpose == "spooled" for change in stage.changes.taken):
             self._stored_due = True
         self._tell_gaps(stage)
+        self._note_spool(stage)
         self._publisher.offer(outcome.numbered)
         for state in self.service.states:
             self._publisher.offer_states(state.topic.name, stage.states(state.kind))
@@ -459,9 +475,16 @@ class Engine:
             **stage.counts,
         )
 
+    def _note_spool(self, stage: Stage) -> None:
+        """A full one stops its partition at the record it had no room for. What closes the gap is read on behind it all the same."""
+        self._room, self.overflow = stage.room, stage.overflow
+        self._spool_ran |= any(one.purpose == "spooled" and one.record.at in self.overflow for one in stage.changes.taken)
+        stopped = ", ".join(f"{at.topic}/{at.partition} at {offset}" for at, offset in self.overflow.items())
+        self._alarm("a spool is full, its partition stops until the gap is closed", bool(stopped), stopped=stopped)
+
     def _tell_gaps(self, stage: Stage) -> None:
         """Once for each gap, and again by whoever takes the partition over; `stored_spooled` of /metrics counts the lanes that wait."""
-        for row in stage.changes.spooled:
+        for row in stage.behind:
             lane = (row.at, row.lane)
             mark = self._marks.get(lane, 0)
             if self._gaps.get(lane) != mark:
@@ -489,7 +512,7 @@ class Engine:
             self._log.info("batch halved", action="halve", inputs=self._limit, error=f"{type(error).__name__}: {error}"[:200])
             return 0
         self._log.warning("input refused", action="refuse", error=f"{type(error).__name__}: {error}"[:500], exc_info=error)
-        stage = Stage(self.service, self._view, self._partitions, self._marks)
+        stage = self._stage()
         try:
             async with self._store.begin() as transaction:
                 need = await self._lock_for_refusal(transaction, stage, batch[0])
@@ -516,6 +539,13 @@ class Engine:
             for id, row in (await self._store.rows(kind, ids)).items() if ids else ():
                 self._view.restore(Key(kind, id), row.state)
         self._in_doubt = set()
+
+
+def _does_not_move(arrival: Arrival, stage: Stage) -> bool:
+    """Whether it takes effect as input of its partition although the position stays: only the partition's owner may do that."""
+    if arrival.stored is not None:
+        return arrival.stored.purpose == "spooled"
+    return arrival.record is not None and arrival.record.at in stage.overflow
 
 
 def _positions(stage: Stage) -> dict[str, int]:

@@ -56,6 +56,8 @@ class Health:
         waits = [] if self._pictures.ready else ["views are still being read"]
         if not self._engine.feed.claimed():
             waits.append("no partition is assigned yet")
+        stopped = [f"{at.topic}/{at.partition}" for at in self._engine.overflow]
+        waits += [f"{at} has a gap and its spool is full: nervure lanes" for at in stopped]
         return web.Response(status=503 if waits else 200, text="; ".join(waits) + "\n" if waits else "ready\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
@@ -83,6 +85,7 @@ class Health:
             "timer_wait_seconds": timers.lasts_ms(now_ms) / 1000,
             "published_total": self._publisher.published,
             "produce_failures_total": self._publisher.failures,
+            "spools_full": len(self._engine.overflow),
             "lag_records": sum(self._engine.feed.lag().values()),
             "outbox_unsent": self._publisher.depth(),
             "view_documents_total": self._pictures.applied,

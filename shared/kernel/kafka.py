@@ -12,10 +12,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka import TopicPartition as KafkaTopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import DEAD_LETTERS, TOPICS, Topic, dead_letter_topic, partitions_of
+from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
 from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
 from shared.value import Value
 
@@ -24,6 +26,10 @@ HEARTBEAT_MS = 1_500
 ACK_DEADLINE_S = 20.0
 BATCH_BYTES = 900_000
 """Largest batch sent at once; below the broker's limit for one message set."""
+START_ATTEMPTS, REFUSED_ATTEMPTS = 8, 3
+"""How often a client tries to start; how often it is refused before that counts as the answer."""
+ASK_MS = 5_000
+"""How long a broker that is asked why it refuses may think."""
 SHOWN_S, SHOWN_ATTEMPTS = 0.05, 300
 """How often to look whether the broker tells of a topic it has made."""
 
@@ -78,6 +84,7 @@ class KafkaReader:
         self._assignment = Assignment(0, frozenset())
         self._changed = asyncio.Event()
         self._topics = tuple(topics)
+        self._connection = connection
         self._consumer = AIOKafkaConsumer(
             **connection.arguments(),
             group_id=group,
@@ -96,7 +103,7 @@ class KafkaReader:
 
     async def start(self) -> None:
         self._consumer.subscribe(self._topics, listener=_Assigned(self))
-        await _retry(self._consumer.start)
+        await _retry(self._consumer.start, self._connection)
 
     def silence(self, assigned: Sequence[Any]) -> None:
         for tp in assigned:
@@ -170,7 +177,7 @@ class KafkaWriter:
             max_batch_size=BATCH_BYTES + 100_000,
             max_request_size=3_000_000,
         )
-        await _retry(producer.start)
+        await _retry(producer.start, self._connection)
         self._producer = producer
 
     async def send(self, batches: Mapping[TopicPartition, Sequence[Outgoing]]) -> dict[TopicPartition, int]:
@@ -228,11 +235,12 @@ class KafkaFollower:
 
     def __init__(self, connection: Connection, at: Sequence[TopicPartition]) -> None:
         self._at = [KafkaTopicPartition(*one) for one in at]
+        self._connection = connection
         self._consumer = _free_consumer(connection)
         self._positions = dict.fromkeys(at, 0)
 
     async def start(self) -> None:
-        await _retry(self._consumer.start)
+        await _retry(self._consumer.start, self._connection)
         self._consumer.assign(self._at)
         await self._consumer.seek_to_beginning(*self._at)
 
@@ -281,7 +289,7 @@ class KafkaTopics:
         consumer = _free_consumer(self._connection)
         partitions = [KafkaTopicPartition(*one) for one in at]
         try:
-            await _retry(consumer.start)
+            await _retry(consumer.start, self._connection)
             consumer.assign(partitions)  # one metadata request for all topics, else 0.1 s for each
             consumer.pause(*partitions)
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -297,7 +305,7 @@ class KafkaTopics:
             return {}
         consumer = _free_consumer(self._connection)
         try:
-            await _retry(consumer.start)
+            await _retry(consumer.start, self._connection)
             return await _tails(consumer, at, records)
         except KafkaError as error:
             raise Transient(f"{error!r}") from error
@@ -344,7 +352,7 @@ class KafkaTopics:
 
     async def _admin(self) -> Any:
         admin = AIOKafkaAdminClient(**self._connection.arguments())
-        await _retry(admin.start)
+        await _retry(admin.start, self._connection)
         return admin
 
 
@@ -403,16 +411,44 @@ async def _tails(consumer: Any, at: Sequence[TopicPartition], records: int) -> d
     return {one: entries[-records:] for one, entries in found.items()}
 
 
-async def _retry(start: Any, attempts: int = 8) -> None:
-    """Group coordinators and metadata may be missing for a moment while internal topics are made."""
-    for attempt in range(attempts):
+async def _retry(start: Any, connection: Connection) -> None:
+    """Group coordinators and metadata may be missing for a moment while internal topics are made, and so may logins while a broker starts.
+    Raises KafkaRefuses where waiting doesn't help."""
+    for attempt in range(START_ATTEMPTS):
         try:
             await start()
             return
-        except (KafkaError, OSError):
-            if attempt == attempts - 1:
+        except (KafkaError, OSError) as error:
+            last = attempt == START_ATTEMPTS - 1
+            if attempt >= REFUSED_ATTEMPTS and (refusal := await _refusal(connection, last)):
+                raise refusal from error
+            if last:
                 raise
             await asyncio.sleep(0.25 * 2**attempt)
+
+
+async def _refusal(connection: Connection, last: bool) -> KafkaRefuses | None:
+    """Why none of the brokers has us: aiokafka writes that to its log only. One that speaks otherwise may be starting, until the `last`."""
+    arguments = {name: value for name, value in connection.arguments().items() if name != "bootstrap_servers"}
+    found = None
+    for host, port, _ in collect_hosts(connection.bootstrap):
+        try:
+            conn = await create_conn(host, port, **arguments | {"request_timeout_ms": ASK_MS})
+        except (KafkaError, OSError, TimeoutError) as error:
+            found = kafka_refusal(error, spoken_to=last and await _listens(host, port)) or found
+        else:
+            conn.close()
+            return None
+    return found
+
+
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), ASK_MS / 1000)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 async def _bounded(closing: Any, seconds: float = 8.0) -> None:

@@ -12,6 +12,14 @@ from shared.kernel.rows import RowCodec
 class Position(NamedTuple):
     epoch: int = 0
     next: int = 0
+    began: int = 0
+    """Where the log began at the first claim; 0 again once records expired that should have been read."""
+
+    def claimed(self, begin: int) -> Position:
+        """The next owner's, where the log begins there now."""
+        if self.epoch == 0:
+            return Position(1, begin, begin)
+        return Position(self.epoch + 1, self.next, self.began if self.next >= begin else 0)
 
 
 class StoredRow(NamedTuple):

@@ -6,6 +6,7 @@ Several stores may share one database, as replicas do. Each awaits its hook befo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -19,7 +20,9 @@ from shared.kernel.memory_rows import KeptRow, LaneHead, ParkedRow, Position, Pu
 from shared.kernel.memory_tables import Database, Session
 from shared.kernel.model import Key, Kind, Service, Slice
 from shared.kernel.ports import (
+    EVERYTHING_KEPT,
     Attached,
+    Begins,
     Changes,
     Claim,
     Collision,
@@ -121,11 +124,11 @@ class MemoryStore:
             for at in partitions:
                 await session.insert("position", at, Position())
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+    async def claim(self, partitions: Sequence[TopicPartition], begins: Begins = EVERYTHING_KEPT) -> dict[TopicPartition, Claim]:
         async with self.begin() as transaction:
-            positions = await transaction.claim(partitions)
+            positions, spooled = await transaction.claim(partitions, begins)
             marks = await transaction.marks(partitions)
-        return {at: Claim(position.epoch, position.next, marks.get(at, {})) for at, position in positions.items()}
+        return {at: Claim(p.epoch, p.next, marks.get(at, {}), p.began > 0, spooled[at]) for at, p in positions.items()}
 
     # ---- what waits ----
 
@@ -316,16 +319,16 @@ class MemoryTransaction:
 
     # ---- ownership ----
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Position]:
+    async def claim(self, partitions: Sequence[TopicPartition], begins: Begins) -> tuple[dict[TopicPartition, Position], Counter[Any]]:
+        """The positions, and how many records of each partition are spooled."""
         session = await self._statement("claim")
         there = [at for at in sorted(set(partitions)) if session.get("position", at) is not None]
         claimed = {}
         for at in there:
-            position = await session.lock("position", at)
-            claimed[at] = position._replace(epoch=position.epoch + 1)
+            claimed[at] = (await session.lock("position", at)).claimed(begins.get(at, 0))
         for at, position in claimed.items():
             session.put("position", at, position)
-        return claimed
+        return claimed, Counter(at for ((at, _), _), _ in session.items("spool"))
 
     async def marks(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, dict[LaneId, int]]:
         session = await self._statement("marks")
@@ -545,7 +548,7 @@ def _is_as_loaded(move: OffsetMove, position: Position) -> bool:
 
 
 def _moved_to(timer: TimerRow) -> Callable[[TimerRow], TimerRow]:
-    return lambda known: replace(known, due=timer.due, rank=timer.rank)
+    return lambda known: replace(known, due=timer.due, rank=timer.rank, trace=timer.trace)
 
 
 def _forward(seq: int) -> Callable[[int], int | None]:

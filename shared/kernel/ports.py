@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -87,6 +88,8 @@ class TimerRow(Value, frozen=True):
     due: datetime
     rank: int
     shard: int
+    trace: UUID | None = None
+    """Of the input that set it: what it sets off belongs to the same trace."""
 
 
 class InboxMark(Value, frozen=True):
@@ -247,6 +250,10 @@ class Claim(Value, frozen=True):
     epoch: int
     offset: int
     marks: Mapping[LaneId, int]
+    headless: bool = False
+    """The log's head had expired when the partition was first claimed: a lane never met may start anywhere."""
+    spooled: int = 0
+    """Records of it that wait behind gaps."""
 
 
 class Collision(Exception):
@@ -263,6 +270,10 @@ class CommitUnknown(Exception):
 
 class Transient(Exception):
     """The store could not do it now (connection, deadlock, serialization, time-out): repeat with backoff."""
+
+
+Begins = Mapping[TopicPartition, int]
+EVERYTHING_KEPT: Begins = MappingProxyType({})
 
 
 class Expired(Transient):
@@ -310,8 +321,9 @@ class Store(Protocol):
         """Makes the position rows of partitions, at 0, where they are missing."""
         ...
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
-        """Takes ownership: raises the epoch, returns where to go on. One transaction."""
+    async def claim(self, partitions: Sequence[TopicPartition], begins: Begins = EVERYTHING_KEPT) -> dict[TopicPartition, Claim]:
+        """Takes ownership: raises the epoch, returns where to go on. One transaction. `begins` is where the log begins now, 0 where it
+        isn't named: the first claim of all begins there, and remembers it."""
         ...
 
     async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:

@@ -18,7 +18,9 @@ import asyncpg
 from schemas.topics import Topic
 from shared.kernel.model import Key, Service, Slice
 from shared.kernel.ports import (
+    EVERYTHING_KEPT,
     Attached,
+    Begins,
     Changes,
     Claim,
     Collision,
@@ -41,6 +43,7 @@ from shared.kernel.ports import (
     Transient,
     parked_of,
 )
+from shared.kernel.postgres_refusals import postgres_refusal
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
 
@@ -117,7 +120,8 @@ class PostgresStore:
         finally:
             await self._pool.release(connection)
 
-    async def _fetch(self, sql: str, *args: Any) -> list[Any]:
+    async def fetch(self, sql: str, *args: Any) -> list[Any]:
+        """A statement of its own; also for the audit and the command line."""
         try:
             return list(await self._pool.fetch(sql, *args))
         except TRANSIENT as error:
@@ -126,19 +130,19 @@ class PostgresStore:
     # ---- set-up and ownership ----
 
     async def incarnation(self) -> int:
-        rows = await self._fetch("SELECT incarnation FROM kernel.incarnation")
+        rows = await self.fetch("SELECT incarnation FROM kernel.incarnation")
         return int(rows[0]["incarnation"])
 
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
-        await self._fetch(Q["declare"], *_columns(partitions))
+        await self.fetch(Q["declare"], *_columns(partitions))
 
     async def declare_lanes(self, partitions: Sequence[TopicPartition]) -> None:
-        await self._fetch(Q["declare_lanes"], *_columns(partitions))
-        await self._fetch(Q["declare_sent"], *_columns(partitions))
+        await self.fetch(Q["declare_lanes"], *_columns(partitions))
+        await self.fetch(Q["declare_sent"], *_columns(partitions))
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+    async def claim(self, partitions: Sequence[TopicPartition], begins: Begins = EVERYTHING_KEPT) -> dict[TopicPartition, Claim]:
         async with self.begin() as transaction:
-            rows = await transaction.connection.fetch(Q["claim"], *_columns(partitions))
+            rows = await transaction.connection.fetch(Q["claim"], *_columns(partitions), [begins.get(at, 0) for at in partitions])
             marks: dict[TopicPartition, dict[LaneId, int]] = {}
             for row in await transaction.connection.fetch(Q["marks"], *_columns(partitions)):
                 lanes = marks.setdefault(TopicPartition(row["topic"], row["partition"]), {})
@@ -146,53 +150,53 @@ class PostgresStore:
         claims = {}
         for row in rows:
             at = TopicPartition(row["topic"], row["partition"])
-            claims[at] = Claim(row["epoch"], row["next"], marks.get(at, {}))
+            claims[at] = Claim(row["epoch"], row["next"], marks.get(at, {}), row["headless"], row["spooled"])
         return claims
 
     # ---- what waits ----
 
     async def timers_due(self, shards: Sequence[int], until: datetime, limit: int) -> list[TimerRow]:
-        rows = await self._fetch(Q["timers_due"], list(shards), until, limit)
-        return [TimerRow(Key(r["kind"], r["id"]), r["name"], r["due"], r["rank"], r["shard"]) for r in rows]
+        rows = await self.fetch(Q["timers_due"], list(shards), until, limit)
+        return [TimerRow(Key(r["kind"], r["id"]), r["name"], r["due"], r["rank"], r["shard"], r["trace"]) for r in rows]
 
     async def next_timer(self, shards: Sequence[int]) -> datetime | None:
-        rows = await self._fetch(Q["next_timer"], list(shards))
+        rows = await self.fetch(Q["next_timer"], list(shards))
         return rows[0]["due"] if rows else None
 
     async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
-        kept = await self._fetch(Q["kept_due"], list(shards), now, limit, everything)
+        kept = await self.fetch(Q["kept_due"], list(shards), now, limit, everything)
         found = [_kept(row) for row in kept]
         if 0 in shards:
-            found += [StoredInput(r["number"], "replay", _record(r)) for r in await self._fetch(Q["replays"], limit)]
-        found += [StoredInput(0, "spooled", _record(row)) for row in await self._fetch(Q["spool_ready"], limit)]
+            found += [StoredInput(r["number"], "replay", _record(r)) for r in await self.fetch(Q["replays"], limit)]
+        found += [StoredInput(0, "spooled", _record(row)) for row in await self.fetch(Q["spool_ready"], limit)]
         return found
 
     # ---- publishing ----
 
     async def outbox(self, at: TopicPartition, after: int, limit: int) -> list[LaneRow]:
-        return [_lane_row(row) for row in await self._fetch(Q["outbox"], at.topic, at.partition, after, limit)]
+        return [_lane_row(row) for row in await self.fetch(Q["outbox"], at.topic, at.partition, after, limit)]
 
     async def lane_heads(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int, int]]:
-        rows = await self._fetch(Q["lane_heads"], *_columns(at))
+        rows = await self.fetch(Q["lane_heads"], *_columns(at))
         return {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"], r["sent"]) for r in rows}
 
     async def sent(self, tails: Mapping[TopicPartition, int]) -> None:
         at = sorted(tails)
-        await self._fetch(Q["sent"], *_columns(at), [tails[one] for one in at])
+        await self.fetch(Q["sent"], *_columns(at), [tails[one] for one in at])
 
     async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
-        rows = await self._fetch(Q["unsent_dead_letters"], limit)
+        rows = await self.fetch(Q["unsent_dead_letters"], limit)
         return [(row["number"], DeadLetter(_record(row), row["reason"], row["detail"])) for row in rows]
 
     async def dead_letters_sent(self, ids: Sequence[int]) -> None:
-        await self._fetch(Q["dead_letters_sent"], list(ids))
+        await self.fetch(Q["dead_letters_sent"], list(ids))
 
     async def read_back(self, seen: Sequence[ReadBack]) -> list[str]:
         newest = {(one.topic, one.id): one for one in sorted(seen, key=lambda one: one.offset)}.values()
         highest: dict[tuple[str, str], int] = {}
         for one in seen:
             highest[one.topic, one.id] = max(one.version, highest.get((one.topic, one.id), 0))
-        rows = await self._fetch(
+        rows = await self.fetch(
             Q["read_back"],
             [one.topic for one in newest],
             [one.id for one in newest],
@@ -203,18 +207,18 @@ class PostgresStore:
 
     async def dirty(self, topic: str, kind: str, after: str, limit: int) -> list[tuple[str, Row]]:
         codec = self._codecs[kind]
-        rows = await self._fetch(codec.dirty_sql, topic, after, limit)
+        rows = await self.fetch(codec.dirty_sql, topic, after, limit)
         return [(row["id"], Row(row["version"], codec.parse(row))) for row in rows]
 
     # ---- reading ----
 
     async def rows(self, kind: str, ids: Sequence[str]) -> dict[str, Row]:
         codec = self._codecs[kind]
-        return {r["id"]: Row(r["version"], codec.parse(r)) for r in await self._fetch(codec.find_sql, list(ids))}
+        return {r["id"]: Row(r["version"], codec.parse(r)) for r in await self.fetch(codec.find_sql, list(ids))}
 
     async def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]:
         codec, after = self._codecs[kind], ""
-        while rows := await self._fetch(codec.scan_sql, after, 1000):
+        while rows := await self.fetch(codec.scan_sql, after, 1000):
             for row in rows:
                 yield row["id"], Row(row["version"], codec.parse(row))
             after = rows[-1]["id"]
@@ -226,10 +230,6 @@ class PostgresStore:
                 codec = self._codecs[row["kind"]]
                 event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
                 yield Key(row["kind"], row["id"]), row["version"], event
-
-    async def fetch(self, sql: str, *args: Any) -> list[Any]:
-        """A read of its own, for the audit and the command line."""
-        return await self._fetch(sql, *args)
 
     # ---- housekeeping ----
 
@@ -246,7 +246,7 @@ class PostgresStore:
             raise Transient(f"{error!r}") from error
 
     async def depth(self) -> Mapping[str, int]:
-        rows = await self._fetch(Q["depth"])
+        rows = await self.fetch(Q["depth"])
         return {name: int(value) for name, value in rows[0].items()}
 
     async def close(self) -> None:
@@ -366,9 +366,8 @@ class PostgresTransaction:
                 Q["cancel_timers"], [k.kind for k, _ in cancelled], [k.id for k, _ in cancelled], [n for _, n in cancelled]
             )
         if made:
-            await self.connection.execute(
-                Q["set_timers"], *_timer_columns(made), [t.due for t in made], [t.rank for t in made], [t.shard for t in made]
-            )
+            when = [t.due for t in made], [t.rank for t in made], [t.shard for t in made], [t.trace for t in made]
+            await self.connection.execute(Q["set_timers"], *_timer_columns(made), *when)
 
     async def _take(self, taken: Sequence[StoredInput]) -> None:
         kept = [one.id for one in taken if one.purpose == "kept"]
@@ -531,14 +530,14 @@ def _count(status: str) -> int:
 
 async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[Topic, int]] = ()) -> PostgresStore:
     """Opens the service's database (making it where it is missing), brings its tables up to date, and declares the lanes of the
-    topics it owns: (topic, partitions). Raises Transient while the server can't be reached."""
+    topics it owns: (topic, partitions). Raises Transient while the server can't be reached, PostgresRefuses where waiting doesn't help."""
     try:
         await _ensure_database(dsn)
         pool = await asyncpg.create_pool(
             dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10, reset=_as_it_is
         )
-    except TRANSIENT as error:
-        raise Transient(f"{error!r}") from error
+    except (*TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise postgres_refusal(error) or Transient(f"{error!r}") from error
     store = PostgresStore(service, pool)
     try:
         await _migrate(service, pool, [RowCodec(kind) for kind in service.kinds])

@@ -1,13 +1,17 @@
 -- name: claim
--- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail.
+-- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail. Whoever is the first one
+-- begins where the log begins.
 WITH locked AS (
-    SELECT p.topic, p.partition FROM kernel.position p
-    JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON p.topic = u.topic AND p.partition = u.partition
+    SELECT p.topic, p.partition, u.begin FROM kernel.position p
+    JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, begin) ON p.topic = u.topic AND p.partition = u.partition
     ORDER BY p.topic, p.partition FOR UPDATE OF p
 )
-UPDATE kernel.position p SET epoch = p.epoch + 1 FROM locked
-WHERE p.topic = locked.topic AND p.partition = locked.partition
-RETURNING p.topic, p.partition, p.epoch, p.next;
+UPDATE kernel.position p SET epoch = p.epoch + 1,
+    next = CASE WHEN p.epoch = 0 THEN locked.begin ELSE p.next END,
+    began = CASE WHEN p.epoch = 0 THEN locked.begin WHEN p.next < locked.begin THEN 0 ELSE p.began END
+FROM locked WHERE p.topic = locked.topic AND p.partition = locked.partition
+RETURNING p.topic, p.partition, p.epoch, p.next, p.began > 0 AS headless,
+    (SELECT count(*) FROM kernel.spool s WHERE s.topic = p.topic AND s.partition = p.partition) AS spooled;
 
 -- name: marks
 -- How far the lanes of these partitions were read.
@@ -67,9 +71,9 @@ SELECT k.* FROM kernel.kept k
 JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON k.kind = u.kind AND k.id = u.id ORDER BY k.number;
 
 -- name: set_timers
-INSERT INTO kernel.timer (kind, id, name, due, rank, shard)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
-ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank;
+INSERT INTO kernel.timer (kind, id, name, due, rank, shard, trace)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::uuid[])
+ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank, trace = excluded.trace;
 
 -- name: cancel_timers
 DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[]) AS u(kind, id, name)
@@ -81,7 +85,7 @@ DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[], $4::
 WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name AND t.due = u.due;
 
 -- name: timers_due
-SELECT kind, id, name, due, rank, shard FROM kernel.timer
+SELECT kind, id, name, due, rank, shard, trace FROM kernel.timer
 WHERE shard = ANY($1::int[]) AND due <= $2 ORDER BY due, rank, kind, id, name LIMIT $3;
 
 -- name: next_timer

@@ -85,6 +85,7 @@ class Replica:
 
     async def _open_store(self, partitions: Mapping[str, int]) -> PostgresStore:
         owned = [(topic, partitions[topic.name]) for topic in owned_by(self.service.name)]
+        cause = ""
         for attempt in range(START_ATTEMPTS):
             try:
                 store = await open_store(self.service, self.running.postgres, owned=owned)
@@ -92,9 +93,10 @@ class Replica:
                 await store.declare([*reads, *(TopicPartition(TIMERS, p) for p in range(partitions[TIMERS]))])
                 return store
             except Transient as error:
-                self._log.warning("database not reachable", action="try_again", attempt=attempt, error=str(error)[:200])
+                cause = str(error)[:200]
+                self._log.warning("database not reachable", action="try_again", attempt=attempt, error=cause)
                 await asyncio.sleep(min(5.0, 0.2 * 2**attempt))
-        raise DatabaseUnreachable(f"after {START_ATTEMPTS} attempts")
+        raise DatabaseUnreachable(f"after {START_ATTEMPTS} attempts: {cause}")
 
     async def _work(self, topics: KafkaTopics, partitions: Mapping[str, int], store: PostgresStore) -> None:
         service, clock, log = self.service, self._clock, self._log

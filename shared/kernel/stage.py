@@ -5,6 +5,7 @@ Nothing here awaits: what a decision sees was loaded before, what it yields is w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, r
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
+    TIMERS,
     Attached,
     Changes,
     DeadLetter,
@@ -40,6 +42,8 @@ TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
 MESSAGE = "~message"
 """Kind of the stand-in row that quarantines a Kafka key, where a message names no row of its own."""
 POSTPONE_S = 30
+SPOOL_MOST = 10_000
+"""Records of one partition that are put aside behind gaps."""
 
 
 class Arrival(NamedTuple):
@@ -167,6 +171,12 @@ class Stage:
     partitions: Mapping[str, int]
     """Topic to partitions, for everything this service publishes; `~timers` to shards."""
     marks: Mapping[tuple[TopicPartition, LaneId], int]
+    headless: frozenset[TopicPartition] = frozenset()
+    """Partitions whose head had expired when they were first read."""
+    room: dict[TopicPartition, int] = field(default_factory=dict)
+    """How many more records of a partition may be spooled; SPOOL_MOST where it isn't named."""
+    overflow: dict[TopicPartition, int] = field(default_factory=dict)
+    """Partitions whose spool is full, by the offset at which they will be read again: until then only what is next in its lane counts."""
     attached: Attached = Attached(frozenset(), frozenset())
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
@@ -176,10 +186,13 @@ class Stage:
     changed: set[Key] = field(default_factory=set)
     awaited: set[Key] = field(default_factory=set)
     """Rows something happened to after this very batch kept a message for them."""
+    behind: list[SpoolRow] = field(default_factory=list)
+    """Lane records read behind a gap, whether there was room for them or not."""
     counts: dict[str, int] = field(default_factory=dict)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
-    _timers: dict[tuple[Key, str], Wake | None] = field(default_factory=dict)
+    _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
+    """With the id of the trace that each belongs to."""
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
     _roles: dict[tuple[UUID, str], int] = field(default_factory=dict)
     _kept: set[Key] = field(default_factory=set)
@@ -265,7 +278,7 @@ class Stage:
             return True
         assert arrival.envelope is not None
         lane, seq = (arrival.record.at, arrival.lane), arrival.envelope.seq
-        mark = self.moved.get(lane, self.marks.get(lane, 0))
+        mark = self._mark(lane, seq)
         if seq == mark + 1:
             self.moved[lane] = seq
             return True
@@ -273,10 +286,26 @@ class Stage:
             self._advance(arrival)
             self._count("duplicates")
         elif arrival.stored is None:
-            self._move(arrival.record)
-            self.changes.spooled.append(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
-            self._count("spooled")
+            self._spool(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
         return False
+
+    def _mark(self, lane: tuple[TopicPartition, LaneId], seq: int) -> int:
+        """How far the lane was read. One never met begins at 1; where the log's head had expired before anybody read, with what is left."""
+        unmet = seq - 1 if lane[0] in self.headless else 0
+        return self.moved.get(lane, self.marks.get(lane, unmet))
+
+    def _spool(self, row: SpoolRow) -> None:
+        """Put aside while there is room. Then the partition's position stays: the record is read again when the spool has run."""
+        self.behind.append(row)
+        room = self.room.get(row.at, SPOOL_MOST)
+        if room <= 0 or row.at in self.overflow:
+            self.overflow.setdefault(row.at, row.record.offset)
+            self._count("overflowed")
+            return
+        self.room[row.at] = room - 1
+        self._move(row.record)
+        self.changes.spooled.append(row)
+        self._count("spooled")
 
     def _advance(self, arrival: Arrival) -> None:
         if arrival.stored is not None:
@@ -286,7 +315,8 @@ class Stage:
             self._move(arrival.record)
 
     def _move(self, record: Record) -> None:
-        self.next_offset[record.at] = record.offset + 1
+        if record.at not in self.overflow:
+            self.next_offset[record.at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
         if arrival.replayed or not self.attached.quarantined:
@@ -312,7 +342,7 @@ class Stage:
     def _postpone(self, timer: TimerRow) -> None:
         self.changes.timers_fired.append(timer)
         later = datetime.fromtimestamp(timer.due.timestamp() + POSTPONE_S, UTC)
-        self.changes.timers_set.append(TimerRow(timer.key, timer.name, later, timer.rank, timer.shard))
+        self.changes.timers_set.append(TimerRow(timer.key, timer.name, later, timer.rank, timer.shard, timer.trace))
 
     def _refuse(self, arrival: Arrival, reason: str, detail: str, need: Need) -> None:
         self._take_kept(arrival)
@@ -360,7 +390,7 @@ class Stage:
         elif isinstance(output, Keep):
             self._keep(arrival, output)
         elif isinstance(output, Wake):
-            self._timers[output.key, output.name] = output
+            self._timers[output.key, output.name] = output, _links(arrival, output.key)[2]
         elif isinstance(output, Data | OpenData):
             self._publish(arrival, output)
         else:
@@ -466,11 +496,12 @@ class Stage:
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]
-        for (key, name), wake in self._timers.items():
-            if wake is None or wake.due is None:
+        for (key, name), (wake, trace) in self._timers.items():
+            if wake.due is None:
                 self.changes.timers_cancelled.append((key, name))
             else:
-                self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, partition_of(key.id, shards)))
+                shard, of = partition_of(key.id, shards), UUID(hex=trace) if trace else None
+                self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, shard, of))
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -484,28 +515,34 @@ def _record_of(timer: TimerRow) -> Record:
     """A timer as a record, so that it can be parked and replayed like any input."""
     key = f"{timer.key.kind} {timer.key.id} {timer.name} {timer.due.isoformat()}"
     offset = int.from_bytes(uuid5(TIMER_NAMESPACE, key).bytes[:7], "big")
-    return Record(
-        "~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, (("rank", str(timer.rank).encode()),)
-    )
+    headers = (("rank", str(timer.rank).encode()), ("trace", timer.trace.hex.encode() if timer.trace else b""))
+    return Record("~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, headers)
 
 
 def timer_of(record: Record) -> TimerRow:
     """The timer that `_record_of` made a record of."""
     kind, id, name, due = (record.key or b"").decode().split(" ")
-    rank = int(dict(record.headers).get("rank") or b"50")
-    return TimerRow(Key(kind, id), name, datetime.fromisoformat(due), rank, record.partition)
+    headers = dict(record.headers)
+    rank, trace = int(headers.get("rank") or b"50"), headers.get("trace")
+    return TimerRow(Key(kind, id), name, datetime.fromisoformat(due), rank, record.partition, UUID(trace.decode()) if trace else None)
 
 
 def _links(arrival: Arrival, subject: Key) -> tuple[str, str, str]:
+    """(correlation, causation, id of the trace) of what follows from an input; no id where it brought no trace."""
     if arrival.envelope is not None:
-        return arrival.envelope.correlation, arrival.envelope.id, arrival.envelope.trace
-    if arrival.timer is not None:
-        return arrival.timer.key.id, f"timer:{arrival.timer.name}", ""
+        found = _TRACEPARENT.fullmatch(arrival.envelope.trace)
+        return arrival.envelope.correlation, arrival.envelope.id, found[1] if found else ""
+    timer = arrival.timer
+    if timer is None and arrival.record is not None and arrival.record.topic == TIMERS:
+        timer = timer_of(arrival.record)
+    if timer is not None:
+        return timer.key.id, f"timer:{timer.name}", timer.trace.hex if timer.trace else ""
     return subject.id, str(arrival.cause), ""
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def _next_span(trace: str, id: UUID) -> str:
     """W3C trace context: the same trace, a new span; a new trace where none came in."""
-    parts = trace.split("-")
-    trace_id = parts[1] if len(parts) == 4 and len(parts[1]) == 32 else id.hex
-    return f"00-{trace_id}-{id.hex[:16]}-01"
+    return f"00-{trace or id.hex}-{id.hex[:16]}-01"

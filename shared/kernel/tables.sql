@@ -16,12 +16,15 @@ CREATE TABLE IF NOT EXISTS kernel.migration (
     at timestamptz NOT NULL DEFAULT now()
 );
 
--- Where reading goes on, and whose turn it is: moved by compare-and-set in the transaction of each batch.
+-- Where reading goes on, and whose turn it is: moved by compare-and-set in the transaction of each batch. `began` is where the log began
+-- when the partition was first claimed: above 0, its head had expired, and a lane never met may start anywhere; 0 again once records
+-- expired that should have been read.
 CREATE TABLE IF NOT EXISTS kernel.position (
     topic text NOT NULL,
     partition integer NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     next bigint NOT NULL DEFAULT 0,
+    began bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 
@@ -91,6 +94,7 @@ CREATE TABLE IF NOT EXISTS kernel.timer (
     due timestamptz NOT NULL,
     rank integer NOT NULL,
     shard integer NOT NULL,
+    trace uuid,
     PRIMARY KEY (kind, id, name)
 );
 CREATE INDEX IF NOT EXISTS timer_due ON kernel.timer (due, rank, kind, id);
@@ -179,3 +183,13 @@ CREATE TABLE IF NOT EXISTS kernel.published (
     off bigint NOT NULL,
     PRIMARY KEY (topic, id)
 ) WITH (fillfactor = 80);
+
+-- What a database made earlier lacks; asked first, because ALTER TABLE keeps even readers out, also where it has nothing to do.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.position'::regclass AND attname = 'began') THEN
+        ALTER TABLE kernel.position ADD COLUMN began bigint NOT NULL DEFAULT 0;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.timer'::regclass AND attname = 'trace') THEN
+        ALTER TABLE kernel.timer ADD COLUMN trace uuid;
+    END IF;
+END $$;

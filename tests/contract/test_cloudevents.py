@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,10 +19,14 @@ from schemas import generate
 from schemas.channel import CancelOrder, PlaceOrder
 from schemas.inventory import Availability, ReserveStock
 from schemas.topics import AVAILABILITY, CHANNEL_ORDERS, Body, Topic, messages
+from schemas.types import Message
 from shared.kernel.codec import MAX_BYTES, Envelope, Undecodable, external_record, lane_record, open_envelope, read_body, state_record
+from shared.kernel.model import Event, Input, Key, Service, Wake, Woken, World
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import LaneRow, OutboxRow, Outgoing, Record, TopicPartition
-from tests.support.counting import ANSWERS, ASKS, COMMANDS, Ask
+from shared.kernel.views import Documents
+from shared.value import replace
+from tests.support.counting import ANSWERS, ASKS, COMMANDS, COUNTER, OPENINGS, Ask, Counted, Open, house_keys
 from tests.support.small_world import PARTITIONS, SmallWorld
 
 NOW = datetime(2026, 3, 2, 9, 14, 3, 250_000, tzinfo=UTC)
@@ -341,3 +346,52 @@ def test_without_correlation_or_trace_a_message_begins_its_own(case: Case, trace
     begun, went_on = command["ce_traceparent"].split("-"), answer["ce_traceparent"].split("-")
     assert begun[1] == went_on[1] == UUID(command["ce_id"]).hex
     assert begun[2] != went_on[2]
+
+
+# ---- what a timer hands on ----
+
+
+def reminds(_: World, given: Input[Any], __: Documents) -> Iterator[Event | Message | Wake]:
+    """Opened, it sets a timer; that one tells something and sets another, which tells something, too."""
+    if isinstance(given.body, Open):
+        yield Wake(Key("counter", given.body.counter), "first", given.now)
+    else:
+        yield Counted(counter=given.body.key.id, ref=given.body.name, total=0)
+        if given.body.name == "first":
+            yield Wake(given.body.key, "second", given.now)
+
+
+REMINDER: Service[Documents] = Service(
+    name="house", reads={OPENINGS: (Open,)}, kinds=(COUNTER,), keys=house_keys, decide=reminds, view=Documents
+)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("trace", [TRACE, "", "nonsense"])
+def test_what_timers_set_off_belongs_to_the_trace_of_who_set_them(trace: str, fails: bool) -> None:
+    """Through a timer that a timer has set, and through one that failed and was replayed. Without a trace each message begins its own."""
+    world = SmallWorld(seed=1, services=[REMINDER], round_trip=True)
+    poisoned = [fails]
+
+    def perhaps(rows: World, given: Input[Any], view: Documents) -> Iterator[Event | Message | Wake]:
+        if poisoned[0] and isinstance(given.body, Woken):
+            raise ValueError("poisoned")
+        yield from reminds(rows, given, view)
+
+    for process in world.processes:
+        process.service = replace(REMINDER, decide=perhaps)
+        process.start()
+    plain = external_record(OPENINGS, Open(counter="a"), source="/world", id="open-a", now=world.turns.clock.now())
+    headers = (*plain.headers, ("ce_traceparent", trace.encode()))
+    world.broker.append(TopicPartition(OPENINGS.name, 0), [Outgoing(plain.key, plain.value, headers)])
+    parked = world.databases["house"].table("parked")
+    if fails:
+        world.run(lambda: bool(parked))
+        poisoned[0] = False
+        parked |= {place: row._replace(parked=row.parked._replace(status="replay")) for place, row in parked.items()}
+    case = Case(world)
+    world.run(lambda: len(case.told(ANSWERS)) == 2)
+    told = case.told(ANSWERS)
+    ids = [trace_id for _, trace_id, _, _ in (one["ce_traceparent"].split("-") for one in told)]
+    assert ids == ([TRACE_ID] * 2 if trace == TRACE else [UUID(one["ce_id"]).hex for one in told])
+    assert [one["ce_causationid"] for one in told] == ["timer:first", "timer:second"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -33,6 +33,7 @@ from shared.kernel.ports import (
     TopicPartition,
 )
 from shared.kernel.rows import DocumentTooLarge
+from shared.value import replace
 from tests.contract.two_sessions import (
     CASES,
     INPUT,
@@ -210,6 +211,33 @@ async def test_claims_raise_the_epoch_and_tell_where_to_go_on(rig: Rig) -> None:
     assert (await rig.first.claim([other]))[other].offset == 0, "one that doesn't fit moves none"
 
 
+async def test_the_first_claim_begins_where_the_log_begins_and_remembers_that(rig: Rig) -> None:
+    """Until records expire that should have been read."""
+    whole = TopicPartition(INPUT.topic, 1)
+    await rig.first.declare([INPUT, whole])
+    assert await rig.first.claim([INPUT, whole], {INPUT: 40}) == {
+        INPUT: Claim(1, 40, {}, headless=True),
+        whole: Claim(1, 0, {}),
+    }
+    assert (await rig.first.claim([INPUT], {INPUT: 40}))[INPUT] == Claim(2, 40, {}, headless=True)
+    assert (await rig.first.claim([INPUT]))[INPUT] == Claim(3, 40, {}, headless=True)
+    await write(rig, Changes(offsets=[OffsetMove(INPUT, 3, 40, 50)]))
+    assert (await rig.first.claim([INPUT, whole], {INPUT: 50, whole: 7})) == {
+        INPUT: Claim(4, 50, {}, headless=True),
+        whole: Claim(2, 0, {}),
+    }, "whatever expires later isn't the first claim's affair"
+    assert (await rig.first.claim([INPUT], {INPUT: 51}))[INPUT] == Claim(5, 50, {})
+    assert (await rig.first.claim([INPUT], {INPUT: 50}))[INPUT] == Claim(6, 50, {})
+
+
+async def test_a_claim_tells_how_many_records_are_spooled(rig: Rig) -> None:
+    whole = TopicPartition(INPUT.topic, 1)
+    await rig.first.declare([INPUT, whole])
+    rows = [SpoolRow(INPUT, lane, seq, record(seq + lane.incarnation * 10)) for lane in (UPSTREAM, LaneId("desk", 2)) for seq in (5, 6)]
+    await write(rig, Changes(spooled=rows))
+    assert await rig.first.claim([INPUT, whole]) == {INPUT: Claim(1, 0, {}, spooled=4), whole: Claim(1, 0, {})}
+
+
 async def test_the_inbox_knows_what_was_seen(rig: Rig) -> None:
     await write(rig, Changes(inbox=[InboxMark("/b", "1", b"x", NOON), InboxMark("/a", "1", b"y", NOON)]))
     async with rig.first.begin() as transaction:
@@ -252,6 +280,14 @@ async def test_a_timer_fires_at_its_due_time_only(rig: Rig) -> None:
         with pytest.raises(Collision):
             await write(rig, Changes(timers_fired=[timer("z"), stale]))
     assert await rig.first.timers_due([0], NOON + timedelta(hours=1), 10) == [timer("z"), later]
+
+
+async def test_a_timer_belongs_to_the_trace_of_who_set_it_last(rig: Rig) -> None:
+    first, again = (replace(timer("x", due), trace=UUID(int=number)) for number, due in ((1, NOON), (2, NOON + timedelta(minutes=1))))
+    await write(rig, Changes(timers_set=[first, timer("y")]))
+    assert await rig.first.timers_due([0], NOON, 10) == [first, timer("y")]
+    await write(rig, Changes(timers_set=[again]))
+    assert await rig.first.timers_due([0], NOON + timedelta(hours=1), 10) == [timer("y"), again]
 
 
 # ---- what is put aside ----

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -151,44 +151,76 @@ async def test_scenario_20_the_same_reference_with_other_content(desk: Desk, pla
     await left_clean(here)
 
 
+SILENT_CASES = (
+    "unknown",
+    "unpaid",
+    "suspect",
+    "sold-out",
+    "unserved",
+    "silent",
+    "carried",
+    "lost",
+    "away",
+    "asked",
+    "moving",
+    "refused",
+    "back",
+)
+
+
+class Silence(NamedTuple):
+    """One order for each way in which somebody may stay silent, by case."""
+
+    here: Place
+    orders: Mapping[str, ch.PlaceOrder]
+    ids: Mapping[str, str]
+    work: Mapping[str, ff.FulfilOrder]
+    """Of the orders that were instructed."""
+
+
 async def test_scenario_15_no_order_is_stuck(desk: Desk, place: NewPlace) -> None:
     """Whoever stays silent, the order ends, or waits for a named reason until a date, or for a person an exception calls."""
-    cases = (
-        "unknown",
-        "unpaid",
-        "suspect",
-        "sold-out",
-        "unserved",
-        "silent",
-        "carried",
-        "lost",
-        "away",
-        "asked",
-        "moving",
-        "refused",
-        "back",
-    )
+    found = await placed_in_hurry(desk, place)
+    for case, reason in (("unknown", "hold"), ("unpaid", "hold"), ("sold-out", "stock"), ("unserved", "stock"), ("silent", "location")):
+        await said(desk, found.ids[case], partial(waits_only_for, reason))
+    asked, moving = await left_halfway(desk, found)
+    await end_at_their_deadlines(desk, found)
+    assert words(await answered(desk, asked)) == {"asked": (0, 1)}
+    declined = await answered(desk, moving)
+    assert (declined.outcome, codes(declined)) == ("declined", {"too_late"})
+    await call_a_person(desk, found)
+    open_ends = [case for case in SILENT_CASES if not desk.all(OrderClosed, order_id=found.ids[case])]
+    assert open_ends == ["suspect", "silent", "lost", "asked", "moving"]
+    await track(found.here, shipped(found.here, found.work["lost"]).tracking_number, "delivered")
+    await deliver(found.here, *(found.work[case] for case in open_ends if case != "lost"))
+    for case in open_ends:
+        await ended(found.here, found.ids[case], "completed")
+    await left_clean(found.here)
+
+
+async def placed_in_hurry(desk: Desk, place: NewPlace) -> Silence:
+    """Where every deadline is two seconds; the orders are placed, and instructed as far as they go."""
     hurry = {"cancel_answer_s": 2, "collect_deadline_s": 2, "presume_delivered_s": 2, "backorder_deadline_s": 2, "accept_deadline_s": 2}
-    here = await place(items=cases[1:], channel={"hold_deadline_s": 2, "unpaid": "hold"}, **hurry)
-    await here.stock("paris", **{case: 1 for case in cases[1:] if case != "sold-out"})
-    counter = ch.Delivery(method="click_and_collect", location=here.at("paris"))
+    here = await place(items=SILENT_CASES[1:], channel={"hold_deadline_s": 2, "unpaid": "hold"}, **hurry)
+    await here.stock("paris", **{case: 1 for case in SILENT_CASES[1:] if case != "sold-out"})
     content: dict[str, dict[str, Any]] = {
         "unpaid": {"payment_terms": "prepaid"},
         "unserved": {"delivery": ch.Delivery(method="express")},
-        "away": {"delivery": counter},
+        "away": {"delivery": ch.Delivery(method="click_and_collect", location=here.at("paris"))},
     }
-    orders = {case: here.order({case: 1}, **content.get(case, {})) for case in cases}
+    orders = {case: here.order({case: 1}, **content.get(case, {})) for case in SILENT_CASES}
     ids = {case: order.order_id for case, order in orders.items()}
     await desk.say_all(list(orders.values()))
-    work = {case: (await here.instructed(ids[case]))[0] for case in cases[5:]}
-    [suspected] = await here.instructed(ids["suspect"])
+    work = {case: (await here.instructed(ids[case]))[0] for case in ("suspect", *SILENT_CASES[5:])}
+    return Silence(here, orders, ids, work)
 
-    for case, reason in (("unknown", "hold"), ("unpaid", "hold"), ("sold-out", "stock"), ("unserved", "stock"), ("silent", "location")):
-        await said(desk, ids[case], partial(waits_only_for, reason))
 
+async def left_halfway(desk: Desk, found: Silence) -> tuple[ch.CancelOrder, ch.ChangeOrder]:
+    """Everybody begins something and then says no more; returns the two requests nobody answers. What each order waits for is told."""
+    here, ids, work = found.here, found.ids, found.work
     await desk.say(request(here, ch.HoldOrder, ids["suspect"], hold_id="fraud-1", type="fraud"))
-    asked = cancel_request(here, ids["asked"])
-    moving = change_request(here, orders["moving"], {"moving": 1}, ship_to=ch.Party(name="B", street=("2 rue",), city="Lyon", country="FR"))
+    asked, lyon = cancel_request(here, ids["asked"]), ch.Party(name="B", street=("2 rue",), city="Lyon", country="FR")
+    moving = change_request(here, found.orders["moving"], {"moving": 1}, ship_to=lyon)
     await desk.say(asked, moving)
     await ship(here, work["carried"])
     await track(here, await ship(here, work["lost"]), "in_transit", "exception")
@@ -200,31 +232,28 @@ async def test_scenario_15_no_order_is_stuck(desk: Desk, place: NewPlace) -> Non
     await said(desk, ids["moving"], lambda status: "change_answer" in waits_for(status))
     await said(desk, ids["away"], lambda status: (status.status, waits_for(status)) == ("ready_for_collection", {"collection"}))
     await said(desk, ids["suspect"], lambda status: "hold" in waits_for(status))
+    return asked, moving
 
+
+async def end_at_their_deadlines(desk: Desk, found: Silence) -> None:
+    """Cancelled, presumed delivered, or let go on, each with its reason."""
     for case in ("unknown", "unpaid", "sold-out", "unserved", "away", "refused", "back"):
-        await ended(here, ids[case], "cancelled")
-    await ended(here, ids["carried"], "completed")
-    assert (await desk.see(ff.LinesHandedOver, order_id=ids["carried"])).how == "presumed"
-    assert (await desk.see(LinesUnfillable, order_id=ids["sold-out"])).reason == "deadline"
-    assert (await desk.see(SourcingExceptionOpened, order_id=ids["unserved"])).kind == "no_reference_data"
-    assert words(await answered(desk, asked)) == {"asked": (0, 1)}
-    declined = await answered(desk, moving)
-    assert (declined.outcome, codes(declined)) == ("declined", {"too_late"})
-    assert (await desk.see(HoldResolved, order_id=ids["suspect"])).resolution == "expired"
-    await desk.see(ff.ResumeFulfilment, order_id=ids["suspect"])
+        await ended(found.here, found.ids[case], "cancelled")
+    await ended(found.here, found.ids["carried"], "completed")
+    assert (await desk.see(ff.LinesHandedOver, order_id=found.ids["carried"])).how == "presumed"
+    assert (await desk.see(LinesUnfillable, order_id=found.ids["sold-out"])).reason == "deadline"
+    assert (await desk.see(SourcingExceptionOpened, order_id=found.ids["unserved"])).kind == "no_reference_data"
+    assert (await desk.see(HoldResolved, order_id=found.ids["suspect"])).resolution == "expired"
+    await desk.see(ff.ResumeFulfilment, order_id=found.ids["suspect"])
 
+
+async def call_a_person(desk: Desk, found: Silence) -> None:
+    """What no deadline can end waits for a reason without a date, and an exception says what to do."""
     for case, reason in (("silent", "location"), ("lost", "delivery")):
-        status = await desk.status_is(ids[case], where=lambda document: "late" in {found.kind for found in document.exceptions})
+        status = await desk.status_is(found.ids[case], where=lambda document: "late" in {each.kind for each in document.exceptions})
         assert [(waiting.reason, waiting.until) for waiting in status.waiting] == [(reason, None)]
         assert status.exceptions[0].action != ""
     await desk.rest()
-    open_ends = [case for case in cases if not desk.all(OrderClosed, order_id=ids[case])]
-    assert open_ends == ["suspect", "silent", "lost", "asked", "moving"]
-    await track(here, shipped(here, work["lost"]).tracking_number, "delivered")
-    await deliver(here, suspected, work["silent"], work["asked"], work["moving"])
-    for case in open_ends:
-        await ended(here, ids[case], "completed")
-    await left_clean(here)
 
 
 # ---- holds ----

@@ -113,6 +113,9 @@ async def test_a_replica_is_ready_when_its_views_are_read_and_partitions_are_its
     owned = TopicPartition(next(iter(sourcing.reads)).name, 0)
     replica.engine.feed.claim(owned, 0, 0)
     assert await replica.said("/readyz") == (200, "ready")
+    replica.engine.overflow = {owned: 7}
+    assert await replica.said("/readyz") == (503, f"{owned.topic}/0 has a gap and its spool is full: nervure lanes")
+    replica.engine.overflow = {}
     replica.engine.feed.drop([owned])
     assert await replica.said("/readyz") == (503, "no partition is assigned yet")
     assert await replica.said("/livez") == (200, "ok")

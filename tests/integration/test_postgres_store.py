@@ -12,6 +12,7 @@ from deploy.embedded import Endpoints
 from shared.kernel.model import Key
 from shared.kernel.ports import (
     Changes,
+    Claim,
     DeadLetter,
     HistoryEntry,
     InboxMark,
@@ -119,3 +120,13 @@ def everything(numbers: range) -> Changes:
         spooled=[SpoolRow(TopicPartition(INPUT.topic, 2), LaneId("desk", 1), number + 2, record(number, 2)) for number in numbers],
         kept=[KeepRow(A, NOON, record(number, 3), 0, False) for number in numbers],
     )
+
+
+async def test_a_database_made_before_gets_what_it_lacks(rig: PostgresRig) -> None:
+    """Columns that its tables had not when they were made; what it holds stays."""
+    await write(rig, Changes(timers_set=[timer("x")]))
+    await rig.first.declare([INPUT])
+    await rig.beside.execute("ALTER TABLE kernel.position DROP COLUMN began; ALTER TABLE kernel.timer DROP COLUMN trace")
+    later = await rig.store()
+    assert await later.timers_due([0], NOON, 10) == [timer("x")]
+    assert (await later.claim([INPUT]))[INPUT] == Claim(1, 0, {})

@@ -122,7 +122,8 @@ class Locations:
         not_found: dict[str, int] = {}
         for line, wanted in work.to_do.items():
             if wanted:
-                work.picked[line] = self._outside.shelves.pick(self._spot(work, line), wanted)
+                now = self._outside.world.turns.clock.now()
+                work.picked[line] = self._outside.shelves.pick(self._spot(work, line), wanted, work.part_id, now)
                 if work.picked[line] == 0:
                     not_found[line] = wanted
                 if work.picked[line] < wanted:

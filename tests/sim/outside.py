@@ -153,22 +153,23 @@ class StockPeople:
 
     def _walk_in(self, spot: Spot) -> None:
         """Somebody buys a unit from the shelf, whoever it was reserved for."""
-        if self._outside.shelves.sell(spot, 1):
-            self._move(spot, "sale", -1)
+        reference = self._reference("sale")
+        if self._outside.shelves.sell(spot, 1, reference, self._world.turns.clock.now()):
+            self._move(spot, "sale", -1, reference)
 
     def _bring(self, spot: Spot) -> None:
         self._outside.shelves.put(spot, 2)
         self._outside.supplied[spot] += 2
-        self._move(spot, "receipt", 2)
+        self._move(spot, "receipt", 2, self._reference("receipt"))
 
-    def _move(self, spot: Spot, kind: str, quantity: int) -> None:
+    def _move(self, spot: Spot, kind: str, quantity: int, reference: str) -> None:
         self._world.say(
             stock.StockMoved.model_validate(
                 {
                     "location": spot.location,
                     "sku": spot.sku,
                     "kind": kind,
-                    "reference": self._reference(kind),
+                    "reference": reference,
                     "quantity": quantity,
                     "occurred_at": self._world.instant(),
                 }

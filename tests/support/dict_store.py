@@ -10,7 +10,9 @@ from typing import Any
 
 from shared.kernel.model import Key
 from shared.kernel.ports import (
+    EVERYTHING_KEPT,
     Attached,
+    Begins,
     Changes,
     Claim,
     Collision,
@@ -56,7 +58,7 @@ class DictStore:
             for at in partitions:
                 self.positions.setdefault(at, (0, 0))
 
-    async def claim(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Claim]:
+    async def claim(self, partitions: Sequence[TopicPartition], _: Begins = EVERYTHING_KEPT) -> dict[TopicPartition, Claim]:
         async with self.lock:
             self.positions |= {at: (epoch + 1, offset) for at, (epoch, offset) in self.positions.items() if at in partitions}
             return {at: Claim(*self.positions[at], {}) for at in partitions}

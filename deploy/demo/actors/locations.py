@@ -127,7 +127,7 @@ class Locations:
         not_found: dict[str, int] = {}
         for line, wanted in work.to_do.items():
             if wanted:
-                work.picked[line] = self._shelves.pick(self._spot(work, line), wanted)
+                work.picked[line] = self._shelves.pick(self._spot(work, line), wanted, work.part_id, self._desk.now())
                 if work.picked[line] == 0:
                     not_found[line] = wanted
                 if work.picked[line] < wanted:

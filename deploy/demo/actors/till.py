@@ -34,10 +34,10 @@ class Till:
 
     def _sell(self, basket: Basket, sku: str, quantity: int) -> None:
         location = store_id(basket.store)
-        sold = self._shelves.sell(Spot(location, sku), quantity)
+        reference = self._desk.reference(f"till:{basket.basket}:{sku}")
+        sold = self._shelves.sell(Spot(location, sku), quantity, reference, self._desk.now())
         if sold == 0:
             return
         self.sold += sold
-        reference = self._desk.reference(f"till:{basket.basket}:{sku}")
         sale = StockMoved(location=location, sku=sku, kind="sale", reference=reference, quantity=-sold, occurred_at=self._desk.now())
         self._desk.send(topics.STOCK_REPORTS, sale, reference)
