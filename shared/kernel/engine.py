@@ -190,6 +190,7 @@ class Engine:
                 records = await self._reader.fetch(0.2)
             except Transient as error:
                 self._log.warning("fetch failed", action="seek_again", error=str(error))
+                self.feed.lose()
                 self._generation = -1
                 self._arrived.set()
                 await self._clock.sleep(0.2)

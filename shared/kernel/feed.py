@@ -72,6 +72,7 @@ class Feed:
         """External records that wait for older internal ones."""
         self.newest_ms = 0
         """Newest append time taken so far."""
+        self._lossy = False
 
     def __len__(self) -> int:
         return sum(len(queue.records) for queue in self._queues.values())
@@ -81,14 +82,23 @@ class Feed:
         self._queues[at] = _Queue(self._is_external(at.topic), offset, end, offset)
 
     def drop(self, at: Iterable[TopicPartition]) -> None:
+        """Nothing is known of these any more; what was lost is read again once they are claimed."""
+        self._lossy = False
         for one in at:
             self._queues.pop(one, None)
+
+    def lose(self) -> None:
+        """Records may have been lost on the way, and what is fetched next may lie behind them: nothing is taken, nor judged, until all
+        was dropped and claimed again."""
+        self._lossy = True
 
     def claimed(self) -> frozenset[TopicPartition]:
         return frozenset(self._queues)
 
     def push(self, records: Sequence[Record], reader: Reader) -> None:
         """What one fetch brought, and how far it has come: beyond the last record where offsets are sparse."""
+        if self._lossy:
+            return
         for record in records:
             queue = self._queues.get(record.at)
             if queue is not None and record.offset >= queue.fetched:
@@ -113,6 +123,8 @@ class Feed:
 
     def horizon_ms(self) -> float:
         """Every input older than this has been taken: timers due before it may run."""
+        if self._lossy:
+            return -math.inf
         return min((_oldest_ms(queue) for queue in self._queues.values()), default=math.inf)
 
     def lag(self) -> dict[TopicPartition, int]:
@@ -121,6 +133,8 @@ class Feed:
 
     def take(self, limit: int, now_ms: int) -> tuple[list[Record], bool]:
         """The oldest records, at most `limit`; and whether the wait for older internal ones was given up."""
+        if self._lossy:
+            return [], False
         late = self._gave_up(now_ms)
         heads = [(queue.records[0].appended_ms, at) for at, queue in self._queues.items() if queue.records and (late or self._free(queue))]
         heapq.heapify(heads)

@@ -82,9 +82,13 @@ class VirtualClock:
             heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
+    def pass_to(self, to: datetime) -> None:
+        """Moves the time on, never back, and wakes nobody: whose time has come wakes at the next advance."""
+        self._now = max(self._now, to)
+
     def advance(self, to: datetime) -> None:
         """Moves the time on, never back, and wakes whose time has come."""
-        self._now = max(self._now, to)
+        self.pass_to(to)
         while (due := self.next_due()) is not None and due <= self._now:
             alarm = heapq.heappop(self._alarms)[2]
             alarm.live = False

@@ -240,7 +240,9 @@ class Publisher:
         return True
 
     async def _next_rows(self, at: TopicPartition) -> list[LaneRow]:
-        lane = self._lanes[at]
+        lane = self._lanes.get(at)
+        if lane is None:  # given up while another lane's rows were read
+            return []
         if lane.acked >= lane.head:
             return self._idle_repeat(lane)
         chosen: list[LaneRow] = []
@@ -330,8 +332,12 @@ class Publisher:
     async def _note_sent(self) -> None:
         """Also once all is sent: whoever looks from outside shall see that nothing is left."""
         if self._untold and self._overdue("sent", NOTE_SENT_S):
-            await self._store.sent({at: self._lanes[at].acked for at in self._untold if at in self._lanes})
-            self._untold.clear()
+            telling, self._untold = self._untold, set()
+            try:
+                await self._store.sent({at: self._lanes[at].acked for at in telling if at in self._lanes})
+            except Transient:
+                self._untold |= telling
+                raise
 
     async def note_all_sent(self) -> None:
         """Before the replica stops."""

@@ -21,6 +21,7 @@ from services.sourcing.projection import Network
 from shared.kernel import memory_store
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
+from shared.kernel.memory_rows import SentRow
 from shared.kernel.memory_store import MemoryStore, MemoryTransaction
 from shared.kernel.model import Key
 from shared.kernel.pictures import Pictures
@@ -105,7 +106,7 @@ def seek_again() -> None:
             except Exception:  # noqa: BLE001 - that is the mutant
                 return []
 
-        self._reader.fetch = swallowed  # type: ignore[method-assign]
+        self._reader.fetch = swallowed  # type: ignore[assignment,method-assign]
         await recorded(self)
 
     switch(Engine, "read", read)
@@ -273,7 +274,7 @@ def lanes_locked() -> None:
             session.database.table("lane_out")[at] = head
         for lane_row in found:
             key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
-            session.put("outbox", key, memory_store.SentRow(lane_row, session.database.clock.now()))
+            session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return found
 
     switch(MemoryTransaction, "number", numbered)

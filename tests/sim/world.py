@@ -60,7 +60,7 @@ class World:
         self.plan = plan
         self.turns = Turns(plan.seed, START)
         self.turns.dice = plan.dice("turns")
-        self.turns.leap = self._leap
+        self.turns.idle = self._idle
         self.round_trip = plan.round_trip
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
@@ -82,7 +82,7 @@ class World:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
-        self.agenda = Agenda(self.turns, self.note)
+        self.agenda = Agenda(self.turns.clock, self.note)
         self.faults = Faults(self)
         self.clocks = {
             f"{name}-{replica}": SkewedClock(self.turns.clock, self.faults.skew_of(f"{name}-{replica}"))
@@ -173,7 +173,6 @@ class World:
 
         self.outside = Outside(self)
         self.outside.publish_reference_data()
-        self.turns.spawn("agenda", self.agenda.run(), self.failures.append)
         for process in self.processes:
             process.start()
         self.open = True
@@ -241,21 +240,33 @@ class World:
         ]
         return min(dues, default=None)
 
-    def _leap(self, due: datetime) -> datetime:
-        """Where everybody would only look whether there is something new, and there isn't, until something is due."""
+    def _idle(self) -> bool:
+        """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""
+        clock, moment = self.turns.clock, self.agenda.next_due()
+        due = clock.next_due()
         if not self._at_rest():
-            return due
+            if moment is None or (due is not None and due < moment):
+                return False
+            self.agenda.act()
+            return True
         deadline = self.next_deadline()
-        moments = [moment for moment in (self.agenda.next_due(), deadline + TIMER_SLACK if deadline else None) if moment is not None]
-        target = max(due, min(moments, default=due))
-        if target > due:
-            now_s = target.timestamp()
-            for process in self.processes:
-                if process.reader is not None and not process.frozen:
-                    member = process.reader._group._members.get(process.reader.instance)
-                    if member is not None:
-                        member.seen_s = now_s
-        return target
+        target = max(deadline + TIMER_SLACK, due or deadline) if deadline is not None else None
+        if moment is not None and (target is None or moment <= target):
+            self.agenda.act()
+        elif target is not None:
+            clock.advance(target)
+        else:
+            return False
+        self._beat()
+        return True
+
+    def _beat(self) -> None:
+        """Time was left out: who lives has given its signs of life meanwhile."""
+        now_s = self.turns.clock.now().timestamp()
+        for process in self.processes:
+            reader = process.reader
+            if reader is not None and not process.frozen and reader.instance in reader._group._members:
+                reader._group._members[reader.instance].seen_s = now_s
 
     def what_moves(self) -> str:
         """For a world that doesn't come to rest."""

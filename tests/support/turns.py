@@ -58,8 +58,8 @@ class Turns:
         self.dice = random.Random(seed)
         self.clock = VirtualClock(start, self.pause)
         self.taken = 0
-        self.leap: Callable[[datetime], datetime] = lambda due: due
-        """Told when the next sleeper wakes; may say later, where nothing can happen before: then many wake at once."""
+        self.idle: Callable[[], bool] = lambda: False
+        """Asked when nobody is ready: whether it made something happen; otherwise the next sleeper wakes."""
         self._ready: list[Task] = []
         self._stopped: list[Task] = []
         """Frozen, with a turn to take."""
@@ -91,11 +91,11 @@ class Turns:
         while self._ready or not until():
             if self._ready:
                 self._turn(self._ready.pop(int(self.dice.random() * len(self._ready))))
-            else:
+            elif not self.idle():
                 due = self.clock.next_due()
                 assert due is not None, "nobody is ready and nobody sleeps"
-                assert due <= end, f"did not come to rest by {end}"
-                self.clock.advance(self.leap(due))
+                self.clock.advance(due)
+            assert self.clock.now() <= end, f"did not come to rest by {end}"
 
     def _turn(self, task: Task) -> None:
         if task.done:

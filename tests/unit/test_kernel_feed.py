@@ -57,6 +57,19 @@ def test_heads_are_merged_by_append_time_and_partitions_keep_their_order() -> No
     assert one.newest_ms == 60
 
 
+def test_once_records_may_be_lost_nothing_is_taken_or_judged_until_all_is_claimed_again() -> None:
+    """What is fetched next may lie behind what was lost: taken now, the lost ones would be passed over for ever."""
+    one = feed(facts=3)
+    push(one, record(FACTS, 0, 10))
+    one.lose()
+    push(one, record(FACTS, 2, 30))
+    assert (taken(one), one.horizon_ms()) == ([], -math.inf)
+    one.drop([FACTS])
+    one.claim(FACTS, 0, 3)
+    push(one, record(FACTS, 0, 10), record(FACTS, 1, 20), record(FACTS, 2, 30))
+    assert taken(one) == [("facts", 0), ("facts", 1), ("facts", 2)]
+
+
 def test_what_was_fetched_twice_or_is_not_claimed_is_passed_over() -> None:
     one = feed(events=9)
     push(one, record(EVENTS, 0, 10), record(EVENTS, 1, 11))

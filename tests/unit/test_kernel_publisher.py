@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import structlog
 
+from shared.kernel import publisher
 from shared.kernel.memory_clock import VirtualClock
 from shared.kernel.memory_log import Broker, MemoryTopics, MemoryWriter
 from shared.kernel.memory_store import MemoryStore
@@ -121,3 +122,24 @@ async def test_it_tells_nothing_of_what_others_send(desk: Desk) -> None:
     await desk.store.sent({LANES[0]: 1})
     await desk.publisher.note_all_sent()
     assert await desk.told() == {LANES[0]: 1, LANES[1]: 2}
+
+
+def test_lanes_that_are_given_up_in_the_middle_of_a_round_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another assignment came while the rows of one lane were read: the rest of the round finds nothing to do for the others."""
+    monkeypatch.setattr(publisher, "MEMORY_ROWS", 0)
+    world = SmallWorld(seed=4, replicas=1).started()
+    given_up: list[str] = []
+
+    def give_up(process: str, what: str) -> None:
+        desk = world.process("desk")
+        if what == "outbox" and process == desk.name and not given_up and desk.publisher is not None and desk.engine is not None:
+            given_up.append(process)
+            desk.publisher._lanes = {}
+            desk.engine._generation = -1
+
+    world.trap = give_up
+    for counter in ("a", "b", "c", "d", "e"):
+        world.ask(counter, 2)
+        world.open(counter)
+    world.run(world.at_rest)
+    assert given_up == [world.process("desk").name]
