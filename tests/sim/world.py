@@ -32,6 +32,8 @@ from tests.support.turns import Turns
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 AT_MOST = timedelta(hours=48)
 """Longest course of a world."""
+TURNS_AT_MOST = 400_000
+"""Ten times as many as the longest courses take."""
 TIMER_SLACK = timedelta(milliseconds=310)
 """How long after its due time a timer runs at the soonest where nothing newer was read."""
 
@@ -61,6 +63,7 @@ class World:
         self.turns = Turns(plan.seed, START)
         self.turns.dice = plan.dice("turns")
         self.turns.idle = self._idle
+        self.turns.at_most = TURNS_AT_MOST
         self.round_trip = plan.round_trip
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
@@ -90,6 +93,7 @@ class World:
             for replica in range(plan.replicas)
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
 
@@ -242,6 +246,8 @@ class World:
 
     def _idle(self) -> bool:
         """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""
+        self._idled += 1
+        assert self._idled < TURNS_AT_MOST, "time passes without end"
         clock, moment = self.turns.clock, self.agenda.next_due()
         due = clock.next_due()
         if not self._at_rest():
