@@ -256,7 +256,7 @@ class World:
             self.agenda.act()
             return True
         deadline = self.next_deadline()
-        target = max(deadline + TIMER_SLACK, due or deadline) if deadline is not None else None
+        target = max(deadline + TIMER_SLACK, due) if deadline is not None and due is not None else None
         if moment is not None and (target is None or moment <= target):
             self.agenda.act()
         elif target is not None:
