@@ -200,11 +200,23 @@ class World:
             return False
         if any(not parked.sent for parked in database.table("parked").values()):
             return False
+        if not all(self._is_read_back(database, state) for state in load_service(service).states):
+            return False
         return all(
             row.state is None or self._is_shown(database, state, str(id), row)
             for state in load_service(service).states
             for id, row in database.table(f"state.{state.kind}").items()
         )
+
+    def _is_read_back(self, database: Database, state: State[Any]) -> bool:
+        """Whether the newest record of each partition was read by its owner."""
+        marks = database.table("published")
+        for number in range(self._partitions[state.topic.name]):
+            records = self.broker.partition(TopicPartition(state.topic.name, number)).records
+            mark = marks.get((state.topic.name, (records[-1].key or b"").decode())) if records else None
+            if records and (mark is None or mark.offset < records[-1].offset):
+                return False
+        return True
 
     @staticmethod
     def _is_shown(database: Database, state: State[Any], id: str, row: StoredRow) -> bool:
