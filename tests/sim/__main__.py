@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.plan import Plan, plan_of
-from tests.sim.run import Outcome, play
+from tests.sim.run import Outcome, play, play_seed
 from tests.sim.shrink import shortest
 
 MOST_TOLD = 10
@@ -60,16 +60,12 @@ def _replay(plan: Plan) -> int:
     return 1 if outcome.wrong else 0
 
 
-def _play(seed: int) -> Outcome:
-    return play(plan_of(seed))
-
-
 def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
-        yield from map(_play, seeds)
+        yield from map(play_seed, seeds)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(_play, seeds, chunksize=20)
+        yield from pool.imap(play_seed, seeds, chunksize=20)
 
 
 def _many(options: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.sim.outside import Outside
 
 PRICE_MINOR = 1000
+OPENS_S = 1.0
+"""When the first may order: mostly the first counts are read by then."""
 COMPLETENESS = ("free", "free", "allocate_complete", "cancel_remainder", "single_location")
 BUYER = ch.Party(name="Buyer", street=("1 rue",), postal_code="75001", city="Paris", country="FR", latitude=48.8, longitude=2.3)
 
@@ -49,7 +51,7 @@ class Buyers:
     def open(self) -> None:
         pace = self._plan.dice("pace")
         for number in range(1, self._plan.orders + 1):
-            when = pace.uniform(0, 2 * self._plan.pace_s * number) + 0.05
+            when = pace.uniform(0, 2 * self._plan.pace_s * number) + OPENS_S
             if self._plan.only_orders is None or number in self._plan.only_orders:
                 buyer = self._buyer(number)
                 self.by_order[buyer.order_id] = buyer

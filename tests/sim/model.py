@@ -190,7 +190,7 @@ def _label(order_id: str, captured: Captured, books: Books) -> Iterator[str]:
 
 
 def _money(world: World, order_id: str, order: PlainOrder, captured: Captured, ledger: Ledger) -> Iterator[str]:
-    """Who could pay has paid for what they kept, to the cent."""
+    """Who could pay has paid for what they kept, to the cent; who couldn't pay all, at most that."""
     from tests.sim.buyers import PRICE_MINOR
 
     assert order.placed is not None
@@ -200,14 +200,17 @@ def _money(world: World, order_id: str, order: PlainOrder, captured: Captured, l
     money = ledger.money[order_id]
     taken = money.asked_for("capture") - money.asked_for("refund")
     authorised = money.most(f"card-{order_id.partition(':')[2]}", "authorised")
-    if captured.stage == "closed" and taken != min(kept, authorised):
+    exact = authorised >= money.most_total
+    if captured.stage == "closed" and not (taken == kept if exact else taken <= min(kept, authorised)):
         yield f"model_money: {order_id}: {taken} taken, {kept} owed, {authorised} authorised"
 
 
 def _shelves(world: World, books: Books) -> Iterator[str]:
     """The books of stock are what lies on the shelves, or a person was told to count.
 
-    What a location rejects as damaged may be a unit that was shorted before, which is nobody's any more: damage is no lower bound."""
+    What a location rejects as damaged may be a unit that was shorted before, which is nobody's any more: damage is no lower bound.
+    A departure that its carrier reports first counts from then: a count in between hides units. Where reports are slow, the books may
+    therefore show too little, never too much."""
     shelves, lost = world.outside.shelves, world.outside.lost
     found_out = (each for each in _bodies(world, INVENTORY_EVENTS) if isinstance(each, DiscrepancyFound))
     told = {(each.sku, each.location) for each in found_out if each.kind == "below_zero"}
@@ -217,5 +220,6 @@ def _shelves(world: World, books: Books) -> Iterator[str]:
         level = books.levels.get(f"{spot.sku}:{spot.location}")
         found = (level.sellable, level.picked, level.damaged) if level is not None else (0, 0, 0)
         there = (shelves.on_shelf(spot), shelves.physical(spot) - shelves.on_shelf(spot), lost[spot])
-        if found[:2] != there[:2] or found[2] > there[2]:
+        right = found[0] <= there[0] if world.plan.has("slow_reports") else found[:2] == there[:2] and found[2] <= there[2]
+        if not right:
             yield f"model_shelves: {spot.sku} at {spot.location}: (sellable, picked, damaged) is {found}, and there are {there}"

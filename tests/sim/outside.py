@@ -142,7 +142,7 @@ class StockPeople:
         if plan.quiet_trade:
             return
         day_s = plan.orders * plan.pace_s + 5
-        for number in range(dice.randint(0, 5)):
+        for number in range(dice.randint(0, 8)):
             spot, when = dice.choice(sorted(self._outside.opening)), dice.uniform(0.5, day_s)
             act = dice.choice((self._walk_in, self._walk_in, self._bring, self._recount))
             self._outside.later(when, f"stock {number}", partial(act, spot))

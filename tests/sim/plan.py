@@ -87,14 +87,14 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         partitions=dice.choice((1, 2, 2)),
-        replicas=2 if dice.random() < 0.15 else 1,
+        replicas=2 if dice.random() < 0.2 else 1,
         round_trip=dice.random() < 0.15,
         orders=dice.randint(3, 10),
         items=dice.randint(1, 3),
         locations=dice.randint(1, 3),
         opening=dice.randint(1, 6),
         give_way=dice.choice((0.1, 0.3, 1.0)),
-        pace_s=dice.choice((0.0, 0.3, 2.0)),
+        pace_s=dice.choice((0.0, 0.0, 0.3, 2.0)),
         faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))),
         oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tests.sim.invariants import at_rest
-from tests.sim.plan import Plan
+from tests.sim.plan import Plan, plan_of
 from tests.sim.world import Unexpected, World
 
 
@@ -43,3 +43,7 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     return Outcome(
         plan, world.digest(), tuple(wrong), world.faults.count, world.faults.happened, world.turns.taken, tuple(world.trace or ())
     )
+
+
+def play_seed(seed: int) -> Outcome:
+    return play(plan_of(seed))

@@ -1,18 +1,34 @@
-"""A slice of the simulation, and what makes it worth something: the same seed is the same course, everywhere."""
+"""A slice of the simulation, and what makes it worth something: the same seed is the same course, everywhere; what is broken is found,
+and made short."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from services.inventory import rules
+from shared.kernel.memory_store import MemoryTransaction
+from shared.kernel.ports import Changes, Record, TopicPartition
+from shared.kernel.stage import Stage
 from tests.sim.plan import plan_of
-from tests.sim.run import play
+from tests.sim.run import Outcome, play
+from tests.sim.shrink import shortest
 
+SLICES = [range(first, first + 10) for first in range(0, 60, 10)]
 SEEDS_OF_HASH = (3, 10, 21)
 ASK = "import sys; from tests.sim.plan import plan_of; from tests.sim.run import play; print(play(plan_of(int(sys.argv[1]))).digest)"
+WITHIN = 40
+"""Seeds within which a planted bug must be found."""
+
+
+@pytest.mark.parametrize("seeds", SLICES, ids=lambda seeds: f"from-{seeds[0]}")
+def test_whatever_fails_everything_holds_in_the_end(seeds: range) -> None:
+    assert [f"seed {seed}: {wrong}" for seed in seeds for wrong in play(plan_of(seed)).wrong] == []
 
 
 @pytest.mark.parametrize("seed", SEEDS_OF_HASH)
@@ -28,3 +44,49 @@ def test_a_seed_is_one_course_of_events(seed: int) -> None:
 
 def test_other_seeds_are_other_courses() -> None:
     assert len({play(plan_of(seed)).digest for seed in range(5)}) == 5
+
+
+def first_failure(**fields: Any) -> Outcome:
+    """Of the first worlds, with something made otherwise."""
+    outcomes = (play(replace(plan_of(seed), **fields)) for seed in range(WITHIN))
+    return next(outcome for outcome in outcomes if outcome.wrong)
+
+
+def test_a_lane_read_without_its_marks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes twice takes effect twice."""
+
+    async def forget_marks(self: MemoryTransaction, changes: Changes) -> None:
+        changes.marks.clear()
+        await write(self, changes)
+
+    write = MemoryTransaction.write
+    monkeypatch.setattr(MemoryTransaction, "write", forget_marks)
+    assert first_failure().checks
+
+
+def test_units_promised_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inventory grants what is asked, whatever there is: seen at the very step, where two replicas of sourcing ask for the same units."""
+    monkeypatch.setattr(rules, "allot", lambda asked, levels: [units for _, units in asked])
+    failed = first_failure(faults=frozenset(), oddities=frozenset({"hot_item"}), partitions=2, replicas=2, opening=4, pace_s=0.0)
+    assert failed.checks == {"level_possible"}
+
+
+def test_a_failure_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that loses one order of a world needs no faults, and no other orders, to be seen."""
+    take = Stage.take
+
+    def lose_one(self: Stage, arrival: object, need: object) -> None:
+        record: Record | None = getattr(arrival, "record", None)
+        if record is not None and record.at == TopicPartition("oms.orders.events.v1", 0) and self.service.name == "returns":
+            self._advance(arrival)  # type: ignore[arg-type]
+            self._passes_lane(arrival)  # type: ignore[arg-type]
+            return
+        take(self, arrival, need)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Stage, "take", lose_one)
+    failed = first_failure()
+    short = shortest(failed)
+    assert short.checks & failed.checks
+    assert short.plan.only_orders is not None
+    assert (short.faults, len(short.plan.only_orders)) == (0, 1)
+    assert play(short.plan).digest == short.digest

@@ -32,6 +32,8 @@ from tests.support.turns import Turns
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 AT_MOST = timedelta(hours=48)
 """Longest course of a world."""
+TURNS_AT_MOST = 400_000
+"""Ten times as many as the longest courses take."""
 TIMER_SLACK = timedelta(milliseconds=310)
 """How long after its due time a timer runs at the soonest where nothing newer was read."""
 
@@ -61,6 +63,7 @@ class World:
         self.turns = Turns(plan.seed, START)
         self.turns.dice = plan.dice("turns")
         self.turns.idle = self._idle
+        self.turns.at_most = TURNS_AT_MOST
         self.round_trip = plan.round_trip
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
@@ -90,6 +93,7 @@ class World:
             for replica in range(plan.replicas)
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
 
@@ -196,11 +200,23 @@ class World:
             return False
         if any(not parked.sent for parked in database.table("parked").values()):
             return False
+        if not all(self._is_read_back(database, state) for state in load_service(service).states):
+            return False
         return all(
             row.state is None or self._is_shown(database, state, str(id), row)
             for state in load_service(service).states
             for id, row in database.table(f"state.{state.kind}").items()
         )
+
+    def _is_read_back(self, database: Database, state: State[Any]) -> bool:
+        """Whether the newest record of each partition was read by its owner."""
+        marks = database.table("published")
+        for number in range(self._partitions[state.topic.name]):
+            records = self.broker.partition(TopicPartition(state.topic.name, number)).records
+            mark = marks.get((state.topic.name, (records[-1].key or b"").decode())) if records else None
+            if records and (mark is None or mark.offset < records[-1].offset):
+                return False
+        return True
 
     @staticmethod
     def _is_shown(database: Database, state: State[Any], id: str, row: StoredRow) -> bool:
@@ -242,6 +258,8 @@ class World:
 
     def _idle(self) -> bool:
         """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""
+        self._idled += 1
+        assert self._idled < TURNS_AT_MOST, "time passes without end"
         clock, moment = self.turns.clock, self.agenda.next_due()
         due = clock.next_due()
         if not self._at_rest():
@@ -250,7 +268,7 @@ class World:
             self.agenda.act()
             return True
         deadline = self.next_deadline()
-        target = max(deadline + TIMER_SLACK, due or deadline) if deadline is not None else None
+        target = max(deadline + TIMER_SLACK, due) if deadline is not None and due is not None else None
         if moment is not None and (target is None or moment <= target):
             self.agenda.act()
         elif target is not None:

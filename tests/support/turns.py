@@ -58,6 +58,7 @@ class Turns:
         self.dice = random.Random(seed)
         self.clock = VirtualClock(start, self.pause)
         self.taken = 0
+        self.at_most = TURNS_AT_MOST
         self.idle: Callable[[], bool] = lambda: False
         """Asked when nobody is ready: whether it made something happen; otherwise the next sleeper wakes."""
         self._ready: list[Task] = []
@@ -104,7 +105,7 @@ class Turns:
             self._stopped.append(task)
             return
         self.taken += 1
-        assert self.taken < TURNS_AT_MOST, "turns without end"
+        assert self.taken < self.at_most, "turns without end"
         try:
             pause = task.coroutine.send(None)
         except StopIteration:
