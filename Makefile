@@ -7,7 +7,7 @@ CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 SUITES := $(wildcard tests/unit tests/contract tests/integration tests/sim tests/flow)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim up bench lint schemas venv lock clean
+.PHONY: help demo test sim mutants up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,11 @@ test: lint  ## lint, then unit, contract, integration and flow tests  [JSON=FILE
 sim: $(READY)  ## whole services under a seeded scheduler that breaks things on purpose  [SEEDS= FROM= JOBS= JSON=FILE]
 	@echo "$@: $(or $(SEEDS),2000) seeds; a failure prints the command that replays it"
 	@$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),2000) $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(JSON),--json $(JSON))
+
+mutants: $(READY)  ## protections switched off one by one: after how many seeds the simulation notices  [SEEDS= ONLY= JOBS= JSON=FILE]
+	@echo "$@: each mutant until a world fails, at most $(or $(SEEDS),10000) seeds"
+	@$(BIN)/python -m tests.sim.mutate --seeds $(or $(SEEDS),10000) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(JSON),--json $(JSON))
 
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]
