@@ -200,12 +200,22 @@ class World:
             return False
         if any(not parked.sent for parked in database.table("parked").values()):
             return False
+        if not self._is_read(database):
+            return False
         if not all(self._is_read_back(database, state) for state in load_service(service).states):
             return False
         return all(
             row.state is None or self._is_shown(database, state, str(id), row)
             for state in load_service(service).states
             for id, row in database.table(f"state.{state.kind}").items()
+        )
+
+    def _is_read(self, database: Database) -> bool:
+        """Whether a service has decided all there is, but what nobody can read just now."""
+        positions: dict[Any, Any] = database.table("position")
+        silent, partition = self.broker.silent, self.broker.partition
+        return all(
+            at.topic == TIMERS or at in silent or position.next >= partition(at).end for at, position in positions.items()
         )
 
     def _is_read_back(self, database: Database, state: State[Any]) -> bool:
@@ -234,10 +244,9 @@ class World:
             return False
         if engine._generation < 0 or reader.knows == 0 or reader._group._joining or engine._generation != reader.assignment().generation:
             return False
-        silent, partition = self.broker.silent, self.broker.partition
-        for at, queue in engine.feed._queues.items():
-            if queue.records or (queue.fetched < partition(at).end and at not in silent):
-                return False
+        if engine.feed.claimed() != reader.assignment().partitions:
+            return False
+        partition = self.broker.partition
         if publisher.depth() or any(publisher._dirty.values()):
             return False
         return all(position >= partition(at).end for at, position in pictures.positions().items())
