@@ -205,8 +205,9 @@ class Following:
         """The ledger to the present ends. Raises MissingTopic, TopicStalled, Transient; after them it goes on where it was."""
         if self._follower is None:
             self._at = partitions_in(await self._topics.existing(), READ_WHOLE)
-            self._follower = self._topics.follow(self._at)
-            await self._follower.start()
+            follower = self._topics.follow(self._at)
+            await follower.start()
+            self._follower = follower
         bounds = await self._topics.bounds(self._at)
         await self._read_to(self._follower, {one: end for one, (_, end) in bounds.items() if end})
         self.ledger.ends = {one: max(end, self._follower.position(one)) for one, (_, end) in bounds.items()}
