@@ -101,3 +101,7 @@ SELECT l.topic, l.partition, l.seq, coalesce(s.seq, 0) AS sent FROM kernel.lane_
 -- name: timers_between
 -- Work that was due in this time and isn't done.
 SELECT count(*) AS timers FROM kernel.timer WHERE due > $1 AND due <= $2;
+
+-- name: forget_mark
+-- A row without a mark counts as not shown: its owner reads the newest record back.
+DELETE FROM kernel.published WHERE topic = $1 AND id = $2;
