@@ -24,6 +24,8 @@ STALL_S = 30.0
 CONNECT_S = 5.0
 QUERY_S = 120.0
 ROWS_AT_ONCE = 1000
+COMMANDS = "nervure command"
+"""How Postgres names these connections, beside those of services."""
 
 
 class TopicStalled(Explained):
@@ -149,7 +151,8 @@ async def open_pool(settings: Settings, service: str) -> asyncpg.Pool:
 
 async def _pool(dsn: str, service: str) -> asyncpg.Pool:
     try:
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2, timeout=CONNECT_S, command_timeout=QUERY_S)
+        named = {"application_name": COMMANDS}
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2, timeout=CONNECT_S, command_timeout=QUERY_S, server_settings=named)
         tables = await pool.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'kernel'")
     except asyncpg.InvalidCatalogNameError:
         raise NoDatabase(service=service) from None

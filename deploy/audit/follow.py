@@ -24,7 +24,7 @@ from shared.kernel.ports import LaneId, ProduceFailed, TopicPartition, Transient
 from shared.settings import Settings
 
 EVERY_S = 10.0
-LOOK_S = 0.5
+LOOK_S = 0.25
 """How often to look how far the present cut is drained."""
 STUCK_S = 60.0
 """A cut that isn't drained by then is told: until it is, differences between services can't be judged."""
