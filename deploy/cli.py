@@ -18,6 +18,7 @@ from deploy.commands import dlq, lanes, topics
 from deploy.commands.audit import audit_system
 from deploy.commands.printing import remarks
 from deploy.commands.rebuild import rebuild_service
+from deploy.commands.repair import repair_system
 from deploy.commands.send import send
 from deploy.commands.status import status
 from deploy.commands.trace import trace
@@ -51,6 +52,7 @@ app.command()(trace)
 app.command()(watch)
 app.command(name="audit")(audit_system)
 app.command(name="rebuild")(rebuild_service)
+app.command(name="repair")(repair_system)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(topics.app, name="topics")

@@ -69,10 +69,10 @@ SELECT kind, id, name, due FROM kernel.timer WHERE due < $1 ORDER BY due LIMIT $
 SELECT number, status, topic, partition, off, reason, waits_for FROM kernel.parked ORDER BY number;
 
 -- name: level_changes
--- What all folded events of inventory's levels add up to, figure by figure; without asking the code that folds them.
+-- What all folded events of these levels of inventory add up to, figure by figure; without asking the code that folds them.
 SELECT h.id, c.key AS figure, sum(c.value::bigint) AS units
 FROM kernel.history h, jsonb_each_text(coalesce(h.doc::jsonb -> 'change', '{}')) c
-WHERE h.kind = 'level' AND h.type <> '' GROUP BY h.id, c.key;
+WHERE h.kind = 'level' AND h.type <> '' AND h.id = ANY($1::text[]) GROUP BY h.id, c.key;
 
 -- name: at_work
 -- What this service has still to do by itself: publish, run what is due.
@@ -82,3 +82,26 @@ SELECT
     (SELECT count(*) FROM kernel.timer WHERE due < $1) AS timers,
     (SELECT count(*) FROM kernel.parked WHERE status = 'replay') AS replays,
     (SELECT count(*) FROM kernel.parked WHERE NOT sent) AS letters;
+
+-- name: marks_of
+-- What the owner of a state topic has read back of it.
+SELECT id, version, off FROM kernel.published WHERE topic = $1;
+
+-- name: history_since
+-- Rows to which something has happened since.
+SELECT DISTINCT kind, id FROM kernel.history WHERE number > $1;
+
+-- name: history_end
+SELECT coalesce(max(number), 0) AS number FROM kernel.history;
+
+-- name: flow
+-- How far this service has got: committed to its lanes, of that known to be in the topics.
+SELECT l.topic, l.partition, l.seq, coalesce(s.seq, 0) AS sent FROM kernel.lane_out l LEFT JOIN kernel.lane_sent s USING (topic, partition);
+
+-- name: timers_between
+-- Work that was due in this time and isn't done.
+SELECT count(*) AS timers FROM kernel.timer WHERE due > $1 AND due <= $2;
+
+-- name: forget_mark
+-- A row without a mark counts as not shown: its owner reads the newest record back.
+DELETE FROM kernel.published WHERE topic = $1 AND id = $2;

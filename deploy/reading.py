@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
 
 import asyncpg
 
@@ -13,14 +15,18 @@ from deploy.fleet import load_service, service_dsn
 from schemas.topics import Topic
 from shared.kernel.kafka import KafkaTopics, MissingTopic
 from shared.kernel.ports import Record, TopicPartition
-from shared.kernel.postgres import PostgresStore
+from shared.kernel.postgres import TRANSIENT, PostgresStore
 from shared.kernel.postgres_refusals import postgres_refusal
+from shared.kernel.rows import RowCodec
 from shared.settings import Settings
 
 STALL_S = 30.0
 """A topic that gives nothing for so long, although it isn't read to its end, is given up."""
 CONNECT_S = 5.0
 QUERY_S = 120.0
+ROWS_AT_ONCE = 1000
+COMMANDS = "nervure command"
+"""How Postgres names these connections, beside those of services."""
 
 
 class TopicStalled(Explained):
@@ -98,9 +104,56 @@ async def database(settings: Settings, service: str) -> AsyncIterator[PostgresSt
         await store.close()
 
 
+class Snapshot:
+    """A service's database as it was at one moment: all that is read through it is read in one transaction, which changes nothing."""
+
+    def __init__(self, service: str, connection: Any) -> None:
+        self.service = service
+        self.codecs = codecs_of(service)
+        self._connection = connection
+
+    async def fetch(self, sql: str, *args: Any) -> list[Any]:
+        return list(await self._connection.fetch(sql, *args))
+
+    async def stream(self, sql: str, *args: Any) -> AsyncIterator[Any]:
+        """What may be more than fits the memory, row by row."""
+        async for row in self._connection.cursor(sql, *args, prefetch=ROWS_AT_ONCE):
+            yield row
+
+    async def rows(self, kind: str) -> AsyncIterator[Any]:
+        """Every row of a kind as it is stored, by id."""
+        after = ""
+        while page := await self.fetch(self.codecs[kind].scan_sql, after, ROWS_AT_ONCE):
+            for row in page:
+                yield row
+            after = page[-1]["id"]
+
+
+@cache
+def codecs_of(service: str) -> Mapping[str, RowCodec]:
+    """How the rows of each kind of a service are stored."""
+    return {kind.name: RowCodec(kind) for kind in load_service(service).kinds}
+
+
+@asynccontextmanager
+async def snapshot(pool: asyncpg.Pool, service: str) -> AsyncIterator[Snapshot]:
+    """The database of a service at this moment. Raises PostgresSilent where the connection is lost."""
+    try:
+        async with pool.acquire(timeout=CONNECT_S) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield Snapshot(service, connection)
+    except (*TRANSIENT, asyncpg.PostgresError) as error:
+        raise PostgresSilent(cause=f"{service}: {str(error) or type(error).__name__}") from error
+
+
+async def open_pool(settings: Settings, service: str) -> asyncpg.Pool:
+    """Connections to a service's database, for who closes them. Raises NoDatabase, PostgresSilent."""
+    return await _pool(service_dsn(settings, service), service)
+
+
 async def _pool(dsn: str, service: str) -> asyncpg.Pool:
     try:
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2, timeout=CONNECT_S, command_timeout=QUERY_S)
+        named = {"application_name": COMMANDS}
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2, timeout=CONNECT_S, command_timeout=QUERY_S, server_settings=named)
         tables = await pool.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'kernel'")
     except asyncpg.InvalidCatalogNameError:
         raise NoDatabase(service=service) from None

@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from msgspec import DecodeError
 from msgspec.structs import fields
-from pydantic import ValidationError
 
 from deploy.errors import Explained
 from deploy.fleet import load_service
@@ -57,7 +57,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Folded:
     """A row: None as state where nothing has happened to it yet."""
 
     version: int
@@ -74,13 +74,8 @@ async def rebuild_store(store: PostgresStore, service: str) -> Rebuilt:
     """The same over an open database. Raises RowsForeign."""
     try:
         return await _rebuild(store, service)
-    except ValidationError as error:
-        raise RowsForeign(service=service, cause=_first(error)) from error
-
-
-def _first(error: ValidationError) -> str:
-    entry = error.errors(include_url=False, include_input=False)[0]
-    return f"{error.title}: {'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+    except DecodeError as error:
+        raise RowsForeign(service=service, cause=str(error)) from error
 
 
 async def _rebuild(store: PostgresStore, service: str) -> Rebuilt:
@@ -91,7 +86,7 @@ async def _rebuild(store: PostgresStore, service: str) -> Rebuilt:
         left, codec = folded[name], RowCodec(kind)
         async for id, row in store.scan(name):
             rows += 1
-            if left.pop(id, None) != _digest(codec, _Row(row.version, row.state)):
+            if left.pop(id, None) != digest_of_row(codec, Folded(row.version, row.state)):
                 suspects[name].append(id)
         suspects[name] += left
     differences = [each for name, ids in suspects.items() for each in await _look_again(store, kinds[name], ids)]
@@ -107,27 +102,27 @@ async def _fold_all(store: PostgresStore, kinds: Mapping[str, Kind[Any]]) -> tup
         if key != current:
             _note(folded, codecs, current, row)
             current, row = key, None
-        row = _fold(kinds[key.kind], key.id, row, version, event)
+        row = fold(kinds[key.kind], key.id, row, version, event)
         events += 1
     _note(folded, codecs, current, row)
     return folded, events
 
 
-def _note(folded: dict[str, dict[str, bytes]], codecs: Mapping[str, RowCodec], key: Key | None, row: _Row | None) -> None:
+def _note(folded: dict[str, dict[str, bytes]], codecs: Mapping[str, RowCodec], key: Key | None, row: Folded | None) -> None:
     if key is not None and row is not None:
-        folded[key.kind][key.id] = _digest(codecs[key.kind], row)
+        folded[key.kind][key.id] = digest_of_row(codecs[key.kind], row)
 
 
-def _fold(kind: Kind[Any], id: str, row: _Row | None, version: int, event: Any) -> _Row | None:
+def fold(kind: Kind[Any], id: str, row: Folded | None, version: int, event: Any) -> Folded | None:
     """The row after one more event: None where it ended. Without an event the row was made empty, for a message kept for it."""
     if event is None:
-        return row or _Row(version, None)
+        return row or Folded(version, None)
     before = row.state if row is not None and row.state is not None else kind.initial(id)
     after = kind.evolve(before, event)
-    return _Row(version, after) if after is not None else None
+    return Folded(version, after) if after is not None else None
 
 
-def _digest(codec: RowCodec, row: _Row) -> bytes:
+def digest_of_row(codec: RowCodec, row: Folded) -> bytes:
     text = codec.dump(row.state) if row.state is not None else ""
     return hashlib.blake2b(f"{row.version}\n{text}".encode(), digest_size=12).digest()
 
@@ -146,21 +141,21 @@ async def _compare(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) ->
     async with store.begin() as transaction:
         connection = transaction.connection
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        kept = {row["id"]: _Row(row["version"], codec.parse(row)) for row in await connection.fetch(codec.find_sql, list(ids))}
+        kept = {row["id"]: Folded(row["version"], codec.parse(row)) for row in await connection.fetch(codec.find_sql, list(ids))}
         events = await connection.fetch(Q["history_of"], kind.name, list(ids))
-    folded = {id: _fold_rows(kind, codec, id, rows) for id, rows in groupby(events, key=lambda row: str(row["id"]))}
-    return [Difference(kind.name, id, detail) for id in ids if (detail := _difference(kept.get(id), folded.get(id)))]
+    folded = {id: fold_rows(kind, codec, id, rows) for id, rows in groupby(events, key=lambda row: str(row["id"]))}
+    return [Difference(kind.name, id, detail) for id in ids if (detail := difference(kept.get(id), folded.get(id)))]
 
 
-def _fold_rows(kind: Kind[Any], codec: RowCodec, id: str, rows: Iterable[Any]) -> _Row | None:
-    folded: _Row | None = None
+def fold_rows(kind: Kind[Any], codec: RowCodec, id: str, rows: Iterable[Any]) -> Folded | None:
+    folded: Folded | None = None
     for row in rows:
         event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
-        folded = _fold(kind, id, folded, row["version"], event)
+        folded = fold(kind, id, folded, row["version"], event)
     return folded
 
 
-def _difference(kept: _Row | None, folded: _Row | None) -> str:
+def difference(kept: Folded | None, folded: Folded | None) -> str:
     """What differs in words; empty where nothing does."""
     if kept == folded:
         return ""

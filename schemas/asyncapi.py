@@ -80,6 +80,7 @@ KEYS = {
     "policy": "The policy's id.",
     "channel": "The channel's id.",
     "carrier": "The carrier's id.",
+    "drift_id": "What is wrong: the same for the same check, service and subject.",
 }
 
 ALWAYS = {
@@ -173,7 +174,7 @@ KIND = {
 
 
 def _writer(topic: Topic) -> str:
-    return "the outside" if topic.external else topic.owner
+    return {"external": "the outside", "audit": "the audit"}.get(topic.owner, topic.owner)
 
 
 def _message(topic: Topic, kind: type[Body]) -> Message:
@@ -194,7 +195,7 @@ def _summary(kind: type[Body]) -> str:
 
 
 def _headers_of(topic: Topic) -> str:
-    if topic.external:
+    if topic.external or topic.kind == "fact":
         return "ExternalHeaders"
     return "StateHeaders" if topic.kind == "state" else "EventHeaders"
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas import channel, fulfilment, inventory, orders, payments, reference, returns, sourcing, status, stock
+from schemas import audit, channel, fulfilment, inventory, orders, payments, reference, returns, sourcing, status, stock
 from schemas.types import Data, OpenData
 
 Kind = Literal["request", "fact", "reference", "events", "state"]
@@ -47,7 +47,7 @@ class Topic:
     name: str
     kind: Kind
     owner: str
-    """The service that writes it; `external` for topics the outside writes."""
+    """The service that writes it; `external` for topics the outside writes, `audit` for what the audit tells."""
     key: str
     types: tuple[type[Body], ...]
     doc: str
@@ -356,6 +356,16 @@ RETURN_STOCK = Topic(
     "What returns do to stock.",
 )
 
+AUDIT_DRIFT = Topic(
+    "oms.audit.drift.v1",
+    "fact",
+    "audit",
+    "drift_id",
+    (audit.DriftFound, audit.DriftGone),
+    "What `nervure audit --follow` found to be wrong. No service reads it.",
+    one_partition=True,
+)
+
 TOPICS: tuple[Topic, ...] = (
     CHANNEL_ORDERS,
     CHANNEL_ANSWERS,
@@ -383,6 +393,7 @@ TOPICS: tuple[Topic, ...] = (
     ORDER_STATUS,
     RETURN_EVENTS,
     RETURN_STOCK,
+    AUDIT_DRIFT,
 )
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 TOPIC_OF: dict[type[Body], Topic] = {kind: topic for topic in TOPICS for kind in topic.types}

@@ -15,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy.audit import flow, lines, money, orders, stock
-from deploy.audit.books import Books, read_books
-from deploy.audit.findings import Findings, Violation
+from deploy.audit.books import Books
+from deploy.audit.findings import MOST_VIOLATIONS, Findings, Violation
 from deploy.audit.ledger import Ledger, read_ledger
 from deploy.audit.quiet import ARRIVING, moves, wait_until_quiet
-from deploy.fleet import SERVICES, kafka_connection
+from deploy.audit.shelf import Shelf, close_shelves, note_wrong, open_shelves
+from deploy.fleet import kafka_connection
 from deploy.reading import check_kafka
-from deploy.rebuild import RowsForeign, rebuild
 from shared.kernel.kafka import KafkaTopics
 from shared.settings import Settings
 
@@ -57,6 +57,7 @@ CHECKS: Sequence[Check] = (
     orders.orders_end_or_wait,
     orders.accepted_orders_are_known,
     orders.state_topics_show_the_rows,
+    orders.read_back_marks_are_true,
 )
 REBUILD = "rows_equal_their_events"
 """The check that folds every service's events again; deploy/rebuild.py."""
@@ -98,9 +99,8 @@ async def audit(settings: Settings, wait_s: float = WAIT_S) -> Audit:
     """Wait until nothing moves, at most `wait_s`, then check everything. Raises NoDatabase, KafkaSilent, PostgresSilent."""
     connection = kafka_connection(settings)
     await check_kafka(connection.bootstrap)
-    books, ledger, moving = await _read_at_rest(settings, KafkaTopics(connection), time.monotonic() + wait_s)
-    findings = [_run(check, books, ledger) for check in CHECKS]
-    findings.append(await _rebuild(settings))
+    shelves, books, ledger, moving = await _read_at_rest(settings, KafkaTopics(connection), time.monotonic() + wait_s)
+    findings = run_checks(books, ledger, shelves)
     return Audit(
         at_rest=not moving,
         moving=moving,
@@ -110,15 +110,29 @@ async def audit(settings: Settings, wait_s: float = WAIT_S) -> Audit:
     )
 
 
-async def _read_at_rest(settings: Settings, topics: KafkaTopics, until_s: float) -> tuple[Books, Ledger, str]:
-    """(the books, the topics, what moved meanwhile): read again while somebody began to move in between, until the time is over."""
+async def _read_at_rest(settings: Settings, topics: KafkaTopics, until_s: float) -> tuple[list[Shelf], Books, Ledger, str]:
+    """(the databases, the books, the topics, what moved meanwhile): read again while somebody began to move in between, until the time
+    is over."""
     while True:
         moving, before = await wait_until_quiet(settings, topics, until_s)
-        now = datetime.now(UTC)
-        books, ledger = await read_books(settings, now, now - OVERDUE), await read_ledger(topics)
+        shelves = await open_shelves(settings)
+        try:
+            books, ledger = await read_books(shelves), await read_ledger(topics)
+        finally:
+            await close_shelves(shelves)
         _, after = await moves(settings, topics)
         if moving or before == after or time.monotonic() > until_s:
-            return books, ledger, moving or (ARRIVING if before != after else "")
+            return shelves, books, ledger, moving or (ARRIVING if before != after else "")
+
+
+async def read_books(shelves: Sequence[Shelf], books: Books | None = None) -> Books:
+    """All databases, each at one moment; `books` are those of an earlier reading of the same shelves. Raises PostgresSilent."""
+    now = datetime.now(UTC)
+    books = books or Books(now)
+    books.now = now
+    for shelf in shelves:
+        await shelf.read(books, now - OVERDUE)
+    return books
 
 
 def promise_of(check: str) -> str:
@@ -128,24 +142,14 @@ def promise_of(check: str) -> str:
     return next(inspect.getdoc(each) or "" for each in CHECKS if each.__name__ == check)
 
 
-def _run(check: Check, books: Books, ledger: Ledger) -> Findings:
-    found = Findings(check.__name__)
-    check(books, ledger, found)
-    return found
-
-
-async def _rebuild(settings: Settings) -> Findings:
-    found = Findings(REBUILD)
-    for service in SERVICES:
-        try:
-            rebuilt = await rebuild(settings, service)
-        except RowsForeign as error:
-            found.wrong(service, "rows", str(error))
-            continue
-        found.saw(rebuilt.rows)
-        for each in rebuilt.differences:
-            found.wrong(service, f"{each.kind} {each.id}", each.detail)
-    return found
+def run_checks(books: Books, ledger: Ledger, shelves: Sequence[Shelf], most: int = MOST_VIOLATIONS) -> list[Findings]:
+    """What each check finds, at most so many violations each."""
+    findings = [Findings(check.__name__, most=most) for check in CHECKS]
+    for check, found in zip(CHECKS, findings, strict=True):
+        check(books, ledger, found)
+    rebuilt = Findings(REBUILD, most=most)
+    note_wrong(shelves, rebuilt)
+    return [*findings, rebuilt]
 
 
 def _notes(books: Books, ledger: Ledger) -> list[str]:

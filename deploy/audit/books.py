@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deploy.fleet import SERVICES
-from deploy.reading import database
+from deploy.reading import Snapshot
 from schemas.status import LineStatus, Waiting
 from services.fulfilment_tracking.service import service as tracking
+from services.fulfilment_tracking.state import Order as TrackingState
+from services.inventory.service import service as inventory
 from services.inventory.state import Level, Reservation
 from services.order_capture.state import Order as CaptureState
 from services.returns.state import Line as ReturnLine
+from services.returns.state import Purchase
 from services.sourcing.state import Line as SourcingLine
 from services.sourcing.state import Order as SourcingState
 from shared.kernel.codec import value_of
 from shared.kernel.model import Service
-from shared.kernel.postgres import PostgresStore
 from shared.kernel.sql import queries
-from shared.settings import Settings
 from shared.value import Value
 
 Q = queries(Path(__file__).parent.with_name("queries.sql"))
@@ -118,48 +118,48 @@ class Books:
     returned: dict[str, Mapping[str, ReturnLine]] = field(default_factory=dict)
     shown: dict[str, dict[str, KeptRow]] = field(default_factory=dict)
     """By state topic and key: what its newest record must say."""
+    marks: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """By state topic and key: version and offset of the newest record its owner has read back."""
 
 
-async def read_books(settings: Settings, now: datetime, overdue_before: datetime) -> Books:
-    """All databases. Raises NoDatabase, PostgresSilent."""
-    books = Books(now)
-    for name in SERVICES:
-        async with database(settings, name) as store:
-            books.kernel[name] = await _kernel(store, overdue_before)
-            await _READERS[name](store, books)
-    return books
-
-
-async def _kernel(store: PostgresStore, overdue_before: datetime) -> ServiceBooks:
+async def read_kernel(snapshot: Snapshot, overdue_before: datetime) -> ServiceBooks:
+    """What the kernel of a service keeps."""
+    fetch = snapshot.fetch
     return ServiceBooks(
-        lanes_out=await store.fetch(Q["lanes_out"]),
-        lanes_in=await store.fetch(Q["lanes_in"]),
-        positions=await store.fetch(Q["positions"]),
-        quarantined=await store.fetch(Q["quarantined_rows"]),
-        parked=await store.fetch(Q["parked_places"]),
-        spooled=await store.fetch(Q["spooled_records"]),
-        kept=await store.fetch(Q["kept"]),
-        timers_overdue=await store.fetch(Q["timers_overdue"], overdue_before, 100),
+        lanes_out=await fetch(Q["lanes_out"]),
+        lanes_in=await fetch(Q["lanes_in"]),
+        positions=await fetch(Q["positions"]),
+        quarantined=await fetch(Q["quarantined_rows"]),
+        parked=await fetch(Q["parked_places"]),
+        spooled=await fetch(Q["spooled_records"]),
+        kept=await fetch(Q["kept"]),
+        timers_overdue=await fetch(Q["timers_overdue"], overdue_before, 100),
     )
 
 
-async def _read_inventory(store: PostgresStore, books: Books) -> None:
-    from services.inventory.service import service
-
-    async for id, row in store.scan("level"):
-        books.levels[id] = row.state
-        _show(books, service, "level", id, row.version, row.state)
-    async for id, row in store.scan("reservation"):
-        if row.state is not None:
-            books.reservations[id] = row.state
-    for row in await store.fetch(Q["level_changes"]):
-        books.level_changes.setdefault(row["id"], {})[row["figure"]] = int(row["units"])
+# ---- one row each; a state of None: the row is empty, or gone ----
 
 
-async def _read_capture(store: PostgresStore, books: Books) -> None:
-    async for id, row in store.scan("order"):
-        if row.state is not None and row.state.stage != "unknown":
-            books.captured[id] = _captured(row.state)
+def _level(books: Books, id: str, version: int, state: Level | None) -> None:
+    if state is None:
+        books.levels.pop(id, None)
+    else:
+        books.levels[id] = state
+    _show(books, inventory, "level", id, version, state)
+
+
+def _reservation(books: Books, id: str, _: int, state: Reservation | None) -> None:
+    if state is None:
+        books.reservations.pop(id, None)
+    else:
+        books.reservations[id] = state
+
+
+def _captured_order(books: Books, id: str, _: int, state: CaptureState | None) -> None:
+    if state is None or state.stage == "unknown":
+        books.captured.pop(id, None)
+    else:
+        books.captured[id] = _captured(state)
 
 
 def _captured(order: CaptureState) -> Captured:
@@ -191,29 +191,27 @@ def _captured(order: CaptureState) -> Captured:
     )
 
 
-async def _read_tracking(store: PostgresStore, books: Books) -> None:
-    async for id, row in store.scan("order"):
-        if row.state is None:
-            continue
-        document = _show(books, tracking, "order", id, row.version, row.state)
-        if document is not None:
-            items = row.state.content.items if row.state.content else {}
-            books.tracked[id] = Tracked(
-                status=document.status,
-                ended=row.state.outcome is not None,
-                lines={line.line_id: line for line in document.lines},
-                goods=frozenset(
-                    line.line_id for line in document.lines if line.line_id not in items or items[line.line_id].kind == "goods"
-                ),
-                waiting=document.waiting,
-                exceptions=tuple(each.kind for each in document.exceptions),
-            )
+def _tracked_order(books: Books, id: str, version: int, state: TrackingState | None) -> None:
+    document = _show(books, tracking, "order", id, version, state)
+    if state is None or document is None:
+        books.tracked.pop(id, None)
+        return
+    items = state.content.items if state.content else {}
+    books.tracked[id] = Tracked(
+        status=document.status,
+        ended=state.outcome is not None,
+        lines={line.line_id: line for line in document.lines},
+        goods=frozenset(line.line_id for line in document.lines if line.line_id not in items or items[line.line_id].kind == "goods"),
+        waiting=document.waiting,
+        exceptions=tuple(each.kind for each in document.exceptions),
+    )
 
 
-async def _read_sourcing(store: PostgresStore, books: Books) -> None:
-    async for id, row in store.scan("order"):
-        if row.state is not None and row.state.known:
-            books.sourced[id] = _sourced(row.state)
+def _sourced_order(books: Books, id: str, _: int, state: SourcingState | None) -> None:
+    if state is None or not state.known:
+        books.sourced.pop(id, None)
+    else:
+        books.sourced[id] = _sourced(state)
 
 
 def _sourced(order: SourcingState) -> Sourced:
@@ -226,19 +224,23 @@ def _sourced(order: SourcingState) -> Sourced:
     return Sourced(order.closed, order.changing is not None, dict(order.lines), held)
 
 
-async def _read_returns(store: PostgresStore, books: Books) -> None:
-    async for id, row in store.scan("purchase"):
-        if row.state is not None:
-            books.returned[id] = dict(row.state.lines)
+def _purchase(books: Books, id: str, _: int, state: Purchase | None) -> None:
+    if state is None:
+        books.returned.pop(id, None)
+    else:
+        books.returned[id] = dict(state.lines)
 
 
 def _show(books: Books, service: Service[Any], kind: str, id: str, version: int, state: Any) -> Any:
     """Note what the state topics of this row must say; returns the document of the last one."""
     document = None
     for topic in (each for each in service.states if each.kind == kind):
+        shown = books.shown.setdefault(topic.topic.name, {})
+        if state is None:
+            shown.pop(id, None)
+            continue
         document = topic.render(id, version, state)
-        digest = digest_of(value_of(document)) if document is not None else None
-        books.shown.setdefault(topic.topic.name, {})[id] = KeptRow(version, digest)
+        shown[id] = KeptRow(version, digest_of(value_of(document)) if document is not None else None)
     return document
 
 
@@ -253,10 +255,13 @@ def parts_of(books: Books) -> Iterator[tuple[str, str, str, int]]:
             yield order, part, line, units
 
 
-_READERS = {
-    "order_capture": _read_capture,
-    "inventory": _read_inventory,
-    "sourcing": _read_sourcing,
-    "fulfilment_tracking": _read_tracking,
-    "returns": _read_returns,
+Note = Callable[[Books, str, int, Any], None]
+NOTES: Mapping[tuple[str, str], Note] = {
+    ("order_capture", "order"): _captured_order,
+    ("inventory", "level"): _level,
+    ("inventory", "reservation"): _reservation,
+    ("sourcing", "order"): _sourced_order,
+    ("fulfilment_tracking", "order"): _tracked_order,
+    ("returns", "purchase"): _purchase,
 }
+"""By service and kind: how a row gets into the books; other kinds are looked at only as rows."""

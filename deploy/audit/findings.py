@@ -27,13 +27,14 @@ class Findings:
     examined: int = 0
     violations: list[Violation] = field(default_factory=list)
     beyond: int = 0
+    most: int = MOST_VIOLATIONS
 
     def saw(self, count: int = 1) -> None:
         """So many rows, orders or messages were looked at."""
         self.examined += count
 
     def wrong(self, service: str, what: str, detail: str) -> None:
-        if len(self.violations) < MOST_VIOLATIONS:
+        if len(self.violations) < self.most:
             self.violations.append(Violation(self.check, service, what, detail))
         else:
             self.beyond += 1
@@ -47,5 +48,5 @@ class Findings:
     def all_violations(self) -> list[Violation]:
         if not self.beyond:
             return self.violations
-        more = Violation(self.check, "", f"{self.beyond} more", f"only the first {MOST_VIOLATIONS} are listed")
+        more = Violation(self.check, "", f"{self.beyond} more", f"only the first {self.most} are listed")
         return [*self.violations, more]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from deploy.audit.books import digest_of
 from deploy.lanes import lane_of
-from deploy.reading import partitions_in, whole
+from deploy.reading import STALL_S, TopicStalled, partitions_in, whole
 from schemas import channel, inventory, orders, payments, returns
 from schemas.topics import (
     AVAILABILITY,
@@ -29,10 +32,13 @@ from schemas.topics import (
     Topic,
 )
 from shared.kernel.codec import Envelope, Said, Undecodable, open_envelope, read_body, said_by, state_version
-from shared.kernel.kafka import KafkaTopics
+from shared.kernel.kafka import KafkaFollower, KafkaTopics
 from shared.kernel.ports import LaneId, Record, TopicPartition
 
-READ_WHOLE = tuple(topic for topic in TOPICS if topic.kind != "reference")
+READ_WHOLE = tuple(topic for topic in TOPICS if topic.kind != "reference" and topic.owner != "audit")
+FETCH_S = 0.5
+KEPT_DIGESTS = 20_000
+"""Of one lane, where reading goes on for long: so many of its newest messages are compared with what comes again under their number."""
 
 
 class Asked(NamedTuple):
@@ -45,12 +51,52 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class LaneContent:
-    """The sequence numbers of one lane in one partition."""
+    """The sequence numbers of one lane in one partition: as ranges, so that a lane without gaps takes no room."""
 
-    ids: dict[int, bytes] = field(default_factory=dict)
-    """Digest of (id, content) by sequence number."""
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """First and last number of each unbroken run, in order."""
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """Digest of (id, content) by number; of the newest ones only, where `most_digests` says so."""
     differing: set[int] = field(default_factory=set)
     """Numbers that stand for two different messages."""
+    most_digests: int | None = None
+
+    @property
+    def first(self) -> int:
+        return self.ranges[0][0]
+
+    @property
+    def last(self) -> int:
+        return self.ranges[-1][1]
+
+    def note(self, seq: int, digest: bytes) -> bool:
+        """One more record; whether its number is new."""
+        known = self.digests.get(seq)
+        if known is not None and known != digest:
+            self.differing.add(seq)
+        if not self._put(seq):
+            return False
+        self.digests[seq] = digest
+        if self.most_digests is not None and len(self.digests) > self.most_digests:
+            self.digests.pop(next(iter(self.digests)))
+        return True
+
+    def missing(self, begins_late: bool, most: int) -> list[int]:
+        """Numbers that should be there and are not, at most `most`; `begins_late`: from 1 on, not only from the first."""
+        ends = [0 if begins_late else self.first - 1, *(last for _, last in self.ranges)]
+        gaps = (range(end + 1, first) for end, (first, _) in zip(ends, self.ranges, strict=False))
+        return list(islice(chain.from_iterable(gaps), most))
+
+    def _put(self, seq: int) -> bool:
+        after = bisect_right(self.ranges, seq, key=lambda run: run[0])
+        before = self.ranges[after - 1] if after else None
+        if before is not None and seq <= before[1]:
+            return False
+        first = before[0] if before is not None and before[1] == seq - 1 else seq
+        joined = after < len(self.ranges) and self.ranges[after][0] == seq + 1
+        last = self.ranges[after][1] if joined else seq
+        self.ranges[after - (first < seq) : after + joined] = [(first, last)]
+        return True
 
 
 @dataclass(slots=True)
@@ -61,6 +107,8 @@ class Shown:
     digest: bytes | None
     highest: tuple[int, int]
     """The highest version that was ever there: the newest record must be it."""
+    at: TopicPartition = TopicPartition("", 0)
+    offset: int = 0
 
 
 @dataclass(slots=True)
@@ -91,6 +139,16 @@ class MoneyOf:
         return sum(amount for _, (kind, name, amount) in asked if kind == what and payment in (None, name))
 
 
+class Settled(NamedTuple):
+    """How far everybody was at an earlier moment, everything of which has been published and read by now: what an audit beside a
+    working system holds services to."""
+
+    tails: Mapping[tuple[TopicPartition, LaneId], int]
+    """Last number of each lane in its topic."""
+    committed: Mapping[tuple[TopicPartition, LaneId], int]
+    """Last number of each lane in its writer's database."""
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything together."""
@@ -113,6 +171,9 @@ class Ledger:
     reserve_answers: Counter[str] = field(default_factory=Counter)
     money: dict[str, MoneyOf] = field(default_factory=lambda: defaultdict(MoneyOf))
     accepted: set[str] = field(default_factory=set)
+    settled: Settled | None = None
+    """None: nothing moves, and everybody has to be at the end."""
+    most_digests: int | None = None
 
     @property
     def expired(self) -> bool:
@@ -129,6 +190,44 @@ async def read_ledger(topics: KafkaTopics) -> Ledger:
         ledger.records += 1
         _note(ledger, record)
     return ledger
+
+
+class Following:
+    """The topics for an audit that goes on: each round reads only what is new."""
+
+    def __init__(self, topics: KafkaTopics) -> None:
+        self.ledger = Ledger({}, {}, most_digests=KEPT_DIGESTS)
+        self._topics = topics
+        self._at: list[TopicPartition] = []
+        self._follower: KafkaFollower | None = None
+
+    async def read_on(self) -> Ledger:
+        """The ledger to the present ends. Raises MissingTopic, TopicStalled, Transient; after them it goes on where it was."""
+        if self._follower is None:
+            self._at = partitions_in(await self._topics.existing(), READ_WHOLE)
+            follower = self._topics.follow(self._at)
+            await follower.start()
+            self._follower = follower
+        bounds = await self._topics.bounds(self._at)
+        await self._read_to(self._follower, {one: end for one, (_, end) in bounds.items() if end})
+        self.ledger.ends = {one: max(end, self._follower.position(one)) for one, (_, end) in bounds.items()}
+        self.ledger.begins = {one: begin for one, (begin, _) in bounds.items()}
+        return self.ledger
+
+    async def _read_to(self, follower: KafkaFollower, ends: Mapping[TopicPartition, int]) -> None:
+        last = time.monotonic()
+        while waiting := [one for one, end in ends.items() if follower.position(one) < end]:
+            records = await follower.fetch(FETCH_S)
+            for record in records:
+                self.ledger.records += 1
+                _note(self.ledger, record)
+            last = time.monotonic() if records else last
+            if time.monotonic() - last > STALL_S:
+                raise TopicStalled(topics=", ".join(sorted({one.topic for one in waiting})), seconds=round(STALL_S))
+
+    async def stop(self) -> None:
+        if self._follower is not None:
+            await self._follower.stop()
 
 
 def _note(ledger: Ledger, record: Record) -> None:
@@ -157,7 +256,7 @@ def _note_state(ledger: Ledger, record: Record) -> None:
     shown, key, version = ledger.states[record.topic], (record.key or b"").decode(errors="replace"), state_version(record)
     digest = digest_of(record.value) if record.value is not None else None
     before = shown.get(key)
-    shown[key] = Shown(version, digest, max(version, before.highest) if before else version)
+    shown[key] = Shown(version, digest, max(version, before.highest) if before else version, record.at, record.offset)
 
 
 def _note_lane(ledger: Ledger, record: Record) -> bool:
@@ -167,15 +266,10 @@ def _note_lane(ledger: Ledger, record: Record) -> bool:
         ledger.strays.append((record.at, record.offset))
         ledger.unreadable.append((record.at, record.offset, None))
         return False
-    content = ledger.lanes.setdefault((record.at, lane), LaneContent())
-    digest = digest_of((dict(record.headers).get("ce_id") or b"") + b"\n" + (record.value or b""))
-    known = content.ids.get(seq)
-    if known is None:
-        content.ids[seq] = digest
-        return True
-    if known != digest:
-        content.differing.add(seq)
-    return False
+    content = ledger.lanes.get((record.at, lane))
+    if content is None:
+        content = ledger.lanes[record.at, lane] = LaneContent(most_digests=ledger.most_digests)
+    return content.note(seq, digest_of((dict(record.headers).get("ce_id") or b"") + b"\n" + (record.value or b"")))
 
 
 def _note_unreadable(ledger: Ledger, record: Record, topic: Topic, envelope: Envelope | None) -> None:

@@ -9,6 +9,7 @@ from deploy.audit.books import Books, Captured, Tracked
 from deploy.audit.findings import Findings
 from deploy.audit.ledger import Ledger
 from schemas.topics import AVAILABILITY, ORDER_STATUS
+from shared.kernel.ports import TopicPartition
 
 CAPTURE, TRACKING = "order_capture", "fulfilment_tracking"
 SLACK = timedelta(seconds=60)
@@ -87,3 +88,18 @@ def _difference(key: str, topic: str, books: Books, ledger: Ledger) -> str:
     if record.version[1] != row.version:
         return f"the document has version {record.version[1]}, the row {row.version}"
     return "" if record.digest == row.digest else f"version {row.version} of the document says something else than the row"
+
+
+def read_back_marks_are_true(books: Books, ledger: Ledger, found: Findings) -> None:
+    """What the owner of a state topic takes to be the newest record of a row is that: else it would leave a stale one there."""
+    for topic, shown in ledger.states.items():
+        marks = books.marks.get(topic, {})
+        passed: dict[TopicPartition, int] = {}
+        for key, (_, offset) in marks.items():
+            if key in shown:
+                passed[shown[key].at] = max(offset, passed.get(shown[key].at, 0))
+        for key, record in shown.items():
+            if record.offset <= passed.get(record.at, -1) and record.digest is not None:
+                version, offset = marks.get(key, (0, -1))
+                told = f"{topic}: version {version} at {offset} is marked, version {record.version[1]} stands at {record.offset}"
+                found.require((version, offset) == (record.version[1], record.offset), OWNERS[topic], key, told)

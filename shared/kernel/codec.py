@@ -140,7 +140,7 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
         text = attributes.get(name, "")
         if not text or len(text) > 500 or "\x00" in text or not text.isprintable():
             raise _undecodable("no_" + name, f"ce_{name} is missing or unfit", f"set header ce_{name}", f"ce_{name}")
-    if topic.external:
+    if topic.external or topic.kind == "fact":
         lane, seq, cause = None, 0, uuid5(NAMESPACE_URL, f"{attributes['source']}\n{attributes['id']}")
     else:
         lane, seq, cause = _lane(attributes)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -19,7 +20,7 @@ import asyncpg
 import pytest
 
 from deploy.fleet import SERVICES, kafka_connection, service_dsn
-from deploy.health import metrics, ready
+from deploy.health import ask, metrics, ready
 from deploy.supervisor import System, environ
 from schemas.topics import CHANNEL_ORDERS, ORDER_EVENTS, STOCK_REPORTS
 from shared.kernel.kafka import KafkaTopics, KafkaWriter
@@ -27,6 +28,7 @@ from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
 from shared.settings import Settings
 from tests.support.cli import Nervure, Outcome
+from tests.support.planted import edit_row, put_back
 
 T = TypeVar("T")
 RUN = uuid4().hex[:6]
@@ -334,35 +336,15 @@ def test_a_gap_is_named_with_the_command_that_closes_it(nervure: Nervure, system
 
 # ---- audit and rebuild ----
 
-PLANTED = {
-    "order_capture": ("order", "doc", "jsonb_set(doc::jsonb, '{charges_minor}', '77')::json"),
-    "inventory": ("level", "display", "display + 7"),
-    "sourcing": ("order", "doc", "jsonb_set(doc::jsonb, '{decisions}', '77')::json"),
-    "fulfilment_tracking": ("order", "doc", "jsonb_set(doc::jsonb, '{patience_s}', '77')::json"),
-    "returns": ("purchase", "doc", "jsonb_set(doc::jsonb, '{credits}', '77')::json"),
-}
-"""By service: kind, column, and a wrong value for it."""
-
 
 @pytest.fixture
 def planted(request: pytest.FixtureRequest, system: System, order: str) -> Iterator[tuple[str, str]]:
     """A wrong row in one database, which is as it was afterwards: (service, row)."""
     service: str = request.param
-    kind, column, wrong = PLANTED[service]
-    row = f"{TEA}:{PARIS}" if kind == "level" else order
-
-    async def change(value: str, *arguments: Any) -> Any:
-        connection = await asyncpg.connect(service_dsn(system.settings, service))
-        try:
-            before = await connection.fetchval(f'SELECT {column} FROM state."{kind}" WHERE id = $1', row)
-            await connection.execute(f'UPDATE state."{kind}" SET {column} = {value} WHERE id = $1', row, *arguments)
-        finally:
-            await connection.close()
-        return before
-
-    before = run(change(wrong))
+    row = f"{TEA}:{PARIS}" if service == "inventory" else order
+    before = run(edit_row(system.settings, service, row))
     yield service, row
-    run(change("$2", before))
+    run(put_back(system.settings, service, row, before))
 
 
 @pytest.mark.parametrize("planted", SERVICES, indirect=True)
@@ -377,9 +359,43 @@ def test_a_wrong_row_is_named(nervure: Nervure, planted: tuple[str, str]) -> Non
     assert row in {each["id"] for each in told["differences"]} and told["rows"] > 0 and told["events"] > 0
 
 
+@pytest.mark.parametrize("planted", ["returns"], indirect=True)
+def test_what_no_command_may_mend_is_left_to_a_person(nervure: Nervure, planted: tuple[str, str]) -> None:
+    """With what to do; nothing is changed, dry or not."""
+    for options in (["--dry-run"], []):
+        seen = nervure("repair", "--json", *options)
+        assert (seen.code, seen.json["mended"]) == (1, [])
+        [left] = seen.json["left"]
+        assert left["what"] == f"purchase {planted[1]}" and "put the row back" in left["remedy"]
+    assert "0 mended, 1 left for a person." in nervure("repair").out
+
+
+@pytest.mark.parametrize("planted", ["sourcing"], indirect=True)
+def test_the_audit_goes_on_beside_the_system(nervure: Nervure, planted: tuple[str, str]) -> None:
+    """Line by line for machines, as figures for Prometheus, and to its end when it is told to."""
+    command = ("audit", "--follow", "--every", "0.5", "--port", "0")
+    with nervure.process(*command, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        port = int(process.stderr.readline().decode().rpartition(":")[2].removesuffix("/metrics\n"))
+        lines = [json.loads(line) for line in islice(process.stdout, 6)]
+        [found] = [line for line in lines if line["event"] == "found"]
+        assert (found["check"], found["service"], found["what"]) == ("rows_equal_their_events", "sourcing", f"order {planted[1]}")
+        assert [line["violations"] for line in lines if line["event"] == "round"][-1] == 1
+        status, text = ask(port, "/metrics")
+        assert status == 200 and 'nervure_audit_violations{check="rows_equal_their_events"} 1' in text
+        assert 'nervure_audit_violations{check="lanes_are_gapless"} 0' in text
+        for name in ("round_timestamp_seconds", "round_seconds", "candidates", "cut_seconds"):
+            assert f"\nnervure_audit_{name} " in f"\n{text}"
+        process.send_signal(signal.SIGINT)
+        assert b"Traceback" not in process.communicate(timeout=30)[1]
+        assert process.returncode == 130
+    page = nervure("audit", "--follow", "--every", 0.5, "--for", 3)
+    assert page.code == 1 and "WRONG rows_equal_their_events: sourcing order" in page.out and "Ctrl-C ends it" in page.out
+
+
 def test_the_audit_is_clean(nervure: Nervure, order: str) -> None:
     audit = nervure("audit")
-    assert audit.code == 0 and "28 checks: clean." in audit.out, audit.out
+    assert audit.code == 0 and "29 checks: clean." in audit.out, audit.out
     assert all(nervure("rebuild", service).code == 0 for service in SERVICES)
 
 
@@ -415,7 +431,19 @@ def nowhere(tmp_path: Path) -> Nervure:
 
 
 @pytest.mark.parametrize(
-    "command", [["status", "web:1"], ["trace", "web:1"], ["lanes"], ["dlq", "list"], ["audit"], ["watch"], ["topics", "list"]]
+    "command",
+    [
+        ["status", "web:1"],
+        ["trace", "web:1"],
+        ["lanes"],
+        ["dlq", "list"],
+        ["audit"],
+        ["audit", "--follow"],
+        ["repair"],
+        ["watch"],
+        ["topics", "list"],
+    ],
+    ids=" ".join,
 )
 def test_where_nothing_runs_every_command_says_how_to_start(nowhere: Nervure, command: list[str]) -> None:
     seen = nowhere(*command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,20 +14,16 @@ from deploy.audit.ledger import READ_WHOLE, Ledger
 from deploy.fleet import SERVICES
 from shared.kernel.memory_log import Broker
 from shared.kernel.memory_tables import Database
-from shared.kernel.ports import Row, TopicPartition
+from shared.kernel.ports import TopicPartition
 
 OVERDUE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class MemoryBooks:
-    """As much of a PostgresStore as the audit uses."""
+    """As much of a database's snapshot as the kernel's books need."""
 
     database: Database
-
-    async def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]:
-        for id, row in sorted(self.database.table(f"state.{kind}").items()):
-            yield str(id), Row(row.version, row.state)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
         return _ANSWERS[sql](self.database, *arguments)
@@ -86,17 +82,15 @@ def _timers_overdue(database: Database, before: datetime, limit: int) -> list[di
     return [{"kind": timer.key.kind, "id": timer.key.id, "name": timer.name, "due": timer.due} for timer in due[:limit]]
 
 
-def _level_changes(database: Database) -> list[dict[str, Any]]:
-    changes = (
-        (entry.key.id, figure, units)
-        for entry in database.table("history").values()
-        if entry.key.kind == "level" and entry.type
-        for figure, units in (getattr(entry.event, "change", None) or {}).items()
-    )
-    sums: dict[tuple[str, str], int] = {}
-    for id, figure, units in changes:
-        sums[id, figure] = sums.get((id, figure), 0) + units
-    return [{"id": id, "figure": figure, "units": units} for (id, figure), units in sums.items()]
+def _level_changes(database: Database) -> dict[str, dict[str, int]]:
+    """By level: the sum of all changes of each figure in its history."""
+    sums: dict[str, dict[str, int]] = {}
+    for entry in database.table("history").values():
+        if entry.key.kind == "level" and entry.type:
+            level = sums.setdefault(entry.key.id, {})
+            for figure, units in (getattr(entry.event, "change", None) or {}).items():
+                level[figure] = level.get(figure, 0) + units
+    return sums
 
 
 def _sorted(database: Database, table: str) -> list[tuple[Any, Any]]:
@@ -113,7 +107,6 @@ _ANSWERS: Mapping[str, Callable[..., list[dict[str, Any]]]] = {
     Q["spooled_records"]: _spooled,
     Q["kept"]: _kept,
     Q["timers_overdue"]: _timers_overdue,
-    Q["level_changes"]: _level_changes,
 }
 
 
@@ -121,9 +114,14 @@ def read_books(databases: Mapping[str, Database], now: datetime) -> Books:
     """What the five databases keep."""
     books = Books(now)
     for name in SERVICES:
-        store: Any = MemoryBooks(databases[name])
-        books.kernel[name] = at_once(audit_books._kernel(store, now - OVERDUE))
-        at_once(audit_books._READERS[name](store, books))
+        snapshot: Any = MemoryBooks(databases[name])
+        books.kernel[name] = at_once(audit_books.read_kernel(snapshot, now - OVERDUE))
+        for (topic, id), shown in _sorted(databases[name], "published"):
+            books.marks.setdefault(topic, {})[id] = (shown.version, shown.offset)
+    for (name, kind), note in audit_books.NOTES.items():
+        for id, row in _sorted(databases[name], f"state.{kind}"):
+            note(books, str(id), row.version, row.state)
+    books.level_changes = _level_changes(databases["inventory"])
     return books
 
 

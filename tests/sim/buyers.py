@@ -167,9 +167,7 @@ class Buyers:
     def _send_back(self, buyer: Buyer, fact: ff.LinesHandedOver) -> None:
         """At times more than they have."""
         buyer.asked += 1
-        lines = tuple(
-            rt.ReturnLine(line_id=line.line_id, quantity=line.quantity + (buyer.dice.random() < 0.1)) for line in fact.lines
-        )
+        lines = tuple(rt.ReturnLine(line_id=line.line_id, quantity=line.quantity + (buyer.dice.random() < 0.1)) for line in fact.lines)
         request = rt.RequestReturn(
             request_id=f"return-{buyer.number}-{buyer.asked}",
             order_id=buyer.order_id,

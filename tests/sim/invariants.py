@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from deploy.audit import CHECKS
 from deploy.audit.findings import Findings
 from deploy.fleet import SERVICES, load_service
-from deploy.rebuild import _difference, _fold, _Row
+from deploy.rebuild import Folded, difference, fold
 from tests.sim.books import read_books, read_ledger
 from tests.sim.model import predicted
 
 if TYPE_CHECKING:
     from tests.sim.world import World
+
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
@@ -47,16 +48,16 @@ def _rebuilt(world: World) -> Iterator[str]:
         entries = sorted(database.table("history").items(), key=lambda entry: (entry[1].key, entry[0]))
         folded = {}
         for key, events in groupby((entry for _, entry in entries), key=lambda entry: entry.key):
-            row: _Row | None = None
+            row: Folded | None = None
             for entry in events:
-                row = _fold(kinds[key.kind], key.id, row, entry.version, entry.event)
+                row = fold(kinds[key.kind], key.id, row, entry.version, entry.event)
             folded[key] = row
         for name in kinds:
-            kept = {str(id): _Row(row.version, row.state) for id, row in database.table(f"state.{name}").items()}
+            kept = {str(id): Folded(row.version, row.state) for id, row in database.table(f"state.{name}").items()}
             ids = kept.keys() | {key.id for key, row in folded.items() if key.kind == name and row is not None}
             for id in sorted(ids):
                 made = next((row for key, row in folded.items() if key == (name, id)), None)
-                if problem := _difference(kept.get(id), made):
+                if problem := difference(kept.get(id), made):
                     yield f"rows_equal_their_events: {service} {name} {id}: {problem}"
 
 

@@ -214,9 +214,7 @@ class World:
         """Whether a service has decided all there is, but what nobody can read just now."""
         positions: dict[Any, Any] = database.table("position")
         silent, partition = self.broker.silent, self.broker.partition
-        return all(
-            at.topic == TIMERS or at in silent or position.next >= partition(at).end for at, position in positions.items()
-        )
+        return all(at.topic == TIMERS or at in silent or position.next >= partition(at).end for at, position in positions.items())
 
     def _is_read_back(self, database: Database, state: State[Any]) -> bool:
         """Whether the newest record of each partition was read by its owner."""

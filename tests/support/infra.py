@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,10 +70,11 @@ def temporary_home(settings: Settings) -> Iterator[Path]:
 
 def erase_if_abandoned(home: Path, settings: Settings) -> None:
     """Delete a home whose starter was killed; leave those of test runs beside ours, and of other users."""
-    if home.stat().st_uid == os.geteuid() and (home / STATE_FILE).exists():
-        left = Embedded(home, cache=settings.cache)
-        if left.status().abandoned:
-            left.erase()
+    with suppress(FileNotFoundError):  # its own run deletes it just now
+        if home.stat().st_uid == os.geteuid() and (home / STATE_FILE).exists():
+            left = Embedded(home, cache=settings.cache)
+            if left.status().abandoned:
+                left.erase()
 
 
 def engine_answers() -> bool:

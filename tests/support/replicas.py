@@ -106,9 +106,7 @@ class Process:
         log, name, partitions = world.log, self.name, world.partitions()
         owned = [(topic, partitions[topic.name]) for topic in owned_by(service.name)]
         hook = world.hook(name, Transient)
-        self.store = store = MemoryStore(
-            service, world.databases[service.name], owned=owned, hook=hook, round_trip=world.round_trip
-        )
+        self.store = store = MemoryStore(service, world.databases[service.name], owned=owned, hook=hook, round_trip=world.round_trip)
         topics, view = MemoryTopics(world.broker, hook), service.view()
         self.pictures = pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))

@@ -26,6 +26,7 @@ ORDERS = TopicPartition("oms.channel.orders.v1", 0)
 SOURCING = LaneId("sourcing", 1)
 REQUEST = Asked("oms.channel.orders.v1", ORDER, "r-1")
 AVAILABILITY = "oms.inventory.availability.v1"
+SHOWN_AT = TopicPartition(AVAILABILITY, 0)
 
 World = tuple[Books, Ledger]
 Mischief = Callable[[Books, Ledger], None]
@@ -48,13 +49,14 @@ def world() -> World:
     books.sourced[ORDER] = Sourced(False, False, {"l1": SourcingLine("l1", "tea", 100, ordered=3, done=1)}, {(PART, "l1"): 2})
     books.returned[ORDER] = {"l1": ReturnLine(("tea",), ordered=3, handed_over=1)}
     books.shown[AVAILABILITY] = {LEVEL: KeptRow(4, b"four")}
+    books.marks[AVAILABILITY] = {LEVEL: (4, 9)}
     return books, ledger()
 
 
 def ledger() -> Ledger:
     found = Ledger({COMMANDS: 2, ORDERS: 1}, {COMMANDS: 0, ORDERS: 0})
-    found.lanes[COMMANDS, SOURCING] = LaneContent({1: b"a", 2: b"b"})
-    found.states[AVAILABILITY][LEVEL] = Shown((1, 4), b"four", (1, 4))
+    found.lanes[COMMANDS, SOURCING] = lane({1: b"a", 2: b"b"})
+    found.states[AVAILABILITY][LEVEL] = Shown((1, 4), b"four", (1, 4), SHOWN_AT, 9)
     found.requests[REQUEST].add(b"content")
     found.answers[REQUEST] = 1
     found.reserve_commands[PART] = found.reserve_answers[PART] = 1
@@ -65,6 +67,13 @@ def ledger() -> Ledger:
     paid.asked["m-1"] = ("capture", "p1", 300)
     paid.invoiced, paid.invoices["i-1"] = 300, 1
     return found
+
+
+def lane(messages: dict[int, bytes]) -> LaneContent:
+    content = LaneContent()
+    for seq, digest in messages.items():
+        assert content.note(seq, digest)
+    return content
 
 
 def captured() -> CapturedLine:
@@ -181,7 +190,7 @@ def _overtaken(books: Books, _: Ledger) -> None:
 
 
 def _lost(_: Books, found: Ledger) -> None:
-    found.lanes[COMMANDS, SOURCING] = LaneContent({1: b"a", 3: b"c"})
+    found.lanes[COMMANDS, SOURCING] = lane({1: b"a", 3: b"c"})
 
 
 def _forged(_: Books, found: Ledger) -> None:
@@ -214,6 +223,12 @@ def _unknown(books: Books, _: Ledger) -> None:
 
 def _stale(_: Books, found: Ledger) -> None:
     found.states[AVAILABILITY][LEVEL] = Shown((1, 3), b"three", (1, 4))
+
+
+def _unmarked(books: Books, found: Ledger) -> None:
+    """The reader has marked what came after it."""
+    books.marks[AVAILABILITY] = {"coffee:paris": (2, 10)}
+    found.states[AVAILABILITY]["coffee:paris"] = Shown((1, 2), b"two", (1, 2), SHOWN_AT, 10)
 
 
 def _untrue(_: Books, found: Ledger) -> None:
@@ -275,6 +290,7 @@ WRONG: list[tuple[Check, Mischief, str]] = [
     (orders.accepted_orders_are_known, _unknown, "it was accepted, and this service doesn't know it"),
     (orders.state_topics_show_the_rows, _stale, "version 3 stands after version 4"),
     (orders.state_topics_show_the_rows, _untrue, "says something else than the row"),
+    (orders.read_back_marks_are_true, _unmarked, "version 0 at -1 is marked, version 4 stands at 9"),
 ]
 
 
