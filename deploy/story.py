@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from schemas import channel, fulfilment, inventory, orders, payments, returns, sourcing, stock
+from schemas import audit, channel, fulfilment, inventory, orders, payments, returns, sourcing, stock
 from schemas.channel import Problem
 from schemas.sourcing import CostTerms, Explanation, PlanCost, Promise
 from schemas.topics import Body
@@ -455,6 +455,16 @@ def _return_decided(body: Body) -> str:
             return ""
 
 
+def _drift(body: Body) -> str:
+    match body:
+        case audit.DriftFound(service=service, what=what, detail=detail):
+            return f"the audit found {service} wrong about {what}: {detail}"
+        case audit.DriftGone(service=service, what=what):
+            return f"what the audit found wrong of {service} about {what} is gone"
+        case _:
+            return ""
+
+
 FAMILIES: Sequence[Callable[[Body], str]] = (
     _channel,
     _order,
@@ -469,5 +479,6 @@ FAMILIES: Sequence[Callable[[Body], str]] = (
     _return,
     _return_decided,
     _stock,
+    _drift,
 )
 """Each says nothing of messages that aren't its own."""
