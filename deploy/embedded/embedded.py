@@ -176,7 +176,17 @@ class Embedded:
     def _launch(self, server: Server, taken: set[int]) -> None:
         """Wait for the server, which is the one an earlier start left running if there is such, else a new process."""
         state = self._state()
-        process = _process(server, state) or find_marked(server.mark(state)) or self._spawn(server, taken)
+        left = _process(server, state) or find_marked(server.mark(state))
+        if left is not None:
+            try:
+                self._await(server, left)
+            except ServerFailed:
+                """It was ending already, as one that has just been killed: a new one takes its place."""
+            else:
+                return
+        self._await(server, self._spawn(server, taken))
+
+    def _await(self, server: Server, process: Identity) -> None:
         self._remember(server, process=process)
         state = self._state()
         await_ready(server.title, process, server.log, lambda: server.answers(state))

@@ -89,18 +89,14 @@ class RowCodec:
         )
 
     def table_sql(self) -> str:
-        """The table of a document kind; typed kinds bring their own by migration.
-
-        Documents that fit a page aren't compressed: they are written again and again, and compressing them took a seventh of the
-        database's time.
-        """
+        """The table of a document kind; typed kinds bring their own by migration."""
         if self.kind.typed:
             return ""
         owned = self.kind.owner is not None
         index = f'CREATE INDEX IF NOT EXISTS "{self.kind.name}_owner" ON {self.table} (owner, rank, id) WHERE owner IS NOT NULL;'
         return (
             f"CREATE TABLE IF NOT EXISTS {self.table} (id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), "
-            f'doc json, owner text, rank text COLLATE "C") WITH (fillfactor = 80, toast_tuple_target = 8160);\n' + (index if owned else "")
+            f'doc json, owner text, rank text COLLATE "C") WITH (fillfactor = 80);\n' + (index if owned else "")
         )
 
     def values(self, changes: Sequence[RowChange]) -> list[list[Any]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +26,8 @@ from pydantic import SecretStr
 from deploy.embedded import Embedded, Endpoints, NotRunning, account, infrastructure, jars, progress, running_infrastructure
 from deploy.embedded.errors import DownloadFailed, JarMismatch, ServerFailed, StateUnreadable
 from deploy.embedded.ports import LOOPBACK
-from deploy.embedded.process import Identity, own_identity, stop
+from deploy.embedded.process import Identity, find_marked, own_identity, stop
+from deploy.embedded.state import load
 from shared.settings import Settings
 from tests.support.infra import temporary_home
 
@@ -145,6 +146,29 @@ async def test_after_kill_9_of_both_servers_the_next_start_has_all_data_on_the_s
         assert servers.endpoints() == before
         assert await kept(before) == ("still here", "still here")
     assert min(taken) < RECOVERY_LIMIT_S, taken
+
+
+def test_a_server_that_is_just_ending_is_replaced(servers: Embedded, home: Path) -> None:
+    """Killed a moment ago it still shows as a process: whoever starts the servers then waits for its end, and brings up a new one."""
+    state = load(home)
+    assert state is not None
+    killed = state.of("kafka").process
+    assert killed is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_for(lambda: not killed.alive)
+    with python("-c", "import time; time.sleep(1.5)", killed.mark) as ending:
+        wait_for(lambda: find_marked(killed.mark) is not None)
+        servers.start()
+        assert ending.wait(timeout=10) == 0
+    assert servers.endpoints().kafka
+    assert killed.pid not in pids(servers)
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_commits_and_checkpoints_reach_the_disk_and_only_a_password_opens_the_database(servers: Embedded) -> None:
