@@ -16,6 +16,7 @@ from deploy.audit.follow import Round
 from schemas.audit import DriftFound, DriftGone
 from schemas.topics import AUDIT_DRIFT
 from shared.kernel.codec import external_record
+from shared.kernel.health import Pages
 from shared.kernel.kafka import Connection, KafkaWriter
 from shared.kernel.ports import Outgoing, ProduceFailed, TopicPartition
 
@@ -91,32 +92,16 @@ def _record(body: DriftFound | DriftGone, at: datetime) -> Outgoing:
     return external_record(AUDIT_DRIFT, body, source=SOURCE, id=f"{body.drift_id}@{at.isoformat()}", now=at)
 
 
-class Figures:
+class Figures(Pages):
     """The last round over HTTP: /metrics (Prometheus text), and /livez while the process lives."""
 
     def __init__(self, tide: Callable[[], Tide | None]) -> None:
-        self.port = 0
+        super().__init__(metrics=self._metrics)
         self._tide = tide
         self._last: Round | None = None
-        self._runner: web.AppRunner | None = None
 
     def note(self, seen: Round) -> None:
         self._last = seen
-
-    async def start(self, host: str, port: int) -> None:
-        app = web.Application()
-        app.add_routes([web.get("/metrics", self._metrics), web.get("/livez", self._livez)])
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _livez(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(text="\n".join(self._lines()) + "\n")

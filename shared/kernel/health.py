@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,25 +25,20 @@ def _peak_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-class Health:
-    """Live: the process answers. Ready: its views are caught up and it owns what the group assigned."""
+class Pages:
+    """Pages of text over HTTP; /livez is one of them, and answers while the process lives."""
 
-    def __init__(self, service: str, engine: Engine, publisher: Publisher, pictures: Pictures, store: Store) -> None:
+    def __init__(self, **pages: Callable[[web.Request], Awaitable[web.Response]]) -> None:
         self.port = 0
-        self._service = service
-        self._engine = engine
-        self._publisher = publisher
-        self._pictures = pictures
-        self._store = store
+        self._pages = pages
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
         app = web.Application()
-        app.add_routes([web.get("/livez", self._livez), web.get("/readyz", self._readyz), web.get("/metrics", self._metrics)])
+        app.add_routes([web.get(f"/{name}", page) for name, page in {"livez": self._livez, **self._pages}.items()])
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        await web.TCPSite(self._runner, host, port).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -51,6 +47,18 @@ class Health:
 
     async def _livez(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
+
+
+class Health(Pages):
+    """Live: the process answers. Ready: its views are caught up and it owns what the group assigned."""
+
+    def __init__(self, service: str, engine: Engine, publisher: Publisher, pictures: Pictures, store: Store) -> None:
+        super().__init__(readyz=self._readyz, metrics=self._metrics)
+        self._service = service
+        self._engine = engine
+        self._publisher = publisher
+        self._pictures = pictures
+        self._store = store
 
     async def _readyz(self, _: web.Request) -> web.Response:
         waits = [] if self._pictures.ready else ["views are still being read"]

@@ -19,7 +19,7 @@ from shared.kernel.health import Health
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
 from shared.kernel.model import Key, Service
 from shared.kernel.pictures import Pictures, ReadBacks
-from shared.kernel.ports import TIMERS, TopicPartition, Transient
+from shared.kernel.ports import TIMERS, Store, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore, open_store
 from shared.kernel.publisher import Publisher
 from shared.kernel.real import RealClock
@@ -117,7 +117,7 @@ class Replica:
         try:
             await writer.start()
             await pictures.catch_up()
-            await self._restore_overlay(store, view)
+            await restore_overlay(service, store, view)
             await reader.start()
             _collect_seldom()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
@@ -126,12 +126,14 @@ class Replica:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
 
-    async def _restore_overlay(self, store: PostgresStore, view: Any) -> None:
-        for kind in self.service.overlay:
-            async for id, row in store.scan(kind):
-                if row.state is not None:
-                    view.restore(Key(kind, id), row.state)
-        view.commit()
+
+async def restore_overlay(service: Service[Any], store: Store, view: Any) -> None:
+    """At start: the view gets the stored rows of the kinds it overlays."""
+    for kind in service.overlay:
+        async for id, row in store.scan(kind):
+            if row.state is not None:
+                view.restore(Key(kind, id), row.state)
+    view.commit()
 
 
 async def work_until(stop: asyncio.Event, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:

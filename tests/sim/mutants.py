@@ -168,13 +168,9 @@ def row_versions() -> None:
     switch(MemoryTransaction, "load", unlocked)
 
 
-def _unchecked_positions() -> None:
-    switch(memory_store, "_is_as_loaded", lambda move, position: True)
-
-
 @mutant("positions move only for their owner (epoch) and from where they were loaded (offset)")
 def epoch_and_offset() -> None:
-    _unchecked_positions()
+    switch(memory_store, "_is_as_loaded", lambda move, position: True)
 
 
 @mutant("positions are part of the batch's transaction; and lanes and the inbox drop repeats")

@@ -14,10 +14,11 @@ from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
-from shared.kernel.model import Key, Service
+from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, ReadBacks
 from shared.kernel.ports import TIMERS, Clock, ProduceFailed, TopicPartition, Transient
 from shared.kernel.publisher import Publisher
+from shared.kernel.replica import restore_overlay
 from tests.support.turns import Task, Turns
 
 
@@ -118,7 +119,7 @@ class Process:
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])
         await pictures.catch_up()
-        await self._restore_overlay(store, view)
+        await restore_overlay(service, store, view)
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())
@@ -126,10 +127,3 @@ class Process:
         if service.views:
             self._spawn("pictures", pictures.run())
         self._spawn("engine", engine.run())
-
-    async def _restore_overlay(self, store: MemoryStore, view: Any) -> None:
-        for kind in self.service.overlay:
-            async for id, row in store.scan(kind):
-                if row.state is not None:
-                    view.restore(Key(kind, id), row.state)
-        view.commit()
