@@ -119,7 +119,8 @@ def move(
     `booked`: the change stands in a booked row too, where later counts find it.
     """
     level = case.level(key)
-    columns, rest = rules.taken(level, change if decided else rules.beside_counts(level, change, at))
+    in_count = not decided and at <= level.counted_as_of
+    columns, rest = rules.taken(level, change if decided else rules.beside_counts(level, change, at), in_count=in_count)
     booked_at = at if booked and at > level.counted_as_of else NEVER
     if columns or booked_at > NEVER:
         yield from keep_safety(case, level)

@@ -5,7 +5,8 @@ A fact may take more than is free; then `sellable` keeps the reserved units and 
 reservations are shorted. So `0 <= reserved <= sellable` holds at every step.
 
 A count pins a figure G of the level at its time T. Facts after T apply on top. A fact at or before T is already in the count, so it must
-leave G as it is, however late it arrives; it may still move units between the figures G adds up:
+leave G as it is, however late it arrives; it may still move units between the figures G adds up. Where G is less than what the level
+takes to be picked, the shelf stops at zero and `left_out` remembers the rest, which belongs to the count: a late fact consumes it.
 
     physical                      G = shelf + picked
     shelf_without_picked          G = shelf
@@ -58,9 +59,12 @@ def stands(level: Level) -> dict[Figure, int]:
     return held
 
 
-def taken(level: Level, change: Figures) -> tuple[Figures, int]:
-    """What a change really does to the columns, and how many units would have gone below zero."""
-    on_shelf = shelf(level) + change.get("sellable", 0)
+def taken(level: Level, change: Figures, *, in_count: bool = False) -> tuple[Figures, int]:
+    """What a change really does to the columns, and how many units more would have gone below zero.
+
+    `in_count`: the count in force contains it, so what that count left out is settled with it."""
+    owing = level.left_out if in_count else 0
+    on_shelf = shelf(level) + change.get("sellable", 0) - owing
     reserved = level.reserved + change.get("reserved", 0)
     sellable = max(0, on_shelf, reserved)
     after: Figures = {
@@ -68,8 +72,10 @@ def taken(level: Level, change: Figures) -> tuple[Figures, int]:
         "reserved": reserved - level.reserved,
         "owed": sellable - max(0, on_shelf) - level.owed,
     }
-    rest = max(0, -on_shelf)
-    held = stands(level)
+    below = max(0, -on_shelf)
+    if in_count:
+        after["left_out"] = below - owing
+    rest, held = max(0, below - owing), stands(level)
     for figure in ELSEWHERE:
         wanted = held[figure] + change.get(figure, 0)
         after[figure] = max(0, wanted) - held[figure]

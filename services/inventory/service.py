@@ -32,5 +32,5 @@ service: Service[Documents] = Service(
     view=Documents,
     views=(topics.ITEMS, topics.LOCATIONS, topics.POLICIES),
     states=(State(topics.AVAILABILITY, "level", availability),),
-    migrations=((MIGRATIONS / "001_levels.sql").read_text(),),
+    migrations=tuple((MIGRATIONS / name).read_text() for name in ("001_levels.sql", "002_left_out.sql")),
 )

@@ -240,6 +240,61 @@ def test_the_order_of_arrival_does_not_matter(day: tuple[list[list[Any]], list[A
     assert after(in_time) == after(mixed)
 
 
+@st.composite
+def real_days(draw: st.DrawFn) -> tuple[list[list[Any]], dict[str, int]]:
+    """What really happens to a few units, as streams of reports that keep their own order, and what lies there in the end.
+
+    Parts are picked as far as there is something on the shelf, and leave or go back; walk-ins buy, goods come, and whoever counts finds
+    shelf and carts."""
+    shelf, carts, minute = 4, 0, 0
+    streams: dict[str, list[Any]] = {}
+    open_parts, waiting = list(PARTS), []
+    for number in range(draw(st.integers(1, 10))):
+        minute += 1
+        what = draw(st.sampled_from(["pick", "pick", "leave", "put back", "sell", "receive", "count"]))
+        if what == "pick" and open_parts and shelf:
+            part, units = open_parts.pop(0), draw(st.integers(1, min(2, shelf)))
+            shelf, carts = shelf - units, carts + units
+            waiting.append((part, units))
+            streams[part] = [picked(part, fact(units), when=at(minute))]
+        elif what in ("leave", "put back") and waiting:
+            part, units = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
+            carts -= units
+            shelf += units if what == "put back" else 0
+            told = ended(part, "cancelled", fact(units), when=at(minute)) if what == "put back" else issued(part, fact(units), when=at(minute))
+            streams[part].append(told)
+        elif what == "sell" and shelf:
+            shelf -= 1
+            streams[f"till-{number}"] = [sold(1, f"till-{number}", at(minute))]
+        elif what == "receive":
+            shelf += 2
+            streams[f"in-{number}"] = [moved("receipt", 2, f"in-{number}", at(minute))]
+        elif what == "count":
+            streams[f"c-{number}"] = [counted(shelf + carts, at(minute), f"c-{number}")]
+    return list(streams.values()), {"sellable": shelf, "picked": carts}
+
+
+@given(day=real_days(), chance=st.randoms(use_true_random=False))
+@settings(max_examples=500, deadline=None)
+def test_once_all_is_told_the_level_is_what_lies_there(day: tuple[list[list[Any]], dict[str, int]], chance: Any) -> None:
+    """However late and mixed the reports come (each stream in its own order), unless a movement stopped at zero and a person was told."""
+    streams, there = day
+    inventory = Spec(service).documents(location())
+    inventory.given(counted(4, at(0)), *(reserve(part, line(1)) for part in PARTS))
+    inventory.now = at(300)
+    waiting = [list(stream) for stream in streams]
+    forgotten = False
+    while waiting := [stream for stream in waiting if stream]:
+        left_out = level_of(inventory).left_out
+        inventory.when(chance.choice(waiting).pop(0))
+        is_sound(inventory)
+        stopped = any(found.kind == "below_zero" for found in inventory.of(DiscrepancyFound))
+        forgotten |= stopped and level_of(inventory).left_out == left_out
+    level = level_of(inventory)
+    if not forgotten:
+        assert {"sellable": level.sellable, "picked": level.picked} == there
+
+
 # ---- answers and rows ----
 
 
