@@ -124,6 +124,46 @@ def beside_counts(level: Level, change: Figures, at: datetime) -> Figures:
     return kept
 
 
+def between(level: Level, change: Figures, booked_at: datetime, at: datetime) -> Figures:
+    """What it makes of the level that this change is of another time than it was booked at."""
+    was, will = beside_counts(level, change, booked_at), beside_counts(level, change, at)
+    moved: Figures = {figure: will.get(figure, 0) - was.get(figure, 0) for figure in was.keys() | will.keys()}
+    return {figure: by for figure, by in moved.items() if by}
+
+
+def dated_anew(effects: Sequence[Effect], units: int, booked_at: datetime, at: datetime) -> tuple[tuple[Effect, ...], Figures]:
+    """The effects, with so many of the units that left at `booked_at` leaving `at` another time, and what those do to the level."""
+    kept: list[Effect] = []
+    moved: Figures = {}
+    for effect in effects:
+        part = _leaving(effect.change, units) if effect.at == booked_at else {}
+        if not part:
+            kept.append(effect)
+            continue
+        units -= _left(part)
+        kept.append(Effect(at, part))
+        moved = {figure: moved.get(figure, 0) + part.get(figure, 0) for figure in (*moved, *part)}
+        rest: Figures = {figure: by - part.get(figure, 0) for figure, by in effect.change.items() if by != part.get(figure, 0)}
+        if rest:
+            kept.append(Effect(booked_at, rest))
+    return tuple(kept), moved
+
+
+def _left(change: Figures) -> int:
+    """Units that left with a change."""
+    return max(0, -change.get("picked", 0) - change.get("sellable", 0))
+
+
+def _leaving(change: Figures, units: int) -> Figures:
+    """So many of the units that left with a change, in the order of `split`."""
+    units = min(units, _left(change))
+    if not units:
+        return {}
+    picked = min(units, max(0, -change.get("picked", 0)))
+    reserved = min(units - picked, max(0, -change.get("reserved", 0)))
+    return issue(Split(picked, reserved, units - picked - reserved))
+
+
 def history(reservation: Reservation, from_open: int, from_picked: int) -> tuple[Effect, ...]:
     """What led to these units of a reservation, for counts older than it."""
     reserved = Effect(reservation.reserved_at, {"reserved": from_open + from_picked})

@@ -16,6 +16,7 @@ from tests.support.inventory import (
     SKU,
     at,
     counted,
+    dated,
     ended,
     fact,
     figures,
@@ -246,11 +247,10 @@ def real_days(draw: st.DrawFn) -> tuple[list[list[Any]], dict[str, int]]:
 
     Parts are picked as far as there is something on the shelf, and leave or go back; walk-ins buy, goods come, and whoever counts finds
     shelf and carts."""
-    shelf, carts, minute = 4, 0, 0
+    shelf, carts = 4, 0
     streams: dict[str, list[Any]] = {}
     open_parts, waiting = list(PARTS), []
-    for number in range(draw(st.integers(1, 10))):
-        minute += 1
+    for minute in range(1, draw(st.integers(2, 11))):
         what = draw(st.sampled_from(["pick", "pick", "leave", "put back", "sell", "receive", "count"]))
         if what == "pick" and open_parts and shelf:
             part, units = open_parts.pop(0), draw(st.integers(1, min(2, shelf)))
@@ -261,17 +261,28 @@ def real_days(draw: st.DrawFn) -> tuple[list[list[Any]], dict[str, int]]:
             part, units = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
             carts -= units
             shelf += units if what == "put back" else 0
-            told = ended(part, "cancelled", fact(units), when=at(minute)) if what == "put back" else issued(part, fact(units), when=at(minute))
-            streams[part].append(told)
+            streams[part] += _back(part, units, minute) if what == "put back" else _gone(part, units, minute, draw(st.integers(0, 3)))
         elif what == "sell" and shelf:
             shelf -= 1
-            streams[f"till-{number}"] = [sold(1, f"till-{number}", at(minute))]
+            streams[f"till-{minute}"] = [sold(1, f"till-{minute}", at(minute))]
         elif what == "receive":
             shelf += 2
-            streams[f"in-{number}"] = [moved("receipt", 2, f"in-{number}", at(minute))]
+            streams[f"in-{minute}"] = [moved("receipt", 2, f"in-{minute}", at(minute))]
         elif what == "count":
-            streams[f"c-{number}"] = [counted(shelf + carts, at(minute), f"c-{number}")]
+            streams[f"c-{minute}"] = [counted(shelf + carts, at(minute), f"c-{minute}")]
     return list(streams.values()), {"sellable": shelf, "picked": carts}
+
+
+def _back(part: str, units: int, minute: int) -> list[Any]:
+    return [ended(part, "cancelled", fact(units), when=at(minute))]
+
+
+def _gone(part: str, units: int, minute: int, later: int) -> list[Any]:
+    """The carrier may be the first to say so, and have had it later."""
+    if not later:
+        return [issued(part, fact(units), when=at(minute))]
+    known = at(minute + later)
+    return [issued(part, fact(units), when=known), dated(part, fact(units), booked_at=known, when=at(minute))]
 
 
 @given(day=real_days(), chance=st.randoms(use_true_random=False))
