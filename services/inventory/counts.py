@@ -172,12 +172,13 @@ def _count(case: Case, key: Key, status: StockStatus, units: int, count: FullCou
             yield _differs(case, level, difference, count, "older than the count in force: nothing changed")
         return
     columns, rest = rules.taken(level, {status: difference})
-    if status == "sellable" and rest != level.left_out:
+    if status == "sellable" and (rest or level.left_out):
         columns["left_out"] = rest - level.left_out
     opening = rules.counted_at(level, status) == NEVER and level.moved_at == NEVER
     moves = sum(row.latest > count.as_of for row in past.rows)
     yield from keep_safety(case, level)
-    yield LevelCounted(level.sku, level.location, status, count.basis, count.as_of, columns, moves)
+    stopped_at = max(case.now, count.as_of) if rest else NEVER
+    yield LevelCounted(level.sku, level.location, status, count.basis, count.as_of, columns, moves, stopped_at)
     if difference and not opening:
         yield _differs(case, level, difference, count, f"{status} counted {units}")
     if rest:

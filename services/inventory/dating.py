@@ -38,4 +38,4 @@ def _dated(case: Case, key: Key, row: Booked, units: int, fact: IssueDated) -> I
     yield MovementDated(level.sku, level.location, row.kind, row.reference, effects)
     change = rules.between(level, moved, fact.booked_at, fact.occurred_at)
     if change:
-        yield from settle(case, key, change, NEVER, row.reference, in_count=True)
+        yield from settle(case, key, change, NEVER, row.reference, fact.occurred_at)

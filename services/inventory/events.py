@@ -55,6 +55,8 @@ class LevelMoved(OfLevel, frozen=True):
     change: Figures
     booked_at: datetime = NEVER
     """Time of the movement, where it has a booked row of its own."""
+    left_out_at: datetime = NEVER
+    """When the shelf stopped at zero, where it did."""
 
 
 class LevelCounted(OfLevel, frozen=True):
@@ -66,6 +68,8 @@ class LevelCounted(OfLevel, frozen=True):
     change: Figures
     moves: int
     """Booked rows with movements after `as_of`."""
+    left_out_at: datetime = NEVER
+    """When the shelf stopped at zero, where it did."""
 
 
 class LevelBlocked(OfLevel, frozen=True):
@@ -115,6 +119,8 @@ def evolve_level(level: Level, event: LevelEvent) -> Level:
 
 def _moved(level: Level, event: LevelMoved) -> Level:
     after = _figures(level, event.change)
+    if event.left_out_at > NEVER:
+        after["left_out_at"] = event.left_out_at
     if event.booked_at <= level.counted_as_of:
         return replace(level, **after)
     return replace(level, **after, moves=level.moves + 1, moved_at=max(level.moved_at, event.booked_at))
@@ -129,6 +135,8 @@ def _counted(level: Level, event: LevelCounted) -> Level:
     after = _figures(level, event.change)
     if event.status != "sellable":
         return replace(level, **after, counted=level.counted | {event.status: event.as_of})
+    if event.left_out_at > NEVER:
+        after["left_out_at"] = event.left_out_at
     found_again = event.as_of > level.blocked_at
     return replace(
         level,

@@ -119,18 +119,23 @@ def move(
     `booked`: the change stands in a booked row too, where later counts find it.
     """
     level = case.level(key)
-    after = at > level.counted_as_of
-    beside = change if decided else rules.beside_counts(level, change, at)
-    yield from settle(case, key, beside, at if booked and after else NEVER, reference, in_count=not (decided or after))
+    booked_at = at if booked and at > level.counted_as_of else NEVER
+    if decided:
+        yield from settle(case, key, change, booked_at, reference)
+    else:
+        yield from settle(case, key, rules.beside_counts(level, change, at), booked_at, reference, at)
 
 
-def settle(case: Case, key: Key, change: Figures, booked_at: datetime, reference: str | None, *, in_count: bool) -> Iterator[Yield]:
-    """Change a level's figures; what would go below zero stops there, and a person is told."""
+def settle(
+    case: Case, key: Key, change: Figures, booked_at: datetime, reference: str | None, at: datetime | None = None
+) -> Iterator[Yield]:
+    """Change a level's figures; what would go below zero stops there, and a person is told. `at`: when it happened, where it is a fact."""
     level = case.level(key)
-    columns, rest = rules.taken(level, change, in_count=in_count)
+    columns, rest = rules.taken(level, change, late=at is not None and at <= level.left_out_at)
     if columns or booked_at > NEVER:
         yield from keep_safety(case, level)
-        yield LevelMoved(level.sku, level.location, columns, booked_at)
+        stopped_at = max(case.now, at or NEVER) if columns.get("left_out", 0) > 0 else NEVER
+        yield LevelMoved(level.sku, level.location, columns, booked_at, stopped_at)
     if rest:
         yield discrepancy(level, "below_zero", -rest, reference, "stopped at zero; count this item here")
 

@@ -175,24 +175,22 @@ def _row_for(case: Case, part_id: str, line: FactLine, location: str) -> Reserva
 
 
 def _pick(case: Case, key: Key, row: Reservation, units: int, lead: int, order_id: str, at: datetime) -> Iterator[Yield]:
-    """Reserved units of the row first, then what lies on the shelf. Who counted later saw them in the cart: then they were there."""
+    """Reserved units of the row first, then what lies on the shelf; who has them in the cart has them, whatever the level knew of."""
     level = case.level(key)
-    from_open = min(units, row.open)
-    there = units if at <= level.counted_as_of else max(0, rules.shelf(level) - from_open)
-    units_there, reference = from_open + min(units - from_open, there), f"{row.part_id}:{row.line_id}"
-    if units_there or row.exists:
+    from_open, reference = min(units, row.open), f"{row.part_id}:{row.line_id}"
+    if units or row.exists:
         yield UnitsPicked(
             part_id=row.part_id,
             line_id=row.line_id,
             order_id=order_id,
             sku=level.sku,
             location=level.location,
-            units=units_there,
+            units=units,
             from_open=from_open,
             lead=lead,
             at=at,
         )
-    yield from move(case, key, {"sellable": -units, "reserved": -from_open, "picked": units_there}, at, reference)
+    yield from move(case, key, {"sellable": -units, "reserved": -from_open, "picked": units}, at, reference)
 
 
 def issued(case: Case, fact: StockIssued) -> Iterator[Yield]:

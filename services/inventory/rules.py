@@ -5,13 +5,15 @@ A fact may take more than is free; then `sellable` keeps the reserved units and 
 reservations are shorted. So `0 <= reserved <= sellable` holds at every step.
 
 A count pins a figure G of the level at its time T. Facts after T apply on top. A fact at or before T is already in the count, so it must
-leave G as it is, however late it arrives; it may still move units between the figures G adds up. Where G is less than what the level
-takes to be picked, the shelf stops at zero and `left_out` remembers the rest, which belongs to the count: a late fact consumes it.
+leave G as it is, however late it arrives; it may still move units between the figures G adds up:
 
     physical                      G = shelf + picked
     shelf_without_picked          G = shelf
     available_after_allocations   G = shelf - reserved
     another status                G = that status
+
+Where more is picked than was counted, or more leaves than there was, the shelf stops at zero, and `left_out` remembers the rest: some report
+of before is missing. What a late report adds to the shelf consumes it; what happens after the stop doesn't explain it, and is added.
 """
 
 from __future__ import annotations
@@ -59,11 +61,11 @@ def stands(level: Level) -> dict[Figure, int]:
     return held
 
 
-def taken(level: Level, change: Figures, *, in_count: bool = False) -> tuple[Figures, int]:
+def taken(level: Level, change: Figures, *, late: bool = False) -> tuple[Figures, int]:
     """What a change really does to the columns, and how many units more would have gone below zero.
 
-    `in_count`: the count in force contains it, so what that count left out is settled with it."""
-    owing = level.left_out if in_count else 0
+    `late`: it happened before the shelf stopped at zero, so what the stop left out is settled with it."""
+    owing = level.left_out if late else 0
     on_shelf = shelf(level) + change.get("sellable", 0) - owing
     reserved = level.reserved + change.get("reserved", 0)
     sellable = max(0, on_shelf, reserved)
@@ -73,8 +75,7 @@ def taken(level: Level, change: Figures, *, in_count: bool = False) -> tuple[Fig
         "owed": sellable - max(0, on_shelf) - level.owed,
     }
     below = max(0, -on_shelf)
-    if in_count:
-        after["left_out"] = below - owing
+    after["left_out"] = below - owing
     rest, held = max(0, below - owing), stands(level)
     for figure in ELSEWHERE:
         wanted = held[figure] + change.get(figure, 0)

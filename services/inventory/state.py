@@ -57,8 +57,10 @@ class Level(Value, frozen=True):
     unsettled: int = 0
     """Units handed over or restocked whose movement the location's own feed has still to report."""
     left_out: int = 0
-    """Units the shelf would be below zero by the count in force, had it not stopped there: more was picked than was counted, since a
-    report of before the count is still missing. What such reports add to the shelf comes off here first; the next count begins anew."""
+    """Units the shelf would be below zero, had it not stopped there: more was picked than was counted, or more left than there was, since a
+    report is still missing. What late reports add to the shelf comes off here first; the next count begins anew."""
+    left_out_at: datetime = NEVER
+    """When it stopped last: what happened until then and is told later is late."""
     safety: int = 0
     counted_as_of: datetime = NEVER
     """Time of the count that stands behind `sellable`."""

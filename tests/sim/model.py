@@ -17,8 +17,7 @@ from deploy.audit.ledger import Ledger
 from deploy.audit.lines import OVERSHIPPED
 from deploy.audit.orders import calls_a_person
 from schemas import channel as ch
-from schemas.inventory import DiscrepancyFound
-from schemas.topics import CHANNEL_ANSWERS, CHANNEL_ORDERS, INVENTORY_EVENTS, Topic
+from schemas.topics import CHANNEL_ANSWERS, CHANNEL_ORDERS, Topic
 from shared.kernel.codec import Undecodable, open_envelope, read_body
 from shared.kernel.ports import TopicPartition
 
@@ -206,13 +205,9 @@ def _money(world: World, order_id: str, order: PlainOrder, captured: Captured, l
 
 
 def _shelves(world: World, books: Books) -> Iterator[str]:
-    """The books of stock are what lies on the shelves, or a person was told to count."""
+    """The books of stock are what lies on the shelves, wherever a level stopped at zero meanwhile."""
     shelves, lost = world.outside.shelves, world.outside.lost
-    found_out = (each for each in _bodies(world, INVENTORY_EVENTS) if isinstance(each, DiscrepancyFound))
-    told = {(each.sku, each.location) for each in found_out if each.kind == "below_zero"}
     for spot in world.outside.opening:
-        if (spot.sku, spot.location) in told:
-            continue
         level = books.levels.get(f"{spot.sku}:{spot.location}")
         found = (level.sellable, level.picked, level.damaged) if level is not None else (0, 0, 0)
         there = (shelves.on_shelf(spot), shelves.physical(spot) - shelves.on_shelf(spot), lost[spot])

@@ -158,11 +158,12 @@ def test_a_count_read_before_the_report_of_a_departure_remembers_what_its_stop_l
 
 
 def test_goods_that_come_after_such_a_count_are_for_sale_at_once(inventory: Spec) -> None:
-    """What the stop left out belongs to the count: only what happened before it settles it."""
+    """What the stop left out is settled by what happened before it only."""
     inventory.given(counted(4), reserve(A, line(2)), picked(A, fact(2)), reserve(B, line(2)), picked(B, fact(2)))
-    inventory.now = at(20)
+    inventory.now = at(11)
     inventory.given(counted(2, at(10), "c2"), moved("receipt", 3, "in-1", at(12)))
     assert figures(inventory) == {"sellable": 3, "picked": 4}
+    inventory.now = at(20)
     inventory.given(issued(A, fact(2), when=at(9)), ended(B, "cancelled", fact(2), when=at(15)))
     assert figures(inventory) == {"sellable": 5}
 

@@ -191,6 +191,29 @@ def test_no_more_arrives_than_was_on_its_way(inventory: Spec) -> None:
     assert (found(inventory), figures(inventory)) == ([("below_zero", -2)], {"sellable": 1})
 
 
+# ---- reports that come before those of what made them possible ----
+
+
+def test_a_pick_of_goods_whose_receipt_is_told_later_is_booked_whole(inventory: Spec) -> None:
+    """One there, two came and two were picked; the pick is read first, and says so."""
+    inventory.given(counted(1), reserve(A, line(1)))
+    inventory.when(picked(A, fact(2), when=at(5)))
+    assert found(inventory) == [("below_zero", -1)]
+    assert figures(inventory) == {"picked": 2}
+    inventory.given(moved("receipt", 2, "in-1", at(4)))
+    assert figures(inventory) == {"sellable": 1, "picked": 2}
+    assert level_of(inventory).left_out == 0
+
+
+def test_a_sale_that_overtook_the_receipt_of_its_goods_leaves_nothing_for_sale(inventory: Spec) -> None:
+    inventory.now = at(10)
+    inventory.given(counted(0), sold(1, when=at(5)))
+    inventory.given(moved("receipt", 1, "in-1", at(4)))
+    assert figures(inventory) == {}
+    inventory.given(moved("receipt", 2, "in-2", at(11)))
+    assert figures(inventory) == {"sellable": 2}
+
+
 # ---- a departure whose true time is told later ----
 
 
