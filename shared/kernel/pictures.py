@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME, Topic
 from shared.kernel.codec import Undecodable, state_version
+from shared.kernel.contents import Contents, Seen
 from shared.kernel.model import Service
 from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
 from shared.kernel.publisher import Publisher
@@ -34,13 +35,17 @@ class Pictures:
         self._clock = clock
         self._log = log
         self._at = partitions_of_all(service.views, partitions)
-        self._versions: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._contents = {at: Contents() for at in self._at}
+        self._read_to = dict.fromkeys(self._at, 0)
         self._follower: Follower | None = None
 
     def positions(self) -> dict[TopicPartition, int]:
-        """How far each topic of the view was read."""
-        follower = self._follower
-        return {at: follower.position(at) for at in self._at} if follower is not None else {}
+        """How far each topic was read into the view."""
+        return dict(self._read_to)
+
+    def seen(self) -> dict[TopicPartition, Seen]:
+        """What the view has come to, by partition: for the audit, which knows what it should have come to."""
+        return {at: self._contents[at].seen(next) for at, next in self._read_to.items()}
 
     async def catch_up(self) -> None:
         """Reads everything there was when it began."""
@@ -72,15 +77,17 @@ class Pictures:
             return
         for record in records:
             self._apply(record, BY_NAME[record.topic])
+        self._read_to = {at: follower.position(at) for at in self._at}
 
     def _apply(self, record: Record, topic: Topic) -> None:
-        if record.key is None or not self._is_newer(record, topic):
+        if not self._is_newer(record, topic) or record.key is None:
             return
         if record.value is None:
             self._view.forget(topic, record.key.decode("utf-8", "replace"))
             return
         try:
             self._view.apply(read_document(record, topic))
+            self._contents[record.at].show(record.key)
             self.applied += 1
         except Undecodable as error:
             self.broken += 1
@@ -88,13 +95,7 @@ class Pictures:
             self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
 
     def _is_newer(self, record: Record, topic: Topic) -> bool:
-        if topic.kind != "state" or record.key is None:
-            return True
-        version, known = state_version(record), self._versions.get((record.topic, record.key), (0, 0))
-        if version <= known:
-            return False
-        self._versions[record.topic, record.key] = version
-        return True
+        return self._contents[record.at].admit(record, topic)
 
 
 class ReadBacks:

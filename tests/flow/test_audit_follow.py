@@ -15,6 +15,7 @@ from deploy.audit import REBUILD
 from deploy.audit.cuts import HOPS, Drift
 from deploy.audit.follow import Round, Watcher
 from deploy.audit.outlets import AT, Drifts, drift_id
+from deploy.audit.views import processes_of, views_show_their_topics
 from deploy.demo.baskets import Baskets, load
 from deploy.demo.demo import run
 from deploy.demo.dice import Dice
@@ -22,11 +23,21 @@ from deploy.fleet import SERVICES, kafka_connection
 from deploy.reading import COMMANDS, whole
 from deploy.repair import repair
 from deploy.supervisor import System
-from schemas.topics import AUDIT_DRIFT
+from schemas.topics import AUDIT_DRIFT, LOCATIONS
 from shared.kernel.codec import open_envelope, read_body
 from shared.kernel.kafka import KafkaTopics
 from shared.settings import Settings
-from tests.support.planted import WRONG_ROWS, database_of, drop_purchase, edit_row, mark_read_back, put_back, restore_purchase, show_stale
+from tests.support.planted import (
+    WRONG_ROWS,
+    a_view_that_lost_a_document,
+    database_of,
+    drop_purchase,
+    edit_row,
+    mark_read_back,
+    put_back,
+    restore_purchase,
+    show_stale,
+)
 from tests.support.small_demo import small_world
 
 pytestmark = pytest.mark.timeout(240)
@@ -57,14 +68,15 @@ class Screen:
 
 
 @asynccontextmanager
-async def watching(settings: Settings) -> AsyncIterator[tuple[Screen, Watcher]]:
+async def watching(settings: Settings, **further: int) -> AsyncIterator[tuple[Screen, Watcher]]:
+    """`further`: processes that aren't known to the supervisor, by name with their ports."""
     screen, drifts = Screen(), Drifts(kafka_connection(settings))
 
     def tell(seen: Round) -> None:
         screen.rounds.append(seen)
         drifts.note(seen)
 
-    watcher = Watcher(settings, tell, screen.remarks.append)
+    watcher = Watcher(settings, tell, screen.remarks.append, lambda home: {**processes_of(home), **further})
     running = asyncio.create_task(watcher.run(EVERY_S))
     try:
         yield screen, watcher
@@ -171,6 +183,14 @@ async def test_a_database_that_is_away_is_survived_and_said(system: System) -> N
         await until(lambda: len(screen.rounds) >= before + 2, FOUND_WITHIN_S, lambda: screen.remarks)
         assert screen.remarks[0].startswith("Postgres does not answer: returns: ") and screen.remarks[-1] == ""
         assert watcher.suspicion.found == {}
+
+
+async def test_a_document_that_a_process_has_lost_is_found(system: System) -> None:
+    """Its rows and its topics are all right: only what is in its memory is not."""
+    async with a_view_that_lost_a_document(system.settings) as port, watching(system.settings, forgetful=port) as (screen, _):
+        await until(lambda: screen.drifts != [], FOUND_WITHIN_S, lambda: screen.rounds)
+    [drift] = screen.drifts
+    assert drift.violation[:3] == (views_show_their_topics.__name__, "forgetful", f"{LOCATIONS.name}/0")
 
 
 async def test_nothing_is_found_under_load_and_soon_all_that_is_planted(system: System, settings: Settings) -> None:

@@ -32,6 +32,7 @@ def _promised(world: World) -> Iterator[str]:
 
 def _audited(world: World) -> Iterator[str]:
     books, ledger = read_books(world.databases, world.turns.clock.now()), read_ledger(world.broker)
+    books.views = {each.name: each.pictures.seen() for each in world.processes if each.lives and not each.frozen and each.pictures}
     for check in CHECKS:
         found = Findings(check.__name__)
         check(books, ledger, found)
