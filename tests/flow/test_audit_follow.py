@@ -62,6 +62,10 @@ class Screen:
     def missing(self, expected: set[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
         return expected - {drift.violation[:3] for drift in self.drifts}
 
+    def pace(self) -> str:
+        """For who wants to know why it took so long: seconds of each round, and what kept the watcher from judging."""
+        return f"rounds of {[round(seen.seconds, 1) for seen in self.rounds]} s, {self.remarks}"
+
     @property
     def wrong_now(self) -> int:
         return sum(self.rounds[-1].violations.values())
@@ -105,7 +109,7 @@ async def ended_orders(settings: Settings, run: str, count: int) -> list[str]:
             )
             if len(rows) == count:
                 return [row["id"] for row in rows]
-            assert time.monotonic() < deadline, rows
+            assert time.monotonic() < deadline, f"of {count} orders of {run} only {len(rows)} have ended"
             await asyncio.sleep(POLL_S)
 
 
@@ -204,7 +208,7 @@ async def test_nothing_is_found_under_load_and_soon_all_that_is_planted(system: 
         ended = await ended_orders(live, dice.run, 4)
         async with planted(live, ended) as expected:
             assert screen.drifts == []
-            await until(lambda: not screen.missing(expected), FOUND_WITHIN_S, lambda: screen.missing(expected))
+            await until(lambda: not screen.missing(expected), FOUND_WITHIN_S, lambda: (screen.missing(expected), screen.pace()))
             assert max(seen.candidates for seen in screen.rounds) > 100, "there was nothing to be careful about"
             subjects = {what.split()[-1] for *_, what in expected}
             assert {drift.violation.what.split()[-1] for drift in screen.drifts} == subjects, "something else was found"
@@ -214,7 +218,7 @@ async def test_nothing_is_found_under_load_and_soon_all_that_is_planted(system: 
         mended = await repair(live, dry=False)
         assert {(each.service, each.what) for each in mended.mended} >= {("fulfilment_tracking", order) for order in ended[2:]}
         assert mended.left == ()
-        await until(lambda: screen.wrong_now == 0, FOUND_WITHIN_S, lambda: screen.rounds[-1])
+        await until(lambda: screen.wrong_now == 0, FOUND_WITHIN_S, lambda: (screen.rounds[-1], screen.pace()))
         assert {drift.violation for drift in screen.drifts} == {drift.violation for seen in screen.rounds for drift in seen.gone}
     told = await told_by_the_audit(live)
     assert all(told[drift_id(drift)] == ["DriftFound", "DriftGone"] for drift in screen.drifts)
