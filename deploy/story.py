@@ -377,6 +377,10 @@ def _fulfilment(body: Body) -> str:
             return f"{units(body.lines)} left the shelf of {body.location}"
         case fulfilment.StockIssued():
             return f"{units(body.lines)} left {body.location}{', which nobody asked for' if body.unasked else ''}"
+        case fulfilment.IssueDated():
+            return f"{units(body.lines)} had left {body.location} at {body.occurred_at:%H:%M:%S} already"
+        case fulfilment.ReservationEnded(cause="shorted"):
+            return f"{body.location} gave up {units(body.lines)} whose stock was taken{', damaged' if body.reason == 'damaged' else ''}"
         case fulfilment.ReservationEnded():
             reason = f", {words(body.reason)}" if body.reason != "none" else ""
             return f"{body.location} won't do {units(body.lines)}: {words(body.cause)}{reason}"

@@ -516,8 +516,29 @@ class StockIssued(Message):
     """True when no reservation of this location stands behind it."""
 
 
+class IssueDated(Message):
+    """Units booked as issued by the word of their carrier left at this earlier time, says their location now: a count in between has
+    left them out already. The movements' references are `<part>:<line>`."""
+
+    part_id: PartId
+    """The part they left for."""
+    order_id: OrderId
+    """The order."""
+    location: LocationId
+    """The location they left."""
+    lines: tuple[FactLine, ...]
+    """What left, by line."""
+    booked_at: Instant
+    """The time StockIssued named for them, UTC."""
+    occurred_at: Instant
+    """When they left, UTC."""
+
+
 class ReservationEnded(Message):
-    """The location won't do these units: release them, and block or write down in one step."""
+    """The location won't do these units: release them, and block or write down in one step.
+
+    With cause `shorted` inventory has taken their reservation itself before: what was picked for them goes back to the shelf, or, with
+    reason `damaged`, they are found damaged on the shelf."""
 
     part_id: PartId
     """The part whose reservation ends."""
@@ -525,7 +546,7 @@ class ReservationEnded(Message):
     """The order."""
     location: LocationId
     """The location that held the units."""
-    cause: Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected"]
+    cause: Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected", "shorted"]
     """Why it ends."""
     reason: Literal["not_found", "damaged", "no_capacity", "closed", "wrong_item", "other", "none"] = "none"
     """not_found and short block the item at the location until it is counted; damaged moves the units to damaged."""

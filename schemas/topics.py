@@ -319,7 +319,7 @@ FULFILMENT_STOCK = Topic(
     "events",
     "fulfilment_tracking",
     "location",
-    (fulfilment.StockPicked, fulfilment.StockIssued, fulfilment.ReservationEnded),
+    (fulfilment.StockPicked, fulfilment.StockIssued, fulfilment.IssueDated, fulfilment.ReservationEnded),
     "What fulfilment does to stock.",
 )
 ORDER_STATUS = Topic(

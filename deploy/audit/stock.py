@@ -9,7 +9,7 @@ from deploy.audit.findings import Findings
 from deploy.audit.ledger import Ledger
 
 INVENTORY = "inventory"
-FIGURES = ("sellable", "reserved", "owed", "picked", "in_transit", "quality_hold", "damaged", "display", "unsettled")
+FIGURES = ("sellable", "reserved", "owed", "picked", "in_transit", "quality_hold", "damaged", "display", "unsettled", "left_out")
 
 
 def levels_are_possible(books: Books, _: Ledger, found: Findings) -> None:

@@ -14,7 +14,7 @@ from schemas.fulfilment import (
     ReservationEnded,
 )
 from schemas.sourcing import CancellationPassedOn, PassedLine
-from services.fulfilment_tracking import rules
+from services.fulfilment_tracking import rules, shortages
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, line_quantities, open_exception
 from services.fulfilment_tracking.events import CancelHeard, CancelOpened, CancelSettled, UnitsEnded
 from services.fulfilment_tracking.parts import finished
@@ -162,6 +162,7 @@ def _hear(case: Case, cancel: Cancel, part: Part, line_id: str, total: int) -> _
 def _book(case: Case, cancel: Cancel, report: CancelAnswered, heard: list[_Word]) -> Iterator[Yield]:
     part_id, at = report.fulfilment_order_id, report.occurred_at
     cancelled = rules.total(Units(word.line_id, word.cancelled) for word in heard)
+    shorted = rules.total(Units(word.line_id, word.shorted) for word in heard)
     dropped = rules.total(Units(word.line_id, word.dropped) for word in heard)
     gone = rules.total(Units(word.line_id, word.gone) for word in heard)
     if cancelled:
@@ -169,6 +170,7 @@ def _book(case: Case, cancel: Cancel, report: CancelAnswered, heard: list[_Word]
     if dropped:
         yield from end_units(case, part_id, "dropped", dropped, at)
         yield from _explain_dropped(case, cancel, part_id, dropped)
+    yield from shortages.given_up(case, part_id, shorted, at)
     if gone and case.part(part_id).promise is not None:
         yield from _explain_gone(case, part_id, gone)
 

@@ -13,7 +13,7 @@ from schemas.fulfilment import (
     NotCollected,
     ReadyForCollection,
 )
-from services.fulfilment_tracking import loads, rules
+from services.fulfilment_tracking import loads, rules, shortages
 from services.fulfilment_tracking.cancels import end_units
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, goods_lines
 from services.fulfilment_tracking.events import BuyerStayedAway, UnitsCollected, UnitsReady
@@ -96,6 +96,7 @@ def not_collected(case: Case, report: NotCollected) -> Iterator[Yield]:
     part = case.part(report.fulfilment_order_id)
     if part.stayed_away_at is None or report.occurred_at > part.stayed_away_at:
         yield BuyerStayedAway(part.part_id, case.now, report.occurred_at)
+        yield from shortages.all_put_back(case, part.part_id, report.occurred_at)
         yield from _give_back(case, part.part_id, report.occurred_at)
 
 

@@ -14,6 +14,7 @@ from schemas.fulfilment import (
     AmendmentAnswered,
     CancelAnswered,
     FulfilmentExceptionOpened,
+    IssueDated,
     LinesCollected,
     LinesPicked,
     NotCollected,
@@ -291,7 +292,7 @@ def _stock_only(case: Case, report: Report) -> Iterator[Yield]:
     """Nobody placed this order: what left is booked and a person is told; there is nothing else to tell or to wait for."""
     for out in reports.hear(case, report):
         is_message = type(out) in TOPIC_OF
-        if isinstance(out, StockIssued | FulfilmentExceptionOpened) or not (is_message or isinstance(out, Wake)):
+        if isinstance(out, StockIssued | IssueDated | FulfilmentExceptionOpened) or not (is_message or isinstance(out, Wake)):
             yield out
 
 

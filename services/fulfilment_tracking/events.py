@@ -177,6 +177,12 @@ class UnitsRefused(OfPart, frozen=True):
     """Of these, units a shortage had ended already."""
 
 
+class ShortedPutBack(OfPart, frozen=True):
+    """Shorted units that were picked go back to the shelf."""
+
+    lines: tuple[Units, ...]
+
+
 class UnitsPicked(OfPart, frozen=True):
     occurred_at: datetime
     totals: tuple[Goods, ...]
@@ -233,6 +239,15 @@ class ParcelLeft(OfPart, frozen=True):
     over: tuple[Goods, ...]
     """Units beyond it."""
     presume_at: datetime
+    implied: bool = False
+    """Only the carrier says so."""
+
+
+class ParcelDated(OfPart, frozen=True):
+    """Its location says when a parcel left that its carrier had first."""
+
+    parcel_id: str
+    occurred_at: datetime
 
 
 class ParcelSighted(OfPart, frozen=True):
@@ -369,12 +384,13 @@ PartEvent = (
     | PartResumed
     | UnitsEnded
     | UnitsRefused
+    | ShortedPutBack
     | UnitsPicked
     | UnitsReady
     | UnitsCollected
     | BuyerStayedAway
 )
-ParcelEvent = ParcelFilled | ParcelLeft | ParcelSighted | ParcelHandedOver | ParcelReturned | ParcelReceived
+ParcelEvent = ParcelFilled | ParcelLeft | ParcelDated | ParcelSighted | ParcelHandedOver | ParcelReturned | ParcelReceived
 RequestEvent = CancelOpened | CancelHeard | CancelSettled | ChangeOpened | ChangeAsked | AmendmentHeard | ChangeSettled
 AnyEvent = OrderEvent | PartEvent | ParcelEvent | RequestEvent
 """Every event of an order's row."""

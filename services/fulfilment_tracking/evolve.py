@@ -34,6 +34,7 @@ PartStep = (
     | e.PartResumed
     | e.UnitsEnded
     | e.UnitsRefused
+    | e.ShortedPutBack
     | e.UnitsPicked
     | e.UnitsReady
     | e.UnitsCollected
@@ -186,6 +187,8 @@ def _step(part: Part, event: PartStep) -> Part:  # noqa: C901 - one arm per even
             return _with_lines(part, event.lines, lambda work, n: rules.end(work, event.cause, n, event.occurred_at, instructed=told))
         case e.UnitsRefused():
             return _refused(part, event)
+        case e.ShortedPutBack():
+            return _with_lines(part, event.lines, lambda work, n: replace(work, shorted_carted=work.shorted_carted - n))
         case e.UnitsPicked():
             return _picked(part, event)
         case e.UnitsReady():
@@ -279,7 +282,8 @@ def _served(part: Part, event: e.ParcelLeft | e.UnitsCollected) -> Part:
         lines[goods.line_id] = rules.serve(lines[goods.line_id], goods.quantity, here=here)
     for goods in event.over:
         work = lines.get(goods.line_id, Work(goods.sku))
-        lines[goods.line_id] = replace(work, over=work.over + goods.quantity)
+        gone = min(work.shorted_carted, goods.quantity) if loads.as_planned(part, event.location, goods) else 0
+        lines[goods.line_id] = replace(work, over=work.over + goods.quantity, shorted_carted=work.shorted_carted - gone)
     return replace(part, lines=lines, accepted=True)
 
 
@@ -305,6 +309,8 @@ def _moved(parcel: Parcel, event: e.ParcelEvent) -> Parcel:
             return _filled(parcel, event)
         case e.ParcelLeft():
             return _left(parcel, event)
+        case e.ParcelDated():
+            return replace(parcel, shipped_at=event.occurred_at, implied=False)
         case e.ParcelSighted():
             return _sighted(parcel, event)
         case e.ParcelHandedOver():
@@ -335,6 +341,7 @@ def _left(parcel: Parcel, event: e.ParcelLeft) -> Parcel:
         tracking_number=event.tracking_number,
         shipped=loads.sum_of(parcel.shipped, (*event.served, *event.over)),
         shipped_at=parcel.shipped_at or event.occurred_at,
+        implied=event.implied if parcel.shipped_at is None else parcel.implied,
         presume_at=parcel.presume_at or event.presume_at,
     )
 

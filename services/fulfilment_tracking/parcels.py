@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from schemas.fulfilment import (
+    IssueDated,
     LinesHandedOver,
     ParcelCameBack,
     ParcelMoved,
@@ -19,6 +20,7 @@ from services.fulfilment_tracking import loads, rules, sightings
 from services.fulfilment_tracking.case import Case, goods_lines, open_exception
 from services.fulfilment_tracking.events import (
     LabelClaimed,
+    ParcelDated,
     ParcelFilled,
     ParcelHandedOver,
     ParcelLeft,
@@ -82,6 +84,7 @@ def _imply_picks(case: Case, part_id: str, occurred_at: datetime) -> Iterator[Yi
 def shipped(case: Case, report: ParcelShipped) -> Iterator[Yield]:
     part = case.part(report.fulfilment_order_id)
     contents = goods_of(case, part, report.lines)
+    yield from _date(case, _parcel(case, part.part_id, report.parcel_id), report.occurred_at)
     yield from _leave(
         case,
         Parcel(part.part_id, report.parcel_id, report.location, report.carrier, report.tracking_number),
@@ -91,7 +94,24 @@ def shipped(case: Case, report: ParcelShipped) -> Iterator[Yield]:
     yield from _claim(case, part.part_id, report.parcel_id, f"{report.carrier}:{report.tracking_number}")
 
 
-def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: datetime) -> Iterator[Yield]:
+def _date(case: Case, parcel: Parcel | None, occurred_at: datetime) -> Iterator[Yield]:
+    """The carrier's report overtook the location's, which knows when it left: counts in between have left it out."""
+    if parcel is None or not parcel.implied or parcel.shipped_at is None:
+        return
+    yield ParcelDated(parcel.part_id, case.now, parcel.parcel_id, min(occurred_at, parcel.shipped_at))
+    lines = goods_lines(parcel.shipped)
+    if occurred_at < parcel.shipped_at and lines:
+        yield IssueDated(
+            part_id=parcel.part_id,
+            order_id=case.order_id,
+            location=parcel.location,
+            lines=lines,
+            booked_at=parcel.shipped_at,
+            occurred_at=occurred_at,
+        )
+
+
+def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: datetime, *, implied: bool = False) -> Iterator[Yield]:
     """A parcel is on its way with these contents; only what is new has an effect."""
     parcel = _parcel(case, said.part_id, said.parcel_id)
     more = loads.added(parcel.shipped if parcel else (), contents)
@@ -111,6 +131,7 @@ def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: d
         gone.served,
         gone.over,
         presume_at,
+        implied,
     )
     part = case.part(said.part_id)
     yield ParcelWasShipped(
@@ -190,7 +211,7 @@ def sighted(case: Case, part_id: str, parcel_id: str, sighting: Sighting) -> Ite
 def _imply_departure(case: Case, parcel: Parcel, sighting: Sighting) -> Iterator[Yield]:
     """The carrier has what the location only packed: it has left."""
     if parcel.carrier and parcel.tracking_number:
-        yield from _leave(case, parcel, parcel.packed, sighting.occurred_at)
+        yield from _leave(case, parcel, parcel.packed, sighting.occurred_at, implied=True)
 
 
 def _conclude(case: Case, part_id: str, parcel_id: str, more: tuple[Goods, ...]) -> Iterator[Yield]:

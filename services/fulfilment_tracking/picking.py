@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from schemas.fulfilment import LinesPicked, LinesWerePicked, RejectedLine, StockPicked, WorkRejected
-from services.fulfilment_tracking import rules
+from services.fulfilment_tracking import rules, shortages
 from services.fulfilment_tracking.cancels import lose
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, open_exception
 from services.fulfilment_tracking.events import UnitsPicked, UnitsRefused
@@ -100,6 +100,8 @@ def rejected(case: Case, report: WorkRejected) -> Iterator[Yield]:
         rules.total(Units(r.line_id, r.shorted) for r in refusals),
     )
     for reason in dict.fromkeys(refusal.reason for refusal in refusals):
+        shorted = rules.total(Units(r.line_id, r.shorted) for r in refusals if r.reason == reason)
+        yield from shortages.given_up(case, part.part_id, shorted, report.occurred_at, damaged=reason == "damaged")
         lost = rules.total(Units(r.line_id, r.lost) for r in refusals if r.reason == reason)
         if lost:
             yield from lose(case, part.part_id, lost, "rejected", reason, report.occurred_at)

@@ -46,7 +46,9 @@ def end(work: Work, cause: EndedCause, quantity: int, occurred_at: datetime, *, 
     ended_at = max(work.ended_at or occurred_at, occurred_at)
     shorted_open = work.shorted_open + (quantity if cause == "shorted" and instructed else 0)
     after = replace(work, ended=ended, ended_at=ended_at, shorted_open=shorted_open)
-    return replace(after, carted=min(after.carted, after.left))
+    carted = min(after.carted, after.left)
+    kept_picked = after.carted - carted if cause == "shorted" else 0
+    return replace(after, carted=carted, shorted_carted=work.shorted_carted + kept_picked)
 
 
 def serve(work: Work, quantity: int, *, here: bool) -> Work:

@@ -162,6 +162,8 @@ class Work(Value, frozen=True):
     """Units the location said it will not do, by rejection or short pick, whatever they were booked as."""
     shorted_open: int = 0
     """Shorted units the location has not given up yet: its next rejections are about these."""
+    shorted_carted: int = 0
+    """Shorted units that inventory keeps as picked: they leave all the same, or go back to the shelf."""
     ended_at: datetime | None = None
     """When units ended last: a later report of more work contradicts it, an earlier one is merely late."""
 
@@ -249,6 +251,8 @@ class Parcel(Value, frozen=True):
     status_at: datetime | None = None
     raw_code: str = ""
     shipped_at: datetime | None = None
+    implied: bool = False
+    """Only its carrier said that it left: it did so at `shipped_at` at the latest."""
     presume_at: datetime | None = None
     delivered_at: datetime | None = None
     handed_over: Literal["delivered", "presumed"] | None = None

@@ -14,7 +14,7 @@ LENGTH = 200
 DETAIL_LENGTH = 500
 LINES_NAMED = 10
 
-_SILENT = (e.UnitsRefused, e.CancelHeard, e.ChangeAsked, e.AmendmentHeard)
+_SILENT = (e.UnitsRefused, e.ShortedPutBack, e.ParcelDated, e.CancelHeard, e.ChangeAsked, e.AmendmentHeard)
 """Events another entry tells as well."""
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 

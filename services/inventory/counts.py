@@ -125,7 +125,7 @@ def _spread(case: Case, report: StockCounted, count: FullCount) -> Iterator[Yiel
 
 
 def _may_hold(level: Level, as_of: datetime) -> bool:
-    return level.moved_at > as_of or level.picked > 0 or any(rules.held(level, status) for status in PHYSICAL)
+    return level.moved_at > as_of or level.picked > 0 or level.left_out > 0 or any(rules.held(level, status) for status in PHYSICAL)
 
 
 def zero(case: Case, woken: Woken) -> Iterator[Yield]:
@@ -172,6 +172,8 @@ def _count(case: Case, key: Key, status: StockStatus, units: int, count: FullCou
             yield _differs(case, level, difference, count, "older than the count in force: nothing changed")
         return
     columns, rest = rules.taken(level, {status: difference})
+    if status == "sellable" and rest != level.left_out:
+        columns["left_out"] = rest - level.left_out
     opening = rules.counted_at(level, status) == NEVER and level.moved_at == NEVER
     moves = sum(row.latest > count.as_of for row in past.rows)
     yield from keep_safety(case, level)

@@ -12,17 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
-from schemas.fulfilment import ReservationEnded, StockIssued, StockPicked
+from schemas.fulfilment import IssueDated, ReservationEnded, StockIssued, StockPicked
 from schemas.inventory import ReleaseStock, ReserveStock
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.stock import InboundAnnounced, InboundClosed, StockCounted, StockMoved
-from services.inventory import counts, movements, reservations
+from services.inventory import counts, dating, movements, reservations
 from services.inventory.events import (
     CountNoted,
     FullCountNoted,
     InboundEvent,
     LevelEvent,
     MovementBooked,
+    MovementDated,
     PartEvent,
     ReservationEvent,
     evolve_booked,
@@ -59,7 +60,7 @@ from shared.kernel.views import Documents
 
 Report = StockCounted | StockMoved | InboundAnnounced | InboundClosed
 Command = ReserveStock | ReleaseStock
-Deed = StockPicked | StockIssued | ReservationEnded | StockRestocked | StockWrittenOff
+Deed = StockPicked | StockIssued | IssueDated | ReservationEnded | StockRestocked | StockWrittenOff
 Message = Report | Command | Deed | Woken
 
 
@@ -97,6 +98,8 @@ def _rows_of_deed(deed: Deed) -> Iterable[Key]:
             return reservations.fact_line_keys(deed.part_id, deed.location, deed.lines)
         case StockIssued():
             return movements.keys_of_issue(deed)
+        case IssueDated():
+            return dating.keys_of_dating(deed)
         case ReservationEnded():
             return _rows_of_end(deed)
         case StockRestocked():
@@ -188,6 +191,8 @@ def _done(case: Case, deed: Deed) -> Iterator[Yield]:
             yield from movements.picked(case, deed)
         case StockIssued():
             yield from movements.issued(case, deed)
+        case IssueDated():
+            yield from dating.dated(case, deed)
         case ReservationEnded():
             yield from reservations.end(case, deed)
         case StockRestocked():
@@ -233,7 +238,7 @@ BOOKED = Kind(
     state=Booked,
     initial=new_booked,
     evolve=evolve_booked,
-    events=(MovementBooked,),
+    events=(MovementBooked, MovementDated),
     owner=lambda row: row.level_id,
     rank=lambda row: latest_first(row.latest),
 )

@@ -327,7 +327,24 @@ class MovementBooked(Value, frozen=True):
         return booked_key(level_key(self.sku, self.location), self.kind, self.reference)
 
 
-def evolve_booked(row: Booked, event: MovementBooked) -> Booked:
+class MovementDated(Value, frozen=True):
+    """What was booked under a reference happened at another time than it was booked at."""
+
+    sku: str
+    location: str
+    kind: str
+    reference: str
+    effects: tuple[Effect, ...]
+    """All of them, as they are now."""
+
+    @property
+    def key(self) -> Key:
+        return booked_key(level_key(self.sku, self.location), self.kind, self.reference)
+
+
+def evolve_booked(row: Booked, event: MovementBooked | MovementDated) -> Booked:
+    if isinstance(event, MovementDated):
+        return replace(row, effects=event.effects[-LINES_OF_HISTORY:])
     return replace(
         row,
         feed=event.feed,

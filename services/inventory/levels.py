@@ -119,8 +119,15 @@ def move(
     `booked`: the change stands in a booked row too, where later counts find it.
     """
     level = case.level(key)
-    columns, rest = rules.taken(level, change if decided else rules.beside_counts(level, change, at))
-    booked_at = at if booked and at > level.counted_as_of else NEVER
+    after = at > level.counted_as_of
+    beside = change if decided else rules.beside_counts(level, change, at)
+    yield from settle(case, key, beside, at if booked and after else NEVER, reference, in_count=not (decided or after))
+
+
+def settle(case: Case, key: Key, change: Figures, booked_at: datetime, reference: str | None, *, in_count: bool) -> Iterator[Yield]:
+    """Change a level's figures; what would go below zero stops there, and a person is told."""
+    level = case.level(key)
+    columns, rest = rules.taken(level, change, in_count=in_count)
     if columns or booked_at > NEVER:
         yield from keep_safety(case, level)
         yield LevelMoved(level.sku, level.location, columns, booked_at)

@@ -175,11 +175,11 @@ def _row_for(case: Case, part_id: str, line: FactLine, location: str) -> Reserva
 
 
 def _pick(case: Case, key: Key, row: Reservation, units: int, lead: int, order_id: str, at: datetime) -> Iterator[Yield]:
-    """Reserved units of the row first, then what lies on the shelf."""
+    """Reserved units of the row first, then what lies on the shelf. Who counted later saw them in the cart: then they were there."""
     level = case.level(key)
     from_open = min(units, row.open)
-    there, reference = max(0, rules.shelf(level) - from_open), f"{row.part_id}:{row.line_id}"
-    units_there = from_open + min(units - from_open, there)
+    there = units if at <= level.counted_as_of else max(0, rules.shelf(level) - from_open)
+    units_there, reference = from_open + min(units - from_open, there), f"{row.part_id}:{row.line_id}"
     if units_there or row.exists:
         yield UnitsPicked(
             part_id=row.part_id,

@@ -46,6 +46,7 @@ from services.inventory.state import (
     shorting_order,
 )
 from shared.kernel.model import Key, Slice, Wake, Woken, Yield
+from shared.value import replace
 
 SHORTED_AT_ONCE = 200
 """Reservations shorted in one step; more take another."""
@@ -153,17 +154,41 @@ def end(case: Case, fact: ReservationEnded) -> Iterator[Yield]:
     not_found = fact.reason == "not_found" or (fact.cause == "short" and fact.reason != "damaged")
     booked_by_feed = case.declares(fact.location, "status_change") or case.declares(fact.location, "damage")
     damaged = fact.reason == "damaged" and not booked_by_feed
-    ended = []
+    ended: list[EndedLine | None] = []
     for line in fact.lines:
-        row = standing(case, fact.part_id, line.line_id, line.sku, fact.location)
-        ended.append((yield from _give_up(case, row, line.line_id, line.sku, line.quantity, fact, damaged)))
+        row = _held_for(case, fact, line)
+        given_up = yield from _give_up(case, row, line.line_id, line.sku, line.quantity, fact, damaged)
+        if damaged:
+            yield from _spoil(case, fact, line, line.quantity - (given_up.quantity if given_up is not None else 0))
+        ended.append(given_up)
     # Where the feed books damage, its report is still to come: until then, or a count, the item is not for sale.
     blocking = not_found or (fact.reason == "damaged" and booked_by_feed)
     if blocking:
         yield from _block(case, before, fact)
-    if any(line is not None for line in ended):
+    quiet = False
+    if fact.cause != "shorted" and any(line is not None for line in ended):
         yield _released(case, fact, fact.cause, ended, before)
-    yield from tell(case, before, fact.location, "blocked" if blocking else "released", fact.part_id, not blocking)
+        quiet = not blocking
+    yield from tell(case, before, fact.location, "blocked" if blocking else "released", fact.part_id, quiet)
+
+
+def _held_for(case: Case, fact: ReservationEnded, line: FactLine) -> Reservation | None:
+    """What the line's units are taken from; of shorted ones nothing is reserved any more, and damaged ones lie on the shelf."""
+    row = standing(case, fact.part_id, line.line_id, line.sku, fact.location)
+    if fact.cause != "shorted" or row is None:
+        return row
+    return replace(row, open=0, ahead=0) if fact.reason != "damaged" else None
+
+
+def _spoil(case: Case, fact: ReservationEnded, line: FactLine, units: int) -> Iterator[Yield]:
+    """Damaged units nothing is reserved for: they were shorted before. What the level takes to be on the shelf of them is not."""
+    key = level_key(line.sku, fact.location)
+    level, reference = case.level(key), f"{fact.part_id}:{line.line_id}"
+    there = units if fact.occurred_at <= level.counted_as_of else min(units, max(0, rules.shelf(level)))
+    if there:
+        change: Figures = {"sellable": -there, "damaged": there}
+        yield note(case.booked(key, "ended", reference), level, NOT_MOVED, (Effect(fact.occurred_at, change),))
+        yield from move(case, key, change, fact.occurred_at, reference, booked=True)
 
 
 def standing(case: Case, part_id: str, line_id: str, sku: str, location: str) -> Reservation | None:

@@ -5,7 +5,8 @@ A fact may take more than is free; then `sellable` keeps the reserved units and 
 reservations are shorted. So `0 <= reserved <= sellable` holds at every step.
 
 A count pins a figure G of the level at its time T. Facts after T apply on top. A fact at or before T is already in the count, so it must
-leave G as it is, however late it arrives; it may still move units between the figures G adds up:
+leave G as it is, however late it arrives; it may still move units between the figures G adds up. Where G is less than what the level
+takes to be picked, the shelf stops at zero and `left_out` remembers the rest, which belongs to the count: a late fact consumes it.
 
     physical                      G = shelf + picked
     shelf_without_picked          G = shelf
@@ -58,9 +59,12 @@ def stands(level: Level) -> dict[Figure, int]:
     return held
 
 
-def taken(level: Level, change: Figures) -> tuple[Figures, int]:
-    """What a change really does to the columns, and how many units would have gone below zero."""
-    on_shelf = shelf(level) + change.get("sellable", 0)
+def taken(level: Level, change: Figures, *, in_count: bool = False) -> tuple[Figures, int]:
+    """What a change really does to the columns, and how many units more would have gone below zero.
+
+    `in_count`: the count in force contains it, so what that count left out is settled with it."""
+    owing = level.left_out if in_count else 0
+    on_shelf = shelf(level) + change.get("sellable", 0) - owing
     reserved = level.reserved + change.get("reserved", 0)
     sellable = max(0, on_shelf, reserved)
     after: Figures = {
@@ -68,8 +72,10 @@ def taken(level: Level, change: Figures) -> tuple[Figures, int]:
         "reserved": reserved - level.reserved,
         "owed": sellable - max(0, on_shelf) - level.owed,
     }
-    rest = max(0, -on_shelf)
-    held = stands(level)
+    below = max(0, -on_shelf)
+    if in_count:
+        after["left_out"] = below - owing
+    rest, held = max(0, below - owing), stands(level)
     for figure in ELSEWHERE:
         wanted = held[figure] + change.get(figure, 0)
         after[figure] = max(0, wanted) - held[figure]
@@ -116,6 +122,46 @@ def beside_counts(level: Level, change: Figures, at: datetime) -> Figures:
     if at <= level.counted_as_of:
         kept["sellable"] = kept.get("sellable", 0) - counted_change(kept, "sellable", level.basis)
     return kept
+
+
+def between(level: Level, change: Figures, booked_at: datetime, at: datetime) -> Figures:
+    """What it makes of the level that this change is of another time than it was booked at."""
+    was, will = beside_counts(level, change, booked_at), beside_counts(level, change, at)
+    moved: Figures = {figure: will.get(figure, 0) - was.get(figure, 0) for figure in was.keys() | will.keys()}
+    return {figure: by for figure, by in moved.items() if by}
+
+
+def dated_anew(effects: Sequence[Effect], units: int, booked_at: datetime, at: datetime) -> tuple[tuple[Effect, ...], Figures]:
+    """The effects, with so many of the units that left at `booked_at` leaving `at` another time, and what those do to the level."""
+    kept: list[Effect] = []
+    moved: Figures = {}
+    for effect in effects:
+        part = _leaving(effect.change, units) if effect.at == booked_at else {}
+        if not part:
+            kept.append(effect)
+            continue
+        units -= _left(part)
+        kept.append(Effect(at, part))
+        moved = {figure: moved.get(figure, 0) + part.get(figure, 0) for figure in (*moved, *part)}
+        rest: Figures = {figure: by - part.get(figure, 0) for figure, by in effect.change.items() if by != part.get(figure, 0)}
+        if rest:
+            kept.append(Effect(booked_at, rest))
+    return tuple(kept), moved
+
+
+def _left(change: Figures) -> int:
+    """Units that left with a change."""
+    return max(0, -change.get("picked", 0) - change.get("sellable", 0))
+
+
+def _leaving(change: Figures, units: int) -> Figures:
+    """So many of the units that left with a change, in the order of `split`."""
+    units = min(units, _left(change))
+    if not units:
+        return {}
+    picked = min(units, max(0, -change.get("picked", 0)))
+    reserved = min(units - picked, max(0, -change.get("reserved", 0)))
+    return issue(Split(picked, reserved, units - picked - reserved))
 
 
 def history(reservation: Reservation, from_open: int, from_picked: int) -> tuple[Effect, ...]:

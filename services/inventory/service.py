@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas import topics
-from schemas.fulfilment import ReservationEnded, StockIssued, StockPicked
+from schemas.fulfilment import IssueDated, ReservationEnded, StockIssued, StockPicked
 from schemas.inventory import ReleaseStock, ReserveStock
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.stock import InboundAnnounced, InboundClosed, StockCounted, StockMoved
@@ -21,7 +21,7 @@ service: Service[Documents] = Service(
     reads={
         topics.STOCK_REPORTS: (StockCounted, StockMoved, InboundAnnounced, InboundClosed),
         topics.INVENTORY_COMMANDS: (ReserveStock, ReleaseStock),
-        topics.FULFILMENT_STOCK: (StockPicked, StockIssued, ReservationEnded),
+        topics.FULFILMENT_STOCK: (StockPicked, StockIssued, IssueDated, ReservationEnded),
         topics.RETURN_STOCK: (StockRestocked, StockWrittenOff),
         topics.LOCATIONS: (),
     },
@@ -32,5 +32,5 @@ service: Service[Documents] = Service(
     view=Documents,
     views=(topics.ITEMS, topics.LOCATIONS, topics.POLICIES),
     states=(State(topics.AVAILABILITY, "level", availability),),
-    migrations=((MIGRATIONS / "001_levels.sql").read_text(),),
+    migrations=tuple((MIGRATIONS / name).read_text() for name in ("001_levels.sql", "002_left_out.sql")),
 )

@@ -15,7 +15,7 @@ from shared.value import Value, field
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-Figure = Literal["sellable", "picked", "in_transit", "quality_hold", "damaged", "display", "reserved", "owed", "unsettled"]
+Figure = Literal["sellable", "picked", "in_transit", "quality_hold", "damaged", "display", "reserved", "owed", "unsettled", "left_out"]
 Figures = dict[Figure, int]
 """Signed changes of a level's figures."""
 
@@ -56,6 +56,9 @@ class Level(Value, frozen=True):
     display: int = 0
     unsettled: int = 0
     """Units handed over or restocked whose movement the location's own feed has still to report."""
+    left_out: int = 0
+    """Units the shelf would be below zero by the count in force, had it not stopped there: more was picked than was counted, since a
+    report of before the count is still missing. What such reports add to the shelf comes off here first; the next count begins anew."""
     safety: int = 0
     counted_as_of: datetime = NEVER
     """Time of the count that stands behind `sellable`."""

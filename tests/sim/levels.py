@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.inventory.state import Level
 
-FIGURES = ("sellable", "reserved", "owed", "picked", "in_transit", "quality_hold", "damaged", "display")
+FIGURES = ("sellable", "reserved", "owed", "picked", "in_transit", "quality_hold", "damaged", "display", "unsettled", "left_out")
 
 
 def wrong_level(id: str, level: Level) -> str:

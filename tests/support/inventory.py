@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.fulfilment import FactLine, ReservationEnded, StockIssued, StockPicked
+from schemas.fulfilment import FactLine, IssueDated, ReservationEnded, StockIssued, StockPicked
 from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
 from schemas.reference import Location, MovementKind
 from schemas.returns import StockRestocked
@@ -63,6 +63,10 @@ def issued(part_id: str, *lines: FactLine, when: datetime | None = None, locatio
     return StockIssued(
         part_id=part_id, order_id=order_of_part(part_id), location=location, lines=lines, occurred_at=when or at(3), unasked=unasked
     )
+
+
+def dated(part_id: str, *lines: FactLine, booked_at: datetime, when: datetime) -> IssueDated:
+    return IssueDated(part_id=part_id, order_id=order_of_part(part_id), location=PARIS, lines=lines, booked_at=booked_at, occurred_at=when)
 
 
 def ended(part_id: str, cause: Any, *lines: FactLine, reason: Any = "none", when: datetime | None = None) -> ReservationEnded:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 from schemas.fulfilment import (
+    IssueDated,
     LinesHandedOver,
     LinesNotCollected,
     ParcelCameBack,
@@ -45,6 +46,7 @@ NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
 ADDED: frozenset[type] = frozenset(
     {
+        IssueDated,
         LinesHandedOver,
         LinesNotCollected,
         ParcelCameBack,

@@ -215,9 +215,13 @@ def _adds_up(spec: Spec, published: list[Body]) -> None:
     one = work(spec)
     assert one.planned == one.gone + one.served + one.left == 3
     assert one.left >= 0 and 0 <= one.carted <= one.left and one.shorted_open >= 0
-    ended = units(published, ReservationEnded, part_id=PART)["shirt"]
+    put_back = units(published, ReservationEnded, cause="shorted", reason="none")["shirt"]
+    spoilt = units(published, ReservationEnded, cause="shorted", reason="damaged")["shirt"]
+    ended = units(published, ReservationEnded, part_id=PART)["shirt"] - put_back - spoilt
     issued = units(published, StockIssued, unasked=False)["shirt"]
-    assert ended + issued == one.planned - one.left - one.ended.get("shorted", 0)
+    taken = one.ended.get("shorted", 0)
+    assert ended + issued == one.planned - one.left - taken
+    assert one.shorted_carted >= 0 and put_back + one.shorted_carted <= taken and spoilt <= taken
     left_for_buyer = units(published, StockIssued)["shirt"]
     assert left_for_buyer == one.served + one.over == one.shipped + one.collected
     assert units(published, ParcelWasShipped)["shirt"] == one.shipped

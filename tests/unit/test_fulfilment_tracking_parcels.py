@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from schemas.fulfilment import LinesHandedOver, ParcelCameBack, ParcelMoved
+from schemas.fulfilment import FactLine, IssueDated, LinesHandedOver, ParcelCameBack, ParcelMoved, StockIssued
 from schemas.orders import LineQuantity, LinesCancelled
 from services.fulfilment_tracking.decide import KEEP, SOON
 from services.fulfilment_tracking.service import service
@@ -14,6 +14,7 @@ from shared.kernel.model import Input, Keep
 from tests.support.fulfilment_tracking import (
     ORDER,
     PART,
+    STORE,
     accepted,
     at_work,
     exceptions,
@@ -129,10 +130,34 @@ def test_a_parcel_nobody_named_in_time_is_remembered_for_its_location() -> None:
 
 
 def test_the_carrier_has_what_the_location_only_packed() -> None:
-    """It has left: the location's late report adds nothing."""
-    spec = at_work(shirt=1).given(packs(tracking_number="T-p1", shirt=1)).when(moves("delivered"))
+    """It has left: the location's late report only says when, since a count may have been taken in between."""
+    spec = at_work(shirt=1).given(packs(tracking_number="T-p1", shirt=1)).when(moves("delivered", at=60))
     assert names(spec) == ["ParcelMoved", "ParcelWasShipped", "StockIssued", "LinesHandedOver"]
-    spec.when(ships(shirt=1)).then()
+    spec.when(ships(shirt=1, at=5))
+    spec.then(
+        IssueDated(
+            part_id=PART,
+            order_id=ORDER,
+            location=STORE,
+            lines=(FactLine(line_id="shirt", sku="shirt", quantity=1),),
+            booked_at=minutes(60),
+            occurred_at=minutes(5),
+        )
+    )
+    assert status(spec).parcels[0].shipped_at == minutes(5)
+
+
+def test_a_location_that_dates_a_departure_after_its_carrier_had_the_parcel_changes_nothing() -> None:
+    spec = at_work(shirt=1).given(packs(tracking_number="T-p1", shirt=1), moves("delivered", at=60))
+    spec.when(ships(shirt=1, at=61)).then()
+    assert status(spec).parcels[0].shipped_at == minutes(60)
+
+
+def test_what_a_location_adds_to_a_parcel_its_carrier_had_first_leaves_at_the_same_time() -> None:
+    spec = at_work(shirt=2).given(packs(tracking_number="T-p1", shirt=1), moves("in_transit", at=60))
+    spec.when(ships(shirt=2, at=5))
+    assert names(spec) == ["IssueDated", "ParcelWasShipped", "StockIssued"]
+    assert [(dated.lines[0].quantity, dated.occurred_at) for dated in spec.of(StockIssued)] == [(1, minutes(5))]
 
 
 def test_a_tracking_number_used_twice_belongs_to_its_first_parcel() -> None:

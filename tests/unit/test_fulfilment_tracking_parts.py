@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from schemas.fulfilment import (
     CancelFulfilment,
+    FactLine,
     FulfilmentExceptionOpened,
     FulfilmentInstructed,
     FulfilmentScheduled,
@@ -16,6 +17,7 @@ from schemas.fulfilment import (
     ResumeFulfilment,
 )
 from schemas.orders import Contact, LineQuantity, OrderAccepted, OrderLine, PackingSlip
+from services.fulfilment_tracking.state import Reason
 from tests.support.fulfilment_tracking import (
     ORDER,
     PART,
@@ -32,8 +34,11 @@ from tests.support.fulfilment_tracking import (
     line,
     minutes,
     names,
+    nobody_came,
     part,
+    picks,
     published,
+    ready,
     rejects,
     resolved,
     ships,
@@ -186,6 +191,47 @@ def test_the_rejection_of_a_shorted_unit_is_no_news() -> None:
     spec.when(rejects(shirt=2))
     assert names(spec) == ["LinesRejectedByLocation", "ReservationEnded"]
     assert work(spec).left == 1
+
+
+def test_a_shorted_unit_that_was_picked_and_is_given_up_goes_back_to_the_shelf() -> None:
+    """Inventory has booked the pick, and nobody else takes it back; sourcing has planned the unit again."""
+    spec = at_work(shirt=2).given(picks(shirt=2), shorted(shirt=1))
+    spec.when(gives_up(f"short:{PART}", at=7, shirt=1))
+    spec.then(_back("none", shirt=1, at=7))
+    assert work(spec).carted == work(spec).left == 1
+    spec.when(gives_up(f"short:{PART}", at=8, shirt=1)).then()
+
+
+def test_a_shorted_unit_that_was_picked_and_leaves_is_not_put_back() -> None:
+    spec = at_work(shirt=2).given(picks(shirt=2), shorted(shirt=1), ships(shirt=2))
+    assert work(spec).shorted_carted == 0
+    spec.when(gives_up(f"short:{PART}", shirt=1)).then()
+
+
+def test_shorted_units_that_wait_at_the_counter_go_back_with_the_others() -> None:
+    spec = at_work("click_and_collect", shirt=2).given(ready(shirt=2), shorted(shirt=1))
+    spec.when(nobody_came(at=9))
+    assert [(end.cause, end.lines[0].quantity) for end in spec.of(ReservationEnded)] == [("shorted", 1), ("not_collected", 1)]
+
+
+def test_a_shorted_unit_that_is_rejected_as_damaged_can_not_be_sold() -> None:
+    """Another unit was missing, and this one is damaged: inventory may count it as sellable."""
+    spec = at_work(shirt=3).given(shorted(shirt=1))
+    spec.when(rejects("damaged", at=6, shirt=1))
+    spec.then(_back("damaged", shirt=1, at=6))
+    assert work(spec).left == 2
+
+
+def _back(reason: Reason, at: float, **units: int) -> ReservationEnded:
+    return ReservationEnded(
+        part_id=PART,
+        order_id=ORDER,
+        location=STORE,
+        cause="shorted",
+        reason=reason,
+        lines=tuple(FactLine(line_id=line, sku=line, quantity=n) for line, n in units.items()),
+        occurred_at=minutes(at),
+    )
 
 
 def test_a_shorted_unit_that_is_shipped_all_the_same_is_booked_with_an_exception() -> None:

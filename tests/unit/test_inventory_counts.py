@@ -146,6 +146,44 @@ def test_more_picked_than_counted_stops_at_zero(inventory: Spec) -> None:
     assert figures(inventory) == {"picked": 4}
 
 
+def test_a_count_read_before_the_report_of_a_departure_remembers_what_its_stop_left_out(inventory: Spec) -> None:
+    """Four picked; two of them had left when two were counted, which their location says later: nothing lies on the shelf."""
+    inventory.given(counted(4), reserve(A, line(2)), picked(A, fact(2)), reserve(B, line(2)), picked(B, fact(2)))
+    inventory.now = at(20)
+    inventory.given(counted(2, at(10), "c2"))
+    assert figures(inventory) == {"picked": 4}
+    inventory.when(issued(A, fact(2), when=at(9)))
+    assert figures(inventory) == {"picked": 2}
+    assert level_of(inventory).left_out == 0
+
+
+def test_goods_that_come_after_such_a_count_are_for_sale_at_once(inventory: Spec) -> None:
+    """What the stop left out belongs to the count: only what happened before it settles it."""
+    inventory.given(counted(4), reserve(A, line(2)), picked(A, fact(2)), reserve(B, line(2)), picked(B, fact(2)))
+    inventory.now = at(20)
+    inventory.given(counted(2, at(10), "c2"), moved("receipt", 3, "in-1", at(12)))
+    assert figures(inventory) == {"sellable": 3, "picked": 4}
+    inventory.given(issued(A, fact(2), when=at(9)), ended(B, "cancelled", fact(2), when=at(15)))
+    assert figures(inventory) == {"sellable": 5}
+
+
+def test_the_next_count_begins_anew(inventory: Spec) -> None:
+    inventory.given(counted(4), reserve(A, line(4)), picked(A, fact(4)))
+    inventory.now = at(30)
+    inventory.given(counted(2, at(10), "c2"), counted(4, at(20), "c3"))
+    assert level_of(inventory).left_out == 0
+    inventory.given(ended(A, "cancelled", fact(4), when=at(25)))
+    assert figures(inventory) == {"sellable": 4}
+
+
+def test_a_pick_that_a_count_overtook_is_settled_by_the_departure_it_belongs_to(inventory: Spec) -> None:
+    """The only unit was picked and had left when nothing was counted; both reports come after the count."""
+    inventory.given(counted(1), reserve(A, line(1)))
+    inventory.now = at(20)
+    inventory.given(counted(0, at(10), "c2"), picked(A, fact(1), when=at(5)), issued(A, fact(1), when=at(6), unasked=True))
+    assert figures(inventory) == {}
+
+
 def test_a_figure_without_picked_units(inventory: Spec) -> None:
     inventory.given(counted(5), reserve(A, line(2)), picked(A, fact(2)))
     inventory.given(counted(3, at(10), "c2", basis="shelf_without_picked"))

@@ -16,6 +16,7 @@ from tests.support.inventory import (
     SKU,
     at,
     counted,
+    dated,
     ended,
     fact,
     figures,
@@ -238,6 +239,71 @@ def test_the_order_of_arrival_does_not_matter(day: tuple[list[list[Any]], list[A
     while waiting := [stream for stream in waiting if stream]:
         mixed.append(chance.choice(waiting).pop(0))
     assert after(in_time) == after(mixed)
+
+
+@st.composite
+def real_days(draw: st.DrawFn) -> tuple[list[list[Any]], dict[str, int]]:
+    """What really happens to a few units, as streams of reports that keep their own order, and what lies there in the end.
+
+    Parts are picked as far as there is something on the shelf, and leave or go back; walk-ins buy, goods come, and whoever counts finds
+    shelf and carts."""
+    shelf, carts = 4, 0
+    streams: dict[str, list[Any]] = {}
+    open_parts, waiting = list(PARTS), []
+    for minute in range(1, draw(st.integers(2, 11))):
+        what = draw(st.sampled_from(["pick", "pick", "leave", "put back", "sell", "receive", "count"]))
+        if what == "pick" and open_parts and shelf:
+            part, units = open_parts.pop(0), draw(st.integers(1, min(2, shelf)))
+            shelf, carts = shelf - units, carts + units
+            waiting.append((part, units))
+            streams[part] = [picked(part, fact(units), when=at(minute))]
+        elif what in ("leave", "put back") and waiting:
+            part, units = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
+            carts -= units
+            shelf += units if what == "put back" else 0
+            streams[part] += _back(part, units, minute) if what == "put back" else _gone(part, units, minute, draw(st.integers(0, 3)))
+        elif what == "sell" and shelf:
+            shelf -= 1
+            streams[f"till-{minute}"] = [sold(1, f"till-{minute}", at(minute))]
+        elif what == "receive":
+            shelf += 2
+            streams[f"in-{minute}"] = [moved("receipt", 2, f"in-{minute}", at(minute))]
+        elif what == "count":
+            streams[f"c-{minute}"] = [counted(shelf + carts, at(minute), f"c-{minute}")]
+    return list(streams.values()), {"sellable": shelf, "picked": carts}
+
+
+def _back(part: str, units: int, minute: int) -> list[Any]:
+    return [ended(part, "cancelled", fact(units), when=at(minute))]
+
+
+def _gone(part: str, units: int, minute: int, later: int) -> list[Any]:
+    """The carrier may be the first to say so, and have had it later."""
+    if not later:
+        return [issued(part, fact(units), when=at(minute))]
+    known = at(minute + later)
+    return [issued(part, fact(units), when=known), dated(part, fact(units), booked_at=known, when=at(minute))]
+
+
+@given(day=real_days(), chance=st.randoms(use_true_random=False))
+@settings(max_examples=500, deadline=None)
+def test_once_all_is_told_the_level_is_what_lies_there(day: tuple[list[list[Any]], dict[str, int]], chance: Any) -> None:
+    """However late and mixed the reports come (each stream in its own order), unless a movement stopped at zero and a person was told."""
+    streams, there = day
+    inventory = Spec(service).documents(location())
+    inventory.given(counted(4, at(0)), *(reserve(part, line(1)) for part in PARTS))
+    inventory.now = at(300)
+    waiting = [list(stream) for stream in streams]
+    forgotten = False
+    while waiting := [stream for stream in waiting if stream]:
+        left_out = level_of(inventory).left_out
+        inventory.when(chance.choice(waiting).pop(0))
+        is_sound(inventory)
+        stopped = any(found.kind == "below_zero" for found in inventory.of(DiscrepancyFound))
+        forgotten |= stopped and level_of(inventory).left_out == left_out
+    level = level_of(inventory)
+    if not forgotten:
+        assert {"sellable": level.sellable, "picked": level.picked} == there
 
 
 # ---- answers and rows ----

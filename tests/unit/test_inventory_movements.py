@@ -17,6 +17,7 @@ from tests.support.inventory import (
     SKU,
     at,
     counted,
+    dated,
     ended,
     fact,
     figures,
@@ -188,6 +189,45 @@ def test_no_more_arrives_than_was_on_its_way(inventory: Spec) -> None:
     inventory.given(moved("transfer_in", 1, "T1:1", at(1), to_status="in_transit"))
     inventory.when(changed(3, "T1:1-received", 2, "in_transit", "sellable"))
     assert (found(inventory), figures(inventory)) == ([("below_zero", -2)], {"sellable": 1})
+
+
+# ---- a departure whose true time is told later ----
+
+
+def test_a_departure_its_carrier_reported_first_is_not_taken_twice_though_it_was_counted_in_between(inventory: Spec) -> None:
+    """Three there; one left at 5, two were counted at 10, its carrier had it at 15: two are there."""
+    inventory.given(counted(3), reserve(A, line(1)), picked(A, fact(1)))
+    inventory.now = at(20)
+    inventory.given(counted(2, at(10), "c2"), issued(A, fact(1), when=at(15)))
+    assert figures(inventory) == {"sellable": 1}
+    inventory.when(dated(A, fact(1), booked_at=at(15), when=at(5)))
+    inventory.then(
+        StockChanged(
+            location=PARIS,
+            cause="issued",
+            reference=A,
+            levels=(Level(sku=SKU, location=PARIS, version=6, sellable=2, reserved=0, atp=2),),
+            arrived=(SKU,),
+        )
+    )
+
+
+def test_without_a_count_in_between_only_the_time_of_a_departure_changes(inventory: Spec) -> None:
+    inventory.given(counted(3), reserve(A, line(1)), picked(A, fact(1)), issued(A, fact(1), when=at(15)))
+    inventory.when(dated(A, fact(1), booked_at=at(15), when=at(5))).then()
+    assert figures(inventory) == {"sellable": 2}
+    inventory.now = at(20)
+    inventory.given(counted(2, at(10), "c2"))
+    assert found(inventory) == []
+    assert figures(inventory) == {"sellable": 2}
+
+
+def test_of_two_departures_of_a_line_one_is_dated(inventory: Spec) -> None:
+    inventory.given(counted(5), reserve(A, line(3)), picked(A, fact(3)))
+    inventory.now = at(20)
+    inventory.given(counted(3, at(10), "c2"), issued(A, fact(1), when=at(15)), issued(A, fact(2), when=at(15)))
+    inventory.when(dated(A, fact(2), booked_at=at(15), when=at(5)))
+    assert figures(inventory) == {"sellable": 2}
 
 
 # ---- scenario 19: reported by the feed and by fulfilment ----

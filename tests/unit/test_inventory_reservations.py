@@ -338,6 +338,51 @@ def test_scenario_18_a_walk_in_takes_the_last_reserved_unit(inventory: Spec) -> 
     assert figures(inventory) == {}
 
 
+def test_a_shorted_unit_that_was_picked_all_the_same_goes_back_to_the_shelf(inventory: Spec) -> None:
+    """Nothing of it is reserved: whoever was shorted has been told, and isn't told again."""
+    inventory.given(counted(2), reserve(A, line(2)), sold(1), moved("receipt", 1, "in-1", at(2)), picked(A, fact(2)))
+    assert figures(inventory) == {"picked": 2}
+    inventory.when(ended(A, "shorted", fact(1)))
+    assert [type(message) for message in inventory.published] == [StockChanged]
+    assert figures(inventory) == {"sellable": 1, "picked": 1}
+
+
+def test_of_a_line_with_units_to_be_picked_only_picked_ones_are_put_back(inventory: Spec) -> None:
+    inventory.given(counted(3), reserve(A, line(3)), picked(A, fact(1)))
+    inventory.when(ended(A, "shorted", fact(2)))
+    assert figures(inventory) == {"sellable": 3, "reserved": 2}
+
+
+def test_a_shorted_unit_found_damaged_is_taken_off_the_shelf(inventory: Spec) -> None:
+    """Two there, one sold over the counter: A lost its unit, and rejects the one that B still counts on."""
+    inventory.given(counted(2), reserve(B, line(1)), reserve(A, line(1), rank=90), sold(1))
+    inventory.when(ended(A, "shorted", fact(1), reason="damaged"))
+    assert [message.part_id for message in inventory.of(ReservationShorted)] == [B]
+    assert inventory.of(ReservationReleased) == []
+    assert figures(inventory) == {"damaged": 1}
+
+
+def test_a_damaged_unit_is_booked_though_its_reservation_was_shorted_meanwhile(inventory: Spec) -> None:
+    """The rejection was on its way when the unit was shorted."""
+    inventory.given(counted(2), reserve(B, line(1)), reserve(A, line(1), rank=90), sold(1))
+    inventory.when(ended(A, "rejected", fact(1), reason="damaged"))
+    assert [message.part_id for message in inventory.of(ReservationShorted)] == [B]
+    assert figures(inventory) == {"damaged": 1}
+
+
+def test_a_damaged_unit_that_the_level_has_written_off_already_changes_nothing(inventory: Spec) -> None:
+    inventory.given(counted(1), reserve(A, line(1)), sold(1))
+    inventory.when(ended(A, "shorted", fact(1), reason="damaged")).then()
+    assert figures(inventory) == {}
+
+
+def test_a_damaged_unit_that_a_later_count_has_left_out_lies_beside_it(inventory: Spec) -> None:
+    inventory.given(counted(2), reserve(A, line(1)), reserve(B, line(1)))
+    inventory.now = at(20)
+    inventory.given(counted(1, at(10), "c2"), ended(A, "shorted", fact(1), reason="damaged", when=at(5)))
+    assert figures(inventory) == {"sellable": 1, "reserved": 1, "damaged": 1}
+
+
 def test_among_equals_the_latest_promise_is_shorted_first(inventory: Spec) -> None:
     inventory.given(counted(3))
     for part, minutes in ((A, 100), (B, 300), (C, 200)):
