@@ -284,7 +284,7 @@ class Faults:
     def _break_rule(self) -> None:
         if self.active:
             self.bug.here = True
-            self._later(1.0, 15.0, "the rule is mended", self._mend_rule)
+            self._later(2.0, 25.0, "the rule is mended", self._mend_rule)
 
     def _mend_rule(self) -> None:
         self.bug.here = False

@@ -41,6 +41,8 @@ class Plan:
     replicas: int
     round_trip: bool
     """Whether rows are stored as text, as Postgres stores them, and parsed again."""
+    fetched_at_once: int
+    """Most records a fetch brings: where it is small, partitions are read one after the other."""
     orders: int
     items: int
     locations: int
@@ -94,6 +96,7 @@ def plan_of(seed: int) -> Plan:
         partitions=dice.choice((1, 2, 2)),
         replicas=2 if dice.random() < 0.2 else 1,
         round_trip=dice.random() < 0.15,
+        fetched_at_once=dice.choice((2000, 2000, 2)),
         orders=dice.randint(3, 10),
         items=dice.randint(1, 3),
         locations=dice.randint(1, 3),

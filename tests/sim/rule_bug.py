@@ -11,7 +11,7 @@ from schemas.topics import CHANNEL_ORDERS, TOPIC_OF
 from shared.kernel.model import Input, Service
 from shared.value import replace
 
-MOST_RAISED = 4
+MOST_RAISED = 6
 """Different inputs: fewer than a minute may have (see engine.QUARANTINES_A_MINUTE)."""
 
 
@@ -30,7 +30,7 @@ class RuleBug:
         self._raised = raised
         self._chosen: dict[UUID, bool] = {}
         self.here = False
-        self._share = dice.choice((0.02, 0.1))
+        self._share = dice.choice((0.05, 0.2, 0.5))
 
     def planted_in(self, service: Service[Any]) -> Service[Any]:
         """The same service, with the bug."""

@@ -28,6 +28,8 @@ from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
 from tests.sim.operator import Operator
 from tests.sim.plan import Plan
+from tests.sim.plans import Plans
+from tests.sim.watch import watched
 from tests.support.replicas import Process
 from tests.support.turns import Turns
 
@@ -87,12 +89,14 @@ class World:
         """Whether what is appended is told to the people outside."""
         self._hash = hashlib.blake2b(digest_size=16)
         self.broker = SimBroker(self)
+        self.broker.fetched_at_once = plan.fetched_at_once
         for topic in TOPICS:
             self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
         services = [load_service(name) for name in SERVICES]
         for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+        services = [watched(each, self.wrong.append) if each.name == "sourcing" else each for each in services]
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
@@ -107,6 +111,7 @@ class World:
             for replica in range(plan.replicas)
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._plans = Plans(self)
         self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
@@ -143,6 +148,8 @@ class World:
             for id, row in self.databases["inventory"].table("state.level").items():
                 if row.state is not None and (problem := wrong_level(str(id), row.state)):
                     self.wrong.append(problem)
+        elif process.startswith("sourcing"):
+            self.wrong += self._plans.look()
 
     def digest(self) -> str:
         """Of everything that happened, in order."""
@@ -228,7 +235,8 @@ class World:
         """Whether a service has decided all there is, but what nobody can read just now."""
         positions: dict[Any, Any] = database.table("position")
         silent = self.broker.silent
-        spool, marks = database.table("spool"), database.table("lane_in")
+        spool: dict[Any, Any] = database.table("spool")
+        marks = database.table("lane_in")
         if any(seq <= marks.get(lane, 0) + 1 for lane, seq in spool):
             return False
         return all(at.topic == TIMERS or at in silent or position.next >= self._end(at) for at, position in positions.items())

@@ -38,9 +38,9 @@ def tracked() -> Arrival:
     return arrival(ParcelTracked(carrier="post", tracking_number="trk-1", status="delivered", occurred_at=START), 1)
 
 
-def shipped() -> Arrival:
+def shipped(units: int = 1) -> Arrival:
     """Of an order nobody knows, at its last chance, so that it is booked."""
-    lines = (LineTotal(line_id="a", total=1, sku="shirt"),)
+    lines = (LineTotal(line_id="a", total=units, sku="shirt"),)
     body = ParcelShipped(
         order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START,
         parcel_id="p1", lines=lines, carrier="post", tracking_number="trk-1",
@@ -53,6 +53,13 @@ def test_a_message_kept_in_a_batch_is_tried_again_when_the_same_batch_makes_its_
     stage = stage_with(tracked(), shipped())
     assert [row.key for row in stage.changes.kept] == [LABEL]
     assert stage.awaited == {LABEL}
+
+
+def test_what_follows_from_another_content_under_a_known_id_has_ids_of_its_own() -> None:
+    """Whoever drops messages whose id they know would drop it otherwise."""
+    stage = stage_with(shipped(1), shipped(2))
+    ids = [row.id for row in stage.outbox]
+    assert len(ids) == len(set(ids)) > 2
 
 
 def test_a_message_kept_in_a_batch_waits_while_nothing_makes_its_row() -> None:
