@@ -44,6 +44,8 @@ class Broker:
         """How far its clock is off."""
         self.silent: set[TopicPartition] = set()
         """Partitions that take records and give none to groups just now."""
+        self.fetched_at_once = FETCHED_AT_ONCE
+        """Most records that one fetch of a group's member brings, of some partitions before others; the ends of all are known then."""
         self._topics: dict[str, list[_Partition]] = {}
         self._compacted: set[str] = set()
         self._groups: dict[str, Group] = {}
@@ -219,6 +221,7 @@ class MemoryReader:
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
+        self._turn = 0
 
     async def start(self) -> None:
         await self._hook("join")
@@ -262,10 +265,18 @@ class MemoryReader:
 
     def _drain(self) -> list[Record]:
         found: list[Record] = []
-        for at in sorted(self._positions):
-            if at not in self._paused and len(found) < FETCHED_AT_ONCE:
-                found += self._drain_one(at, FETCHED_AT_ONCE - len(found))
+        for at in self._in_turn():
+            if at not in self._paused and len(found) < self._broker.fetched_at_once:
+                found += self._drain_one(at, self._broker.fetched_at_once - len(found))
+            elif at not in self._broker.silent:
+                self._ends[at] = self._broker.partition(at).end
         return found
+
+    def _in_turn(self) -> list[TopicPartition]:
+        """Whoever had none left for at the last fetch comes first at the next."""
+        partitions, self._turn = sorted(self._positions), self._turn + 1
+        first = self._turn % len(partitions) if partitions and self._broker.fetched_at_once < FETCHED_AT_ONCE else 0
+        return partitions[first:] + partitions[:first]
 
     def _drain_one(self, at: TopicPartition, limit: int) -> list[Record]:
         partition = self._broker.partition(at)

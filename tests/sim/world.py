@@ -13,6 +13,7 @@ from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from deploy.fleet import SERVICES, load_service
+from deploy.lanes import lane_of
 from schemas.topics import TOPIC_OF, TOPICS, Body, dead_letter_topic, partitions_of
 from shared.kernel.codec import external_record
 from shared.kernel.memory_clock import Hook
@@ -21,11 +22,14 @@ from shared.kernel.memory_rows import StoredRow
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import State
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import TIMERS, Clock, Outgoing, TopicPartition
+from shared.kernel.ports import TIMERS, Clock, Outgoing, Record, TopicPartition
 from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
+from tests.sim.operator import Operator
 from tests.sim.plan import Plan
+from tests.sim.plans import Plans
+from tests.sim.watch import watched
 from tests.support.replicas import Process
 from tests.support.turns import Turns
 
@@ -52,7 +56,15 @@ class SimBroker(Broker):
     def append(self, at: TopicPartition, batch: Sequence[Outgoing]) -> int:
         first = super().append(at, batch)
         self._world.appended(at, first, len(batch))
+        self._world.faults.appended(at)
         return first
+
+    def forget_newest(self, at: TopicPartition, most: int) -> list[Record]:
+        """The newest records are gone, as after a power cut; their offsets stay unused. Only those of a lane."""
+        records, lost = self.partition(at).records, list[Record]()
+        while records and len(lost) < most and lane_of(records[-1])[1]:
+            lost.append(records.pop())
+        return lost
 
 
 class World:
@@ -77,22 +89,29 @@ class World:
         """Whether what is appended is told to the people outside."""
         self._hash = hashlib.blake2b(digest_size=16)
         self.broker = SimBroker(self)
+        self.broker.fetched_at_once = plan.fetched_at_once
         for topic in TOPICS:
             self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
         services = [load_service(name) for name in SERVICES]
         for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+        services = [watched(each, self.wrong.append) if each.name == "sourcing" else each for each in services]
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
         self.faults = Faults(self)
+        self.operator = Operator(self)
+        if plan.has("rule_bug"):
+            broken = plan.dice("broken service").choice(SERVICES)
+            services = [self.faults.bug.planted_in(each) if each.name == broken else each for each in services]
         self.clocks = {
             f"{name}-{replica}": SkewedClock(self.turns.clock, self.faults.skew_of(f"{name}-{replica}"))
             for name in SERVICES
             for replica in range(plan.replicas)
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._plans = Plans(self)
         self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
@@ -129,6 +148,8 @@ class World:
             for id, row in self.databases["inventory"].table("state.level").items():
                 if row.state is not None and (problem := wrong_level(str(id), row.state)):
                     self.wrong.append(problem)
+        elif process.startswith("sourcing"):
+            self.wrong += self._plans.look()
 
     def digest(self) -> str:
         """Of everything that happened, in order."""
@@ -198,7 +219,7 @@ class World:
         sent = database.table("lane_sent")
         if any(head.seq > sent[at] for at, head in database.table("lane_out").items()) or database.sessions:
             return False
-        if any(not parked.sent for parked in database.table("parked").values()):
+        if any(not parked.sent or parked.status == "replay" for parked in database.table("parked").values()):
             return False
         if not self._is_read(database):
             return False
@@ -213,8 +234,17 @@ class World:
     def _is_read(self, database: Database) -> bool:
         """Whether a service has decided all there is, but what nobody can read just now."""
         positions: dict[Any, Any] = database.table("position")
-        silent, partition = self.broker.silent, self.broker.partition
-        return all(at.topic == TIMERS or at in silent or position.next >= partition(at).end for at, position in positions.items())
+        silent = self.broker.silent
+        spool: dict[Any, Any] = database.table("spool")
+        marks = database.table("lane_in")
+        if any(seq <= marks.get(lane, 0) + 1 for lane, seq in spool):
+            return False
+        return all(at.topic == TIMERS or at in silent or position.next >= self._end(at) for at, position in positions.items())
+
+    def _end(self, at: TopicPartition) -> int:
+        """Behind the newest record there is."""
+        partition = self.broker.partition(at)
+        return partition.records[-1].offset + 1 if partition.records else partition.begin
 
     def _is_read_back(self, database: Database, state: State[Any]) -> bool:
         """Whether the newest record of each partition was read by its owner."""
