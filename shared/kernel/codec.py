@@ -84,7 +84,7 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
                 attributes[name.removeprefix("ce_")] = value.decode()
     except UnicodeDecodeError as error:
         raise _undecodable("bad_header", f"a header is not UTF-8: {error}", "encode headers as UTF-8") from None
-    if attributes.get("content-type", "").strip().lower().startswith(STRUCTURED):
+    if topic.external and attributes.get("content-type", "").strip().lower().startswith(STRUCTURED):
         return _structured(record.value, topic)
     return _envelope(attributes, record.value, topic)
 

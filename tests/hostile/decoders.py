@@ -333,7 +333,8 @@ def read_parked(hostile: Hostile) -> Outcome:
 
 
 def _of_topics(topics: Sequence[Topic]) -> Callable[[Random, Mapping[str, bytes]], Hostile]:
-    return lambda dice, corpus: hostile_record(dice, dice.choice(topics), corpus, number=dice.randrange(10**9))
+    weighed = [topic for topic in topics for _ in topic.types]
+    return lambda dice, corpus: hostile_record(dice, dice.choice(weighed), corpus, number=dice.randrange(10**9))
 
 
 def _text(dice: Random, _: Mapping[str, bytes]) -> str:
@@ -351,7 +352,7 @@ def _file(dice: Random, corpus: Mapping[str, bytes]) -> str:
         attributed = event if dice.random() < 0.3 else {"type": name, **document}
         entry = json.dumps(attributed).encode()
         written.append(hostile_value(dice, entry) if dice.random() < 0.8 else entry)
-    text = dice.choice((b"\n".join(written), b"[" + b",".join(written) + b"]", dice.choice(ODDITIES)))
+    text = dice.choice(ODDITIES) if dice.random() < 0.03 else dice.choice((b"\n".join(written), b"[" + b",".join(written) + b"]"))
     return text.decode("utf-8", "replace")
 
 
