@@ -18,7 +18,6 @@ from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicP
 from shared.kernel.publisher import Publisher
 from shared.kernel.stage import read_document
 
-
 MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""
 
@@ -148,8 +147,8 @@ class ReadBacks:
 
     async def _mark(self, records: Sequence[Record]) -> None:
         by_topic: dict[str, list[ReadBack]] = {}
-        for seen in filter(None, map(read_back_of, records)):
-            by_topic.setdefault(seen.topic, []).append(seen)
+        for one in filter(None, map(read_back_of, records)):
+            by_topic.setdefault(one.topic, []).append(one)
         for topic, seen in by_topic.items():
             if stale := await self._store.read_back(seen):
                 self.repaired += len(stale)

@@ -138,7 +138,7 @@ class Publisher:
         bounds: Mapping[TopicPartition, tuple[int, int]] = {}
         while sought:
             for one, records in (await self._topics.tails(sought, newest)).items():
-                found = [((r.key or b"").decode("utf-8", "replace").replace("\x00", "?"), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
+                found = [(_id_in(r.key), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
                 own[one] = [entry for entry in found if entry[1]]
             sought = [one for one in sought if not own[one]]
             bounds = bounds or (await self._topics.bounds(sought) if sought else {})
@@ -394,6 +394,11 @@ def _highest(numbers: Sequence[tuple[str, int, int]]) -> dict[int, int]:
     for _, incarnation, seq in numbers:
         highest[incarnation] = max(seq, highest.get(incarnation, 0))
     return highest
+
+
+def _id_in(key: bytes | None) -> str:
+    """The row that a state topic's key names, whatever bytes it is made of."""
+    return (key or b"").decode("utf-8", "replace").replace("\x00", "?")
 
 
 def _lane_of(headers: Sequence[tuple[str, bytes | None]], service: str) -> tuple[int, int]:

@@ -49,7 +49,8 @@ def _decoders(cases: int, seed: int) -> dict[str, Any]:
     report = fuzz(cases, seed, tell=_tell).report()
     report |= {"ok": not report["failed"], "seconds": round(time.monotonic() - began, 1)}
     print(
-        f"decoders: {report['cases']:,} cases in {report['seconds']:.0f} s, {report['typed']:,} typed, {report['refused']:,} refused with a reason, "
+        f"decoders: {report['cases']:,} cases in {report['seconds']:.0f} s, {report['typed']:,} typed, "
+        f"{report['refused']:,} refused with a reason, "
         f"{report['failed']:,} failed; {report['outcomes']:,} different outcomes; peak memory {report['peak_memory_mb']} MB"
     )
     for finding in report["findings"][:MOST_TOLD]:
@@ -98,7 +99,10 @@ async def _besiege(system: System, records: int, seed: int) -> dict[str, Any]:
         "wrong": wrong[:200],
     }
     told = ", ".join(f"{count:,} {fate}" for fate, count in account.fates.most_common())
-    print(f"broker: {figures['records']:,} records in {figures['seconds']:.0f} s: {told}; {len(siege.good)} good orders completed; {len(wrong)} wrong")
+    print(
+        f"broker: {figures['records']:,} records in {figures['seconds']:.0f} s: {told}; "
+        f"{len(siege.good)} good orders completed; {len(wrong)} wrong"
+    )
     for text in wrong[:MOST_TOLD]:
         print(f"  {text[:300]}")
     return figures

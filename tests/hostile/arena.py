@@ -21,7 +21,7 @@ MARK = "x-hostile"
 UNKNOWN = 0.15
 """Share of names that nobody knows."""
 ITEMS = ("a", "b", "c")
-QUICK = {"cancel_answer_s": 3, "backorder_deadline_s": 5, "collect_deadline_s": 10, "max_attempts": 2}
+QUICK: dict[str, Any] = {"cancel_answer_s": 3, "backorder_deadline_s": 5, "collect_deadline_s": 10, "max_attempts": 2}
 """Nobody answers for the locations of the arena: what waits for them ends soon."""
 EVENTS = tuple(topic for topic in TOPICS if topic.kind == "events")
 SHARES: tuple[tuple[Topic, int], ...] = (
@@ -44,8 +44,8 @@ MOST_BYTES = 1_000_000
 """What the broker takes in one batch, headers and key included, with some room."""
 
 
-class Arena:
-    """The place that hostile records are about, and the names of what happened in it so far."""
+class Arena(Mapping[str, bytes]):
+    """The place that hostile records are about: documents of its things by type, as `hostile_record` wants them."""
 
     def __init__(self, place: Place, dice: Random) -> None:
         self.place = place
@@ -64,15 +64,15 @@ class Arena:
             headers = tuple((name, value) for name, value in drawn.headers if not _speaks_for(topic, name, value))
             mark = f"{self._run}-{self._number}"
             sent = Outgoing(drawn.key or b"", drawn.value, (*((n, v) for n, v in headers if v is not None), (MARK, mark.encode())))
-            if len(sent.key) + len(sent.value or b"") + sum(len(n) + len(v) for n, v in sent.headers) < MOST_BYTES and _is_taken(topic, sent):
+            if len(sent.key) + len(sent.value or b"") + sum(len(n) + len(v) for n, v in sent.headers) < MOST_BYTES and _is_taken(
+                topic, sent
+            ):
                 return mark, Hostile(topic, drawn.type, sent.key, sent.value, sent.headers), sent
 
     def _topic(self) -> Topic:
         if self.dice.random() * 100 < STRANGERS:
             return self.dice.choice(EVENTS)
         return self.dice.choices([topic for topic, _ in SHARES], [share for _, share in SHARES])[0]
-
-    # ---- documents by type, as hostile_record wants them ----
 
     def __iter__(self) -> Iterator[str]:
         return iter(EXAMPLES)

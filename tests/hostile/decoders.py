@@ -1,18 +1,19 @@
 """Every decoder that bytes from outside reach, and what must hold of it: a typed value, or its one declared error with a reason.
 
-    wire <topic>      the envelope (binary or structured CloudEvents) and the body; what is read is written, read and stored again
-    arrive <service>  a record on its way into a service: every reason is fit for a dead letter and for an answer; rows named, labels found
-    view <service>    documents of state and reference topics, and versions of theirs, into a view
-    decide <service>  what arrived, decided on a world where others were decided before: what follows can be stored and published
-    ids               order, request, part and level ids; what a Kafka key is taken for
-    send              the files of `nervure send`, up to the record
-    told              what the command line reads of any record: trace, lanes, status
-    parked            a record put aside in the database, whatever its headers are called
+wire <topic>      the envelope (binary or structured CloudEvents) and the body; what is read is written, read and stored again
+arrive <service>  a record on its way into a service: every reason is fit for a dead letter and for an answer; rows named, labels found
+view <service>    documents of state and reference topics, and versions of theirs, into a view
+decide <service>  what arrived, decided on a world where others were decided before: what follows can be stored and published
+ids               order, request, part and level ids; what a Kafka key is taken for
+send              the files of `nervure send`, up to the record
+told              what the command line reads of any record: trace, lanes, status
+parked            a record put aside in the database, whatever its headers are called
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,7 +47,8 @@ from shared.kernel.postgres import _record, _record_columns
 from shared.kernel.stage import Arrival, arrive, read_document
 from shared.value import encode
 from tests.hostile.records import Hostile, hostile_record
-from tests.hostile.values import EXAMPLES, ODDITIES, TEXTS, broken, hostile_value
+from tests.hostile.values import EXAMPLES, broken, hostile_value
+from tests.hostile.words import ODDITIES, TEXTS
 from tests.support.spec import Spec, as_stored
 
 BIGINT = 2**63
@@ -104,7 +106,7 @@ def storable(value: Any, what: str) -> None:
     elif isinstance(value, int):
         must(-BIGINT <= value < BIGINT, f"{what} is no bigint: {str(value)[:40]}")
     elif isinstance(value, float):
-        must(value == value and abs(value) != float("inf"), f"{what} is no finite number")
+        must(math.isfinite(value), f"{what} is no finite number")
     elif isinstance(value, dict):
         for name, entry in value.items():
             storable(name, f"a name in {what}")
@@ -321,7 +323,13 @@ def read_told(hostile: Hostile) -> Outcome:
 def read_parked(hostile: Hostile) -> Outcome:
     """Its columns are JSON and texts that Postgres takes, and give the record again."""
     record = hostile.record()
-    row = dict(zip(("topic", "partition", "off", "appended_ms", "key", "value", "headers"), (each[0] for each in _record_columns([record])), strict=True))
+    row = dict(
+        zip(
+            ("topic", "partition", "off", "appended_ms", "key", "value", "headers"),
+            (each[0] for each in _record_columns([record])),
+            strict=True,
+        )
+    )
     storable(json.loads(row["headers"]), "the headers")
     again = _record(row)
     must([value for _, value in again.headers] == [value for _, value in record.headers], "the headers are other ones")
@@ -369,4 +377,3 @@ def decoders() -> list[Decoder]:
     table.append(Decoder("told", _of_topics([topic for topic in TOPICS if topic.kind != "state"]), read_told))
     table.append(Decoder("parked", _of_topics(TOPICS), read_parked))
     return [one for one in table if one.name.split()[0] != "decide" or any(t.external for t in services[one.name.split()[1]].reads)]
-

@@ -10,7 +10,7 @@ import resource
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -74,17 +74,14 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     return {name: getattr(finding, name) for name in ("decoder", "case", "error", "where", "input")}
 
 
-class Corpus:
+class Corpus(Mapping[str, bytes]):
     """Documents to mutate: the example of each type, and what showed something new."""
 
     def __init__(self, dice: Random) -> None:
         self._dice = dice
         self._kept: dict[str, list[bytes]] = {}
 
-    def keys(self) -> Any:
-        return EXAMPLES.keys()
-
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(EXAMPLES)
 
     def __len__(self) -> int:
@@ -111,7 +108,7 @@ def fuzz(cases: int, seed: int, table: Sequence[Decoder] | None = None, tell: Ca
     table = table if table is not None else decoders()
     for number in range(cases):
         decoder = table[number % len(table)]
-        drawn = decoder.make(dice, corpus)  # type: ignore[arg-type]
+        drawn = decoder.make(dice, corpus)
         _try(decoder, drawn, number, tally, corpus)
         if number % 10_000 == 9_999:
             tell(tally)

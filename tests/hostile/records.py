@@ -12,19 +12,86 @@ from uuid import NAMESPACE_URL, uuid5
 
 from schemas.topics import Topic
 from shared.kernel.ports import Record
-from tests.hostile.values import EXAMPLES, TEXTS, TIMES, hostile_leaf, hostile_value, text_of
+from tests.hostile.values import EXAMPLES, hostile_leaf, hostile_value, text_of
+from tests.hostile.words import TEXTS, TIMES
 
 Headers = tuple[tuple[str, bytes | None], ...]
 LANES = ("order_capture", "inventory", "sourcing", "fulfilment_tracking", "returns", "evil", "", "a\x00b", "x" * 5_000)
-NUMBERS = (b"0", b"1", b"2", b"-1", b"9223372036854775807", b"9223372036854775808", b"1" + b"0" * 400, b"9" * 5_000, b"1_0", b" 1 ", b"1.0", b"",
-           b"NaN", "١".encode(), b"\xff", b"1\x00")  # fmt: skip
-TYPES = (b"", b"nervure.", b"nervure.DropTable", b"com.example.Order", b"PlaceOrder", b"nervure.PlaceOrder.v2", b"NERVURE.PLACEORDER", b"\xff\xfe",
-         b"nervure.a\x00b", b"nervure." + b"x" * 5_000, b"nervure.PlaceOrder ", "nervure.\u202e".encode())  # fmt: skip
-CONTENT_TYPES = (b"application/json", b"application/cloudevents+json", b"application/cloudevents+json; charset=utf-16", b"APPLICATION/CloudEvents+JSON",
-                 b"application/cloudevents-batch+json", b"application/avro", b"text/plain", b"", b"\xff")  # fmt: skip
-NAMES = ("ce_type", "CE_TYPE", "Ce_Id", "ce_source", "ce_specversion", "", "x", "a\x00b", "\\u0000", "\\", '"', "é" * 300, "ce_" + "y" * 5_000, "ce_data",
-         "ce_subject", "__connect.errors.topic", "ce_time")  # fmt: skip
-KEYS = (None, b"", b"\xff\x00\xfe", b"k" * 20_000, b"a:b", b"no order", b"a\x00b", b"web-fr:100234", b"web-fr:100234/1", b"::", "é:é".encode())
+NUMBERS = (
+    b"0",
+    b"1",
+    b"2",
+    b"-1",
+    b"9223372036854775807",
+    b"9223372036854775808",
+    b"1" + b"0" * 400,
+    b"9" * 5_000,
+    b"1_0",
+    b" 1 ",
+    b"1.0",
+    b"",
+    b"NaN",
+    "\u0661".encode(),
+    b"\xff",
+    b"1\x00",
+)
+TYPES = (
+    b"",
+    b"nervure.",
+    b"nervure.DropTable",
+    b"com.example.Order",
+    b"PlaceOrder",
+    b"nervure.PlaceOrder.v2",
+    b"NERVURE.PLACEORDER",
+    b"\xff\xfe",
+    b"nervure.a\x00b",
+    b"nervure." + b"x" * 5_000,
+    b"nervure.PlaceOrder ",
+    "nervure.\u202e".encode(),
+)
+CONTENT_TYPES = (
+    b"application/json",
+    b"application/cloudevents+json",
+    b"application/cloudevents+json; charset=utf-16",
+    b"APPLICATION/CloudEvents+JSON",
+    b"application/cloudevents-batch+json",
+    b"application/avro",
+    b"text/plain",
+    b"",
+    b"\xff",
+)
+NAMES = (
+    "ce_type",
+    "CE_TYPE",
+    "Ce_Id",
+    "ce_source",
+    "ce_specversion",
+    "",
+    "x",
+    "a\x00b",
+    "\\u0000",
+    "\\",
+    '"',
+    "é" * 300,
+    "ce_" + "y" * 5_000,
+    "ce_data",
+    "ce_subject",
+    "__connect.errors.topic",
+    "ce_time",
+)
+KEYS = (
+    None,
+    b"",
+    b"\xff\x00\xfe",
+    b"k" * 20_000,
+    b"a:b",
+    b"no order",
+    b"a\x00b",
+    b"web-fr:100234",
+    b"web-fr:100234/1",
+    b"::",
+    "é:é".encode(),
+)
 STRUCTURED = b"application/cloudevents+json"
 
 
@@ -120,7 +187,9 @@ def structured(dice: Random, value: bytes, named: Mapping[str, bytes | None]) ->
         return value
 
 
-def hostile_record(dice: Random, topic: Topic, data: Mapping[str, bytes] = EXAMPLES, *, number: int = 0, source: bytes = b"/stranger") -> Hostile:
+def hostile_record(
+    dice: Random, topic: Topic, data: Mapping[str, bytes] = EXAMPLES, *, number: int = 0, source: bytes = b"/stranger"
+) -> Hostile:
     """A record of this topic, hostile in its value, its headers or its key; now and then good in all of them. `data`: documents by type."""
     kind = dice.choice(topic.types)
     type_name = kind.__name__

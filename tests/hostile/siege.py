@@ -84,7 +84,7 @@ class Siege:
             await place.stock(location, **dict.fromkeys(ITEMS, 100))
         arena = Arena(place, self.dice)
         for number in range(REAL_ORDERS):
-            order_id = await place.place({item: 1 + number % 3 for item in ITEMS})
+            order_id = await place.place(dict.fromkeys(ITEMS, 1 + number % 3))
             arena.orders.append(order_id)
             self.asked[CHANNEL_ORDERS.name, order_id] += 1
         return arena
@@ -167,4 +167,6 @@ def counted(system: System) -> dict[str, Any]:
 
 
 def shown(account: Account) -> str:
-    return json.dumps({"fates": account.fates, "outcomes": account.outcomes, "reasons": account.reasons, "wrong": account.wrong[:30]}, indent=1)
+    return json.dumps(
+        {"fates": account.fates, "outcomes": account.outcomes, "reasons": account.reasons, "wrong": account.wrong[:30]}, indent=1
+    )

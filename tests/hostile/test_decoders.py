@@ -30,7 +30,9 @@ def test_every_topic_and_every_message_is_among_them() -> None:
 
 def test_the_same_seed_draws_the_same_inputs() -> None:
     first, second = Random(7), Random(7)
-    assert [hostile_value(first, EXAMPLES["PlaceOrder"]) for _ in range(50)] == [hostile_value(second, EXAMPLES["PlaceOrder"]) for _ in range(50)]
+    assert [hostile_value(first, EXAMPLES["PlaceOrder"]) for _ in range(50)] == [
+        hostile_value(second, EXAMPLES["PlaceOrder"]) for _ in range(50)
+    ]
 
 
 def test_a_decoder_that_fails_is_found() -> None:

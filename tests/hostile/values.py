@@ -10,42 +10,13 @@ from typing import Any
 
 from schemas import topics
 from schemas.topics import messages
+from tests.hostile.words import NAMES, NUMBERS, ODDITIES, TEXTS, TIMES, WORDS
 
 EXAMPLES: Mapping[str, bytes] = {
     kind.__name__: (Path(topics.__file__).parent / "examples" / f"{kind.__name__}.json").read_bytes() for _, kind in messages()
 }
 """One canonical document of every message type."""
 MOST_MUTATIONS = 3
-DEEP = 3_000
-"""Levels of nesting: more than any parser here climbs."""
-
-NUMBERS = (
-    "-1", "0", "1", "2", "999999999", "1000000000", "1000000001", "2147483648", "1000000000000", "1000000000001", "9007199254740993",
-    "9223372036854775807", "9223372036854775808", "-9223372036854775809", "1" + "0" * 400, "-1" + "0" * 400, "9" * 5_000, "1e400", "-1e400",
-    "1e-400", "0.5", "1.0", "1e5", "-0", "-0.0", "NaN", "Infinity", "-Infinity", "0x10", "1_000", "01", "+1", ".5", "90.0000001", "180.5",
-)  # fmt: skip
-"""As JSON tokens, the forbidden ones among them."""
-WORDS = (
-    '"1"', "true", "false", "null", "[]", "{}", "[null]", "[[]]", '{"":""}', '{"a":1,"a":2}', "nul", "'single'", '"unfinished',
-    "[" * DEEP, "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP,
-)  # fmt: skip
-TEXTS = (
-    "", " ", "a", "A", "0", "a b", "a\x00b", "\x00", "\ud800", "a\udfffb", "\ufffe", "\u202etxet", "é", "ｆｕｌｌ", "١٢٣", "😀" * 20, "a" + "\u0301" * 300,
-    "x" * 64, "x" * 65, "x" * 128, "x" * 129, "x" * 200, "x" * 201, "x" * 500, "x" * 501, "x" * 4_000, "x" * 4_001, "x" * 20_000, "\n", "a\nb",
-    "a\r\n", "\t", "\x7f", "\x1b[2J", "../../etc/passwd", "/etc/localtime", "'; DROP TABLE orders; --", "{0.__class__}", "{{7*7}}", "%s%n", "${x}",
-    "\\u0000", "\\", '"', "a:b", ":", "a:", ":b", "a:b:c", "a:b+1", "a:b+9999", "a:b/1", "a:b/0", "a:b/9999999", "a:b/1:l", "a|b", "web-fr:100234",
-    "web-fr:100234/1", "web-fr:100234/1:line-1", "default", "12345678", "123456789012", "4006381333931", "00000000000000", "1234567890123456",
-    "EUR", "eur", "XXX", "€€€", "FR", "fr", "Europe/Paris", "Mars/Olympus", "/UTC", "UTC/", "GMT+25", "posixrules", "nervure.PlaceOrder",
-)  # fmt: skip
-TIMES = (
-    "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "0001-01-01T23:59:59+23:59", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z",
-    "9999-12-31T00:00:00Z", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01",
-    "2026-01-01T24:00:00Z", "2026-01-01T23:59:60Z", "2026-01-01T00:00:00.1234567891Z", "2026-01-01T00:00:00+99:99", "1700000000", "-1",
-    "253402300800", "1e30", "2100-01-01T00:00:00Z", "2026-03-02T09:14:03-00:00", "yesterday", "0000-00-00", "9999-12-31", "0001-01-01", "25:00",
-    "23:59:59.999999", "24:00", "00:00", "14:00+02:00", "P1D",
-)  # fmt: skip
-NAMES = ("", "__proto__", "__class__", "model_config", "type", "data", "x\x00", "\ud800", "x" * 600, "order_id", "key", "self", "deliver_byy")
-"""Names of fields that no contract knows, or that mean something elsewhere."""
 
 
 class Raw(str):
@@ -138,7 +109,18 @@ def _wrap(dice: Random, place: Place) -> None:
     container[at] = dice.choice(([container[at]], {"value": container[at]}, {str(at): container[at]}))
 
 
-MUTATIONS: tuple[Callable[[Random, Place], None], ...] = (_replace, _replace, _replace, _nudge, _nudge, _drop, _add, _rename, _borrow, _wrap)
+MUTATIONS: tuple[Callable[[Random, Place], None], ...] = (
+    _replace,
+    _replace,
+    _replace,
+    _nudge,
+    _nudge,
+    _drop,
+    _add,
+    _rename,
+    _borrow,
+    _wrap,
+)
 
 
 def mutated(dice: Random, document: Any) -> Any:
@@ -180,7 +162,9 @@ def _cut(dice: Random, data: bytearray) -> None:
 
 def _insert(dice: Random, data: bytearray) -> None:
     at = dice.randrange(len(data) + 1)
-    data[at:at] = dice.choice((b"\x00", b"\xff\xfe", b"\xc3\x28", b"\xed\xa0\x80", b"\\u0000", b"\\ud800", b'"', b"{", b"]", b",", b"\xef\xbb\xbf"))
+    data[at:at] = dice.choice(
+        (b"\x00", b"\xff\xfe", b"\xc3\x28", b"\xed\xa0\x80", b"\\u0000", b"\\ud800", b'"', b"{", b"]", b",", b"\xef\xbb\xbf")
+    )
 
 
 def _repeat(dice: Random, data: bytearray) -> None:
@@ -194,10 +178,6 @@ def _splice(dice: Random, data: bytearray) -> None:
 
 
 BYTES: tuple[Callable[[Random, bytearray], None], ...] = (_flip, _flip, _cut, _cut, _insert, _insert, _repeat, _splice)
-ODDITIES: tuple[bytes, ...] = (
-    b"", b" ", b"{}", b"[]", b"null", b"0", b'"hello"', b"nonsense", b"\x00", b"\xff\xfe\x00\x01", b"{" * DEEP, b"[" * 200_000, b'{"a":' * 100_000,
-    b"NaN", b"1e999", b"9" * 5_000, b"{}{}", b"\xef\xbb\xbf{}", '{"order_id": "a:b"}'.encode("utf-16"), b'{"type": "PlaceOrder"}', b"[{}]",
-)  # fmt: skip
 
 
 def broken(dice: Random, data: bytes) -> bytes:
