@@ -127,15 +127,23 @@ class MoneyOf:
     claimed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(payment, authorised or captured) as the channel states it."""
     reported: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """(payment, authorised or captured, when) as its provider reports it, without our asking."""
+    """(payment, authorised or captured, when or for which request) as its provider reports it."""
     asked: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """By request: (capture, void or refund; payment; amount)."""
     refused: set[str] = field(default_factory=set)
 
     def most(self, payment: str, what: str) -> int:
         """The most that may be authorised or captured of a payment: channel and provider speak of the same money."""
-        reported = sum(amount for (name, kind, _), amount in self.reported.items() if (name, kind) == (payment, what))
+        reported = sum(
+            amount
+            for (name, kind, of), amount in self.reported.items()
+            if (name, kind) == (payment, what) and not (kind == "captured" and self._asked_to_capture(name, of))
+        )
         return max(self.claimed[payment, what], reported)
+
+    def _asked_to_capture(self, payment: str, request: str) -> bool:
+        """Whether a report answers a request of ours; a request that nobody made is none."""
+        return self.asked.get(request, ("", "", 0))[:2] == ("capture", payment)
 
     def asked_for(self, what: str, payment: str | None = None) -> int:
         """What was asked of providers and not refused."""
@@ -369,8 +377,8 @@ def _payment_report(ledger: Ledger, body: Body, _: Envelope) -> None:
     match body:
         case payments.PaymentAuthorised():
             money.reported[body.payment_id, "authorised", when] = body.amount_minor
-        case payments.PaymentCaptured(request_id=None):
-            money.reported[body.payment_id, "captured", when] = body.amount_minor
+        case payments.PaymentCaptured():
+            money.reported[body.payment_id, "captured", body.request_id or when] = body.amount_minor
         case payments.PaymentDeclined(request_id=str(request_id)):
             money.refused.add(request_id)
         case _:

@@ -19,6 +19,9 @@ from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicP
 from shared.kernel.publisher import Publisher
 from shared.kernel.stage import read_document
 
+MAX_ID_CHARACTERS = 300
+"""Longer than any id of a row."""
+
 
 class Pictures:
     """The follower of one replica's views."""
@@ -145,15 +148,24 @@ class ReadBacks:
 
     async def _mark(self, records: Sequence[Record]) -> None:
         by_topic: dict[str, list[ReadBack]] = {}
-        for record in records:
-            if record.key is not None:
-                id, version = record.key.decode(), state_version(record)[1]
-                by_topic.setdefault(record.topic, []).append(ReadBack(record.topic, id, version, record.offset))
+        for one in filter(None, map(read_back_of, records)):
+            by_topic.setdefault(one.topic, []).append(one)
         for topic, seen in by_topic.items():
             if stale := await self._store.read_back(seen):
                 self.repaired += len(stale)
                 self._log.warning("stale document repaired", action="publish_again", topic=topic, ids=stale[:5])
                 await self._publisher.republish_states(topic, stale)
+
+
+def read_back_of(record: Record) -> ReadBack | None:
+    """What a record of an own state topic shows; None where its key names no row of ours: a stranger wrote it."""
+    try:
+        id = (record.key or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    if not 0 < len(id) <= MAX_ID_CHARACTERS or not id.isprintable():
+        return None
+    return ReadBack(record.topic, id, state_version(record)[1], record.offset)
 
 
 def partitions_of_all(topics: Sequence[Topic], partitions: Mapping[str, int]) -> list[TopicPartition]:
