@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from shared.kernel.ports import CommitUnknown, Outgoing, ProduceFailed, Record, 
 from tests.sim.poison import poisoned
 from tests.sim.rule_bug import PlantedBug, RuleBug
 from tests.support.replicas import Crash, Process
+from tests.support.turns import AT_ONCE, GIVE_WAY
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -123,15 +124,21 @@ class Faults:
     # ---- at the steps of processes ----
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
-        world, dice, give_way = self.world, self.world.turns.dice, self.world.plan.give_way
+        world, random, give_way = self.world, self.world.turns.dice.random, self.world.plan.give_way
         writes = failure is ProduceFailed
 
-        async def step(what: str) -> None:
+        def step(what: str) -> Awaitable[None]:
             world.note(f"{process} {what}")
             if what == "commit answer":
                 world.committed(process)
-            if dice.random() < give_way:
-                await world.turns.give_way(what)
+            gives_way = random() < give_way
+            if gives_way or self.active or self.down or self.leaderless:
+                return disturbed(what, gives_way)
+            return AT_ONCE
+
+        async def disturbed(what: str, gives_way: bool) -> None:
+            if gives_way:
+                await GIVE_WAY
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
             if self.active:
