@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/sim tests/flow)
+SUITES := $(wildcard tests/unit tests/contract tests/hostile tests/integration tests/sim tests/flow)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim mutants up bench lint schemas venv lock clean
+.PHONY: help demo test sim mutants hostile up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,11 @@ sim: $(READY)  ## whole services under a seeded scheduler that breaks things on 
 mutants: $(READY)  ## protections switched off one by one: after how many seeds the simulation notices  [SEEDS= ONLY= JOBS= JSON=FILE]
 	@echo "$@: each mutant until a world fails, at most $(or $(SEEDS),10000) seeds"
 	@$(BIN)/python -m tests.sim.mutate --seeds $(or $(SEEDS),10000) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(JSON),--json $(JSON))
+
+hostile: $(READY)  ## hostile input: generated cases for every decoder, then records over the broker  [CASES= RECORDS= SEED= JSON=FILE]
+	@echo "$@: $(or $(CASES),1000000) cases for the decoders, then $(or $(RECORDS),50000) records over the broker"
+	@$(BIN)/python -m tests.hostile --cases $(or $(CASES),1000000) --records $(or $(RECORDS),50000) $(if $(SEED),--seed $(SEED)) \
 		$(if $(JSON),--json $(JSON))
 
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]

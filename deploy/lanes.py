@@ -11,6 +11,7 @@ from deploy.errors import Explained
 from deploy.fleet import SERVICES, load_service
 from deploy.reading import NoDatabase, database
 from schemas.topics import BY_NAME, TOPICS, Topic
+from shared.kernel.codec import MAX_INCARNATION, number_of
 from shared.kernel.kafka import Connection, KafkaTopics, KafkaWriter
 from shared.kernel.ports import LaneId, Record, TopicPartition
 from shared.kernel.republish import republish as send_again
@@ -118,10 +119,8 @@ def lane_of(record: Record) -> tuple[LaneId, int]:
     """(lane, sequence) of a record; an empty lane and 0 where it carries none."""
     headers = dict(record.headers)
     service, _, incarnation = (headers.get("ce_lane") or b"").decode(errors="replace").rpartition("/")
-    try:
-        return LaneId(service, int(incarnation)), int(headers.get("ce_seq") or b"0")
-    except ValueError:
-        return LaneId("", 0), 0
+    lane = LaneId(service, number_of(incarnation.encode(), MAX_INCARNATION)), number_of(headers.get("ce_seq"))
+    return lane if lane[0].incarnation and lane[1] else (LaneId("", 0), 0)
 
 
 async def republish(settings: Settings, connection: Connection, at: TopicPartition, first: int, last: int | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.topics import TOPIC_OF, Body, Topic, messages
 from schemas.types import Instant
-from shared.kernel.codec import MAX_BYTES, PREFIX
+from shared.kernel.codec import MAX_ATTRIBUTE_BYTES, MAX_BYTES, PREFIX, is_fit
 
 ENVELOPE = ("specversion", "type", "source", "id", "time", "subject", "data", "datacontenttype", "dataschema", "partitionkey")
 EXTENSIONS = ("correlationid", "causationid", "traceparent")
@@ -107,6 +107,8 @@ def _names_its_type(entry: Any) -> bool:
 def _entries(text: str) -> list[Any]:
     try:
         found = json.loads(text)
+    except RecursionError:
+        raise Faulty([_too_deep(0)]) from None
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2 or not lines[0].rstrip().endswith("}"):
@@ -120,6 +122,8 @@ def _json_lines(lines: Sequence[str]) -> Iterator[Any]:
     for number, line in enumerate(lines, start=1):
         try:
             yield json.loads(line)
+        except RecursionError:
+            faults.append(_too_deep(number))
         except ValueError as error:
             faults.append(_syntax(error, number))
     if faults:
@@ -128,6 +132,10 @@ def _json_lines(lines: Sequence[str]) -> Iterator[Any]:
 
 def _syntax(error: ValueError, number: int) -> Fault:
     return Fault(number, "", f"this is no JSON: {error}", "correct it there; several messages stand one a line, or in a list")
+
+
+def _too_deep(number: int) -> Fault:
+    return Fault(number, "", "it is nested too deeply to be read", "write what a message holds, no more than some levels deep")
 
 
 def _draft(number: int, entry: Any, now: datetime, source: str, type_name: str | None) -> Draft:
@@ -141,10 +149,10 @@ def _draft(number: int, entry: Any, now: datetime, source: str, type_name: str |
         number=number,
         topic=topic,
         body=body,
-        source=str(attributes.get("source") or source),
-        id=str(attributes.get("id") or _own_id(kind, data)),
+        source=_attribute(number, "source", attributes.get("source") or source),
+        id=_attribute(number, "id", attributes.get("id") or _own_id(kind, data)),
         at=_time(number, attributes.get("time"), now),
-        correlation=str(attributes.get("correlationid") or ""),
+        correlation=_attribute(number, "correlationid", given) if (given := attributes.get("correlationid")) else "",
         unknown=tuple(unknown_paths(kind, data)),
     )
 
@@ -213,6 +221,14 @@ def _fault(number: int, entry: Any) -> Fault:
     if field == "type" and entry["type"] == "missing":
         remedy = 'this message has a field `type` of its own: put the message into "data" beside "type", or use --type'
     return Fault(number, field, str(entry["msg"]).removeprefix("Value error, "), remedy)
+
+
+def _attribute(number: int, name: str, value: object) -> str:
+    """What travels in a header: whoever reads it refuses the message where it is unfit."""
+    text = str(value)
+    if not is_fit(text):
+        raise Faulty([Fault(number, name, f"it is no {name}", f"write printable text of at most {MAX_ATTRIBUTE_BYTES} bytes")])
+    return text
 
 
 def _time(number: int, text: object, now: datetime) -> datetime:

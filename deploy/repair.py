@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deploy.audit import REBUILD, WAIT_S, Audit, audit, flow, orders
+from deploy.audit import REBUILD, WAIT_S, Audit, audit, flow, orders, views
 from deploy.audit.findings import Violation
 from deploy.fleet import SERVICES, kafka_connection, load_service
 from deploy.lanes import Lane, NotKept, lanes, republish
@@ -45,6 +45,8 @@ BY_A_PERSON: Mapping[str, str] = {
     flow.readers_are_at_the_ends.__name__: "see that the service runs, and restart it: it reads on from its mark",
     flow.nothing_waits_too_long.__name__: "see that the service runs and keeps up (`nervure watch`)",
     orders.accepted_orders_are_known.__name__: "the service lost the order, or never read of it: restore its database",
+    views.views_show_their_topics.__name__: "restart that process: it reads its views anew; a document it can't read is in its log "
+    "(`keep_the_last_good_one`)",
     **dict.fromkeys(DOCUMENTS, "its row is not what its events make: mend the row first, then `nervure repair` again"),
 }
 """By check: what is to be done about what no command mends."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.orders import Contact, LineQuantity, PackingSlip
 from schemas.reference import Method
@@ -28,6 +28,7 @@ from schemas.types import (
     RequestId,
     Sku,
     Text,
+    order_of_part,
 )
 
 RejectionReason = Literal["not_found", "damaged", "no_capacity", "closed", "wrong_item", "other"]
@@ -58,6 +59,12 @@ class LocationReport(Message):
     """Where it really happened."""
     occurred_at: Instant
     """When it happened at the location, UTC."""
+
+    @model_validator(mode="after")
+    def _is_about_one_order(self) -> Self:
+        if order_of_part(self.fulfilment_order_id) != self.order_id:
+            raise ValueError("fulfilment_order_id: it must be one of order_id, as web-fr:1001/1 is of web-fr:1001")
+        return self
 
 
 class WorkAccepted(LocationReport):

@@ -34,7 +34,10 @@ def _no_nul(text: str) -> str:
 
 
 def _utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies before the year 1 or after the year 9999 in UTC: correct it") from None
 
 
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]

@@ -1,8 +1,8 @@
 """The audit: does everything that five databases keep and all topics hold fit together?
 
-From the databases and the topics, never from counters. Each check is a function with the sentence it holds to as its docstring; CHECKS
-lists them. They compare what services keep at different moments, so the system should be at rest: `audit` waits for that, for a
-bounded time, and says so where it wasn't.
+From the databases and the topics, never from counters; of processes only what their views have come to. Each check is a function with the
+sentence it holds to as its docstring; CHECKS lists them. They compare what services keep at different moments, so the system should be at
+rest: `audit` waits for that, for a bounded time, and says so where it wasn't.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deploy.audit import flow, lines, money, orders, stock
+from deploy.audit import flow, lines, money, orders, stock, views
 from deploy.audit.books import Books
 from deploy.audit.findings import MOST_VIOLATIONS, Findings, Violation
 from deploy.audit.ledger import Ledger, read_ledger
@@ -58,6 +58,7 @@ CHECKS: Sequence[Check] = (
     orders.accepted_orders_are_known,
     orders.state_topics_show_the_rows,
     orders.read_back_marks_are_true,
+    views.views_show_their_topics,
 )
 REBUILD = "rows_equal_their_events"
 """The check that folds every service's events again; deploy/rebuild.py."""
@@ -117,7 +118,9 @@ async def _read_at_rest(settings: Settings, topics: KafkaTopics, until_s: float)
         moving, before = await wait_until_quiet(settings, topics, until_s)
         shelves = await open_shelves(settings)
         try:
-            books, ledger = await read_books(shelves), await read_ledger(topics)
+            books = await read_books(shelves)
+            books.views = await views.ask_processes(views.processes_of(settings.home))
+            ledger = await read_ledger(topics)
         finally:
             await close_shelves(shelves)
         _, after = await moves(settings, topics)

@@ -21,7 +21,9 @@ from services.returns.state import Purchase
 from services.sourcing.state import Line as SourcingLine
 from services.sourcing.state import Order as SourcingState
 from shared.kernel.codec import value_of
+from shared.kernel.contents import Seen
 from shared.kernel.model import Service
+from shared.kernel.ports import TopicPartition
 from shared.kernel.sql import queries
 from shared.value import Value
 
@@ -120,6 +122,8 @@ class Books:
     """By state topic and key: what its newest record must say."""
     marks: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """By state topic and key: version and offset of the newest record its owner has read back."""
+    views: dict[str, Mapping[TopicPartition, Seen]] = field(default_factory=dict)
+    """By process: what its views have come to, as it says itself."""
 
 
 async def read_kernel(snapshot: Snapshot, overdue_before: datetime) -> ServiceBooks:

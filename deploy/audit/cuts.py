@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from deploy.audit import REBUILD, flow, stock
+from deploy.audit import REBUILD, flow, stock, views
 from deploy.audit.books import Q
 from deploy.audit.findings import Violation
 from deploy.audit.shelf import Shelf
@@ -38,6 +38,7 @@ EXACT = frozenset(
         flow.lanes_are_gapless.__name__,
         flow.outboxes_are_in_their_topics.__name__,
         flow.readers_are_at_the_ends.__name__,
+        views.views_show_their_topics.__name__,
     }
 )
 """Checks on what one database holds at one moment, on one topic, or against a cut that is drained: right under any load. What they find

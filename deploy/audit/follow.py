@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
@@ -17,6 +18,7 @@ from deploy.audit.cuts import Drift, Suspicion, Tide
 from deploy.audit.findings import Violation
 from deploy.audit.ledger import Following, Ledger, Settled
 from deploy.audit.shelf import Shelf, close_shelves, open_shelves
+from deploy.audit.views import ask_processes, processes_of
 from deploy.errors import Explained, explain
 from deploy.fleet import kafka_connection
 from shared.kernel.kafka import KafkaTopics, MissingTopic
@@ -59,6 +61,8 @@ class Watcher:
     settings: Settings
     tell: Callable[[Round], object]
     say: Callable[[str], object]
+    processes: Callable[[Path], Mapping[str, int]] = processes_of
+    """Of a home: who is asked what its views have come to, by name with the port of its health pages."""
     suspicion: Suspicion = field(default_factory=Suspicion)
     tide: Tide | None = None
     _rounds: int = 0
@@ -96,7 +100,8 @@ class Watcher:
     async def _round(self, shelves: Sequence[Shelf], books: Books, following: Following, tide: Tide) -> None:
         began_s, drained, before = time.monotonic(), tide.drained, following.ledger.records
         await read_books(shelves, books)
-        ledger = await following.read_on()  # after the databases: no service can have read what isn't in it
+        books.views = await ask_processes(self.processes(self.settings.home))
+        ledger = await following.read_on()  # after the databases and the views: nobody can have read what isn't in it
         ledger.settled = self._settled(drained)
         findings = await asyncio.to_thread(run_checks, books, ledger, shelves, MOST_CANDIDATES)
         self._marks.append((tide.next, _how_far(books, ledger)))

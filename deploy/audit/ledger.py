@@ -11,6 +11,8 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from deploy.audit.books import digest_of
+from deploy.audit.trail import Trail
+from deploy.fleet import SERVICES, load_service
 from deploy.lanes import lane_of
 from deploy.reading import STALL_S, TopicStalled, partitions_in, whole
 from schemas import channel, inventory, orders, payments, returns
@@ -35,7 +37,9 @@ from shared.kernel.codec import Envelope, Said, Undecodable, open_envelope, read
 from shared.kernel.kafka import KafkaFollower, KafkaTopics
 from shared.kernel.ports import LaneId, Record, TopicPartition
 
-READ_WHOLE = tuple(topic for topic in TOPICS if topic.kind != "reference" and topic.owner != "audit")
+READ_WHOLE = tuple(topic for topic in TOPICS if topic.owner != "audit")
+VIEWED = frozenset(topic.name for name in SERVICES for topic in load_service(name).views)
+"""Topics that services read whole into the memory of each process."""
 FETCH_S = 0.5
 KEPT_DIGESTS = 20_000
 """Of one lane, where reading goes on for long: so many of its newest messages are compared with what comes again under their number."""
@@ -123,15 +127,23 @@ class MoneyOf:
     claimed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(payment, authorised or captured) as the channel states it."""
     reported: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """(payment, authorised or captured, when) as its provider reports it, without our asking."""
+    """(payment, authorised or captured, when or for which request) as its provider reports it."""
     asked: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """By request: (capture, void or refund; payment; amount)."""
     refused: set[str] = field(default_factory=set)
 
     def most(self, payment: str, what: str) -> int:
         """The most that may be authorised or captured of a payment: channel and provider speak of the same money."""
-        reported = sum(amount for (name, kind, _), amount in self.reported.items() if (name, kind) == (payment, what))
+        reported = sum(
+            amount
+            for (name, kind, of), amount in self.reported.items()
+            if (name, kind) == (payment, what) and not (kind == "captured" and self._asked_to_capture(name, of))
+        )
         return max(self.claimed[payment, what], reported)
+
+    def _asked_to_capture(self, payment: str, request: str) -> bool:
+        """Whether a report answers a request of ours; a request that nobody made is none."""
+        return self.asked.get(request, ("", "", 0))[:2] == ("capture", payment)
 
     def asked_for(self, what: str, payment: str | None = None) -> int:
         """What was asked of providers and not refused."""
@@ -159,6 +171,8 @@ class Ledger:
     lanes: dict[tuple[TopicPartition, LaneId], LaneContent] = field(default_factory=dict)
     strays: list[tuple[TopicPartition, int]] = field(default_factory=list)
     """Records on topics of services that belong to no lane: somebody else wrote them. No reader may act on them."""
+    trails: dict[TopicPartition, Trail] = field(default_factory=lambda: defaultdict(Trail))
+    """Of the topics in VIEWED."""
     states: dict[str, dict[str, Shown]] = field(default_factory=lambda: {AVAILABILITY.name: {}, ORDER_STATUS.name: {}})
     requests: dict[Asked, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """Requests with the digests of the different contents they came with."""
@@ -180,15 +194,22 @@ class Ledger:
         """Whether the oldest records of some topic are gone: then what they said can't be counted any more."""
         return any(begin > 0 for at, begin in self.begins.items() if not BY_NAME[at.topic].compacted)
 
+    def note_caught_up(self) -> None:
+        """All topics were read to the ends that are noted here."""
+        for at, end in self.ends.items():
+            if at.topic in VIEWED:
+                self.trails[at].note_caught_up(end)
+
 
 async def read_ledger(topics: KafkaTopics) -> Ledger:
-    """Every topic but the reference data, to its present end. Raises MissingTopic, TopicStalled."""
+    """Every topic, to its present end. Raises MissingTopic, TopicStalled."""
     at = partitions_in(await topics.existing(), READ_WHOLE)
     bounds = await topics.bounds(at)
     ledger = Ledger({one: end for one, (_, end) in bounds.items()}, {one: begin for one, (begin, _) in bounds.items()})
     async for record in whole(topics, at):
         ledger.records += 1
         _note(ledger, record)
+    ledger.note_caught_up()
     return ledger
 
 
@@ -212,6 +233,7 @@ class Following:
         await self._read_to(self._follower, {one: end for one, (_, end) in bounds.items() if end})
         self.ledger.ends = {one: max(end, self._follower.position(one)) for one, (_, end) in bounds.items()}
         self.ledger.begins = {one: begin for one, (begin, _) in bounds.items()}
+        self.ledger.note_caught_up()
         return self.ledger
 
     async def _read_to(self, follower: KafkaFollower, ends: Mapping[TopicPartition, int]) -> None:
@@ -232,8 +254,11 @@ class Following:
 
 def _note(ledger: Ledger, record: Record) -> None:
     topic = BY_NAME[record.topic]
+    if topic.name in VIEWED:
+        ledger.trails[record.at].note(record, topic)
     if topic.kind == "state":
         _note_state(ledger, record)
+    if topic.kind in ("state", "reference"):
         return
     if topic.kind == "events" and not _note_lane(ledger, record):
         return
@@ -352,8 +377,8 @@ def _payment_report(ledger: Ledger, body: Body, _: Envelope) -> None:
     match body:
         case payments.PaymentAuthorised():
             money.reported[body.payment_id, "authorised", when] = body.amount_minor
-        case payments.PaymentCaptured(request_id=None):
-            money.reported[body.payment_id, "captured", when] = body.amount_minor
+        case payments.PaymentCaptured():
+            money.reported[body.payment_id, "captured", body.request_id or when] = body.amount_minor
         case payments.PaymentDeclined(request_id=str(request_id)):
             money.refused.add(request_id)
         case _:

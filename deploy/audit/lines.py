@@ -52,7 +52,8 @@ def services_agree_on_lines(books: Books, _: Ledger, found: Findings) -> None:
 
 
 def sourcing_accounts_for_every_unit(books: Books, _: Ledger, found: Findings) -> None:
-    """Sourcing has each unit of an open order in exactly one place, and counts as many ordered and ended as order capture."""
+    """Sourcing has each unit of an open order in exactly one place, and counts as many ordered and ended as order capture: which counts
+    no unit as unfillable that somebody handed over unasked."""
     for order, sourced in books.sourced.items():
         captured = books.captured.get(order)
         if captured is None or sourced.closed or sourced.changing:
@@ -65,7 +66,10 @@ def sourcing_accounts_for_every_unit(books: Books, _: Ledger, found: Findings) -
             ours = captured.lines.get(name)
             same = ours is not None and (ours.quantity, ours.unfillable) == (line.ordered, line.unfillable)
             found.require(
-                same, SOURCING, f"{order} {name}", f"capture has {ours}, sourcing {line.ordered} ordered, {line.unfillable} unfillable"
+                same or _excused(books, order),
+                SOURCING,
+                f"{order} {name}",
+                f"capture has {ours}, sourcing {line.ordered} ordered, {line.unfillable} unfillable",
             )
 
 

@@ -63,7 +63,7 @@ def spread(amount_minor: int, rooms_minor: Sequence[int]) -> tuple[int, ...]:
 
 
 def _amount(parts: Sequence[Discount | Tax]) -> int:
-    return sum(part.amount_minor for part in parts) if parts else 0
+    return sum(part.amount_minor for part in parts)
 
 
 def _added(taxes_minor: int, content: OrderContent) -> int:

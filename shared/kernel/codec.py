@@ -18,7 +18,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import ValidationError
 
 from schemas.channel import Problem
-from schemas.topics import Body, Topic
+from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
 
@@ -28,7 +28,10 @@ STRUCTURED = "application/cloudevents+json"
 """The media type of a whole event as one JSON object; parameters may follow."""
 MAX_BYTES = 1_000_000
 """Largest value accepted on input, in bytes."""
-
+MAX_ATTRIBUTE_BYTES = 500
+"""Longest `ce_source` and `ce_id`, in bytes: both stand in one index."""
+MAX_SEQ, MAX_INCARNATION = 2**63 - 1, 2**31 - 1
+"""What the columns of lanes and versions hold."""
 
 _ATTRIBUTES = frozenset(("ce_type", "ce_source", "ce_id", "ce_correlationid", "ce_traceparent", "ce_lane", "ce_seq", "content-type"))
 
@@ -71,7 +74,7 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
     if record.value is None:
         raise _undecodable("no_value", "the record has no value", "send the message as JSON in the record's value")
     _check_size(record.value)
-    if not topic.external and (envelope := _of_lane(record, record.value)) is not None:
+    if not topic.external and (envelope := _of_lane(record, record.value, topic)) is not None:
         return envelope
     attributes: dict[str, str] = {}
     try:
@@ -81,21 +84,23 @@ def open_envelope(record: Record, topic: Topic) -> Envelope:
                 attributes[name.removeprefix("ce_")] = value.decode()
     except UnicodeDecodeError as error:
         raise _undecodable("bad_header", f"a header is not UTF-8: {error}", "encode headers as UTF-8") from None
-    if attributes.get("content-type", "").strip().lower().startswith(STRUCTURED):
+    if topic.external and attributes.get("content-type", "").strip().lower().startswith(STRUCTURED):
         return _structured(record.value, topic)
     return _envelope(attributes, record.value, topic)
 
 
-def _of_lane(record: Record, value: bytes) -> Envelope | None:
+def _of_lane(record: Record, value: bytes, topic: Topic) -> Envelope | None:
     """The envelope of a record as services write it, read without detours; None for any other record."""
     found = dict(record.headers)
     try:
         kind, source, id = found["ce_type"].decode(), found["ce_source"].decode(), found["ce_id"].decode()  # type: ignore[union-attr]
         correlation, trace = found["ce_correlationid"].decode(), found["ce_traceparent"].decode()  # type: ignore[union-attr]
-        lane, seq, cause = _lane_id(found["ce_lane"] or b""), int(found["ce_seq"] or b""), UUID(id)
+        lane, seq, cause = _lane_id(found["ce_lane"] or b""), number_of(found["ce_seq"]), UUID(id)
     except (KeyError, ValueError, AttributeError):
         return None
-    if found.get("content-type") != JSON or not kind.startswith(PREFIX) or not (source.isprintable() and id.isprintable()):
+    if found.get("content-type") != JSON or not kind.startswith(PREFIX) or not (is_fit(source) and is_fit(id)):
+        return None
+    if lane.service != topic.owner or not (lane.incarnation and seq):
         return None
     return Envelope(kind[len(PREFIX) :][:64], source, id, _tame(correlation, 500), _tame(trace, 55), lane, seq, value, cause)
 
@@ -108,7 +113,20 @@ def _tame(text: str, most: int) -> str:
 @lru_cache(maxsize=1000)
 def _lane_id(header: bytes) -> LaneId:
     service, _, incarnation = header.decode().rpartition("/")
-    return LaneId(service, int(incarnation))
+    return LaneId(service, number_of(incarnation.encode(), MAX_INCARNATION))
+
+
+def number_of(header: bytes | None, most: int = MAX_SEQ) -> int:
+    """A number from 1 as a service writes it into a header; 0 for anything else, for who knows who wrote it."""
+    if header is None or not header.isdigit() or len(header) > 19:
+        return 0
+    number = int(header)
+    return number if number <= most else 0
+
+
+def is_fit(attribute: str) -> bool:
+    """Whether it can be told and stored as `ce_source` or `ce_id`."""
+    return 0 < len(attribute) <= MAX_ATTRIBUTE_BYTES and attribute.isprintable() and len(attribute.encode()) <= MAX_ATTRIBUTE_BYTES
 
 
 def _structured(value: bytes, topic: Topic) -> Envelope:
@@ -137,13 +155,13 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
     if not kind.startswith(PREFIX):
         raise _undecodable("no_type", f"the type is {kind[:100]!r}", f"set header ce_type to {PREFIX}<Message>", "ce_type")
     for name in ("source", "id"):
-        text = attributes.get(name, "")
-        if not text or len(text) > 500 or "\x00" in text or not text.isprintable():
-            raise _undecodable("no_" + name, f"ce_{name} is missing or unfit", f"set header ce_{name}", f"ce_{name}")
+        if not is_fit(attributes.get(name, "")):
+            remedy = f"set header ce_{name}: printable, at most {MAX_ATTRIBUTE_BYTES} bytes"
+            raise _undecodable("no_" + name, f"ce_{name} is missing or unfit", remedy, f"ce_{name}")
     if topic.external or topic.kind == "fact":
         lane, seq, cause = None, 0, uuid5(NAMESPACE_URL, f"{attributes['source']}\n{attributes['id']}")
     else:
-        lane, seq, cause = _lane(attributes)
+        lane, seq, cause = _lane(attributes, topic)
     return Envelope(
         type=kind[len(PREFIX) :][:64],
         source=attributes["source"],
@@ -157,11 +175,15 @@ def _envelope(attributes: dict[str, str], data: bytes, topic: Topic) -> Envelope
     )
 
 
-def _lane(attributes: dict[str, str]) -> tuple[LaneId | None, int, UUID]:
+def _lane(attributes: dict[str, str], topic: Topic) -> tuple[LaneId | None, int, UUID]:
+    """Of the topic's owner: nobody else has a lane there."""
     try:
-        return _lane_id(attributes["lane"].encode()), int(attributes["seq"]), UUID(attributes["id"])
+        lane, seq, cause = _lane_id(attributes["lane"].encode()), number_of(attributes["seq"].encode()), UUID(attributes["id"])
     except (KeyError, ValueError):
         raise _undecodable("no_lane", "no ce_lane and ce_seq", "only the owning service writes this topic") from None
+    if lane.service != topic.owner or not (lane.incarnation and seq):
+        raise _undecodable("no_lane", f"ce_lane and ce_seq are not those of {topic.owner}", "only the owning service writes this topic")
+    return lane, seq, cause
 
 
 def read_body(envelope: Envelope, topic: Topic) -> Body:
@@ -289,13 +311,12 @@ def _source_header(service: str) -> bytes:
 
 
 def state_version(record: Record) -> tuple[int, int]:
-    """(incarnation, version) of a state record; (0, 0) where it carries none."""
+    """(incarnation, version) of a state record; (0, 0) where it carries none of the topic's owner."""
     headers = dict(record.headers)
-    try:
-        incarnation = int((headers.get("ce_lane") or b"/0").rpartition(b"/")[2])
-        return incarnation, int(headers.get("ce_seq") or b"0")
-    except ValueError:
+    service, _, incarnation = (headers.get("ce_lane") or b"").rpartition(b"/")
+    if service != BY_NAME[record.topic].owner.encode():
         return 0, 0
+    return number_of(incarnation, MAX_INCARNATION), number_of(headers.get("ce_seq"))
 
 
 def external_record(topic: Topic, body: Body, *, source: str, id: str, now: datetime, correlation: str = "") -> Outgoing:

@@ -1,4 +1,4 @@
-"""Health of one replica over HTTP: /livez, /readyz, /metrics (Prometheus text)."""
+"""Health of one replica over HTTP: /livez, /readyz, /metrics (Prometheus text), and what its views have come to: /views (JSON)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Health(Pages):
     """Live: the process answers. Ready: its views are caught up and it owns what the group assigned."""
 
     def __init__(self, service: str, engine: Engine, publisher: Publisher, pictures: Pictures, store: Store) -> None:
-        super().__init__(readyz=self._readyz, metrics=self._metrics)
+        super().__init__(readyz=self._readyz, metrics=self._metrics, views=self._views)
         self._service = service
         self._engine = engine
         self._publisher = publisher
@@ -67,6 +67,10 @@ class Health(Pages):
         stopped = [f"{at.topic}/{at.partition}" for at in self._engine.overflow]
         waits += [f"{at} has a gap and its spool is full: nervure lanes" for at in stopped]
         return web.Response(status=503 if waits else 200, text="; ".join(waits) + "\n" if waits else "ready\n")
+
+    async def _views(self, _: web.Request) -> web.Response:
+        """By topic and partition: [next offset, documents, sum]; see contents.py."""
+        return web.json_response({f"{at.topic}/{at.partition}": seen for at, seen in sorted(self._pictures.seen().items())})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         try:

@@ -44,7 +44,10 @@ class Broker:
         """How far its clock is off."""
         self.silent: set[TopicPartition] = set()
         """Partitions that take records and give none to groups just now."""
-        self._topics: dict[str, list[_Partition]] = {}
+        self.fetched_at_once = FETCHED_AT_ONCE
+        """Most records that one fetch of a group's member brings, of some partitions before others; the ends of all are known then."""
+        self._topics: dict[str, int] = {}
+        self._partitions: dict[TopicPartition, _Partition] = {}
         self._compacted: set[str] = set()
         self._groups: dict[str, Group] = {}
         self._listening: list[tuple[Signal, frozenset[str]]] = []
@@ -53,19 +56,20 @@ class Broker:
 
     def create(self, topic: str, partitions: int, *, compacted: bool = False) -> None:
         """Makes the topic, where it is missing."""
-        self._topics.setdefault(topic, [_Partition() for _ in range(partitions)])
+        for number in range(self._topics.setdefault(topic, partitions)):
+            self._partitions.setdefault(TopicPartition(topic, number), _Partition())
         if compacted:
             self._compacted.add(topic)
 
     def topics(self) -> dict[str, int]:
-        return {name: len(partitions) for name, partitions in self._topics.items()}
+        return dict(self._topics)
 
     def partition(self, at: TopicPartition) -> _Partition:
         """Raises MissingTopic."""
-        partitions = self._topics.get(at.topic, [])
-        if at.partition >= len(partitions):
-            raise MissingTopic(f"{at.topic}/{at.partition}")
-        return partitions[at.partition]
+        try:
+            return self._partitions[at]
+        except KeyError:
+            raise MissingTopic(f"{at.topic}/{at.partition}") from None
 
     def append(self, at: TopicPartition, batch: Sequence[Outgoing]) -> int:
         """Appends all records at one append time; returns the offset of the first."""
@@ -217,8 +221,10 @@ class MemoryReader:
         self._signal = broker.clock.signal()
         self._assignment = Assignment(0, frozenset())
         self._positions: dict[TopicPartition, int] = {}
+        """In order of their partitions."""
         self._paused: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
+        self._turn = 0
 
     async def start(self) -> None:
         await self._hook("join")
@@ -237,6 +243,8 @@ class MemoryReader:
 
     def seek(self, at: TopicPartition, offset: int) -> None:
         if at in self._assignment.partitions:
+            if at not in self._positions:
+                self._positions = dict(sorted([*self._positions.items(), (at, offset)]))
             self._positions[at] = offset
             self._paused.discard(at)
             self._signal.set()
@@ -262,21 +270,29 @@ class MemoryReader:
 
     def _drain(self) -> list[Record]:
         found: list[Record] = []
-        for at in sorted(self._positions):
-            if at not in self._paused and len(found) < FETCHED_AT_ONCE:
-                found += self._drain_one(at, FETCHED_AT_ONCE - len(found))
+        for at in self._in_turn():
+            if at not in self._paused and len(found) < self._broker.fetched_at_once:
+                found += self._drain_one(at, self._broker.fetched_at_once - len(found))
+            elif at not in self._broker.silent:
+                self._ends[at] = self._broker.partition(at).end
         return found
 
-    def _drain_one(self, at: TopicPartition, limit: int) -> list[Record]:
-        partition = self._broker.partition(at)
-        if self._positions[at] < partition.begin:
-            raise Expired(f"{at} begins at {partition.begin}, not {self._positions[at]}")
+    def _in_turn(self) -> list[TopicPartition]:
+        """Whoever had none left for at the last fetch comes first at the next."""
+        partitions, self._turn = list(self._positions), self._turn + 1
+        first = self._turn % len(partitions) if partitions and self._broker.fetched_at_once < FETCHED_AT_ONCE else 0
+        return partitions[first:] + partitions[:first]
+
+    def _drain_one(self, at: TopicPartition, limit: int) -> Sequence[Record]:
+        partition, position = self._broker.partition(at), self._positions[at]
+        if position < partition.begin:
+            raise Expired(f"{at} begins at {partition.begin}, not {position}")
         if at in self._broker.silent:
-            return []
-        if self._positions[at] == partition.end:
-            self._ends[at] = partition.end
-            return []
-        records = partition.read(self._positions[at], limit)
+            return ()
+        if position == partition.end:
+            self._ends[at] = position
+            return ()
+        records = partition.read(position, limit)
         self._positions[at] = records[-1].offset + 1 if len(records) == limit else partition.end
         self._ends[at] = partition.end
         return records

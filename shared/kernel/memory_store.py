@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import cache
 from itertools import groupby, islice
@@ -80,33 +80,22 @@ class MemoryStore:
 
     # ---- transactions ----
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[MemoryTransaction]:
-        await self._hook("begin")
-        with self._session() as session:
-            yield MemoryTransaction(session, self._codecs, self._hook)
-            await self._hook("commit")
-            session.commit()
-            await self._hook("commit answer")
+    def begin(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return _Begun(self)
 
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _statement(self, name: str) -> _Statement:
+        return _Statement(self, name)
+
+    def open(self) -> Session:
+        """A connection of this process, with a transaction on it."""
         session = Session(self._database)
         self._sessions.append(session)
-        try:
-            yield session
-        finally:
-            session.roll_back()
-            self._sessions.remove(session)
+        return session
 
-    @asynccontextmanager
-    async def _statement(self, name: str) -> AsyncIterator[Session]:
-        """A statement of its own; where its answer is lost, it took effect all the same."""
-        await self._hook(name)
-        with self._session() as session:
-            yield session
-            session.commit()
-        await self._hook(f"{name} answer")
+    def close_session(self, session: Session) -> None:
+        """What it didn't commit is rolled back."""
+        session.roll_back()
+        self._sessions.remove(session)
 
     def cut(self) -> None:
         """All connections of this process break: what it had open is rolled back."""
@@ -252,6 +241,56 @@ class MemoryStore:
 
     async def close(self) -> None:
         self.cut()
+
+
+class _Begun:
+    """A transaction from its beginning to its end. A class, for there are many: a generator costs three times as much."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> MemoryTransaction:
+        store = self._store
+        await store._hook("begin")
+        self._session = session = store.open()
+        return MemoryTransaction(session, store._codecs, store._hook)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        store, session = self._store, self._session
+        assert session is not None
+        try:
+            if kind is None:
+                await store._hook("commit")
+                session.commit()
+                await store._hook("commit answer")
+        finally:
+            store.close_session(session)
+
+
+class _Statement:
+    """A statement of its own; where its answer is lost, it took effect all the same."""
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Session:
+        await self._store._hook(self._name)
+        self._session = self._store.open()
+        return self._session
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        store, session = self._store, self._session
+        assert session is not None
+        try:
+            if kind is None:
+                session.commit()
+        finally:
+            store.close_session(session)
+        if kind is None:
+            await store._hook(f"{self._name} answer")
 
 
 class MemoryTransaction:

@@ -12,7 +12,7 @@ Values are immutable. A statement that doesn't wait runs without giving way, so 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,7 +61,10 @@ class Database:
         self._numbers: dict[str, int] = {}
 
     def table(self, name: str) -> dict[Hashable, Any]:
-        return self._tables.setdefault(name, {})
+        try:
+            return self._tables[name]
+        except KeyError:
+            return self._tables.setdefault(name, {})
 
     def number(self, name: str) -> int:
         """The next number of an identity column; a roll-back doesn't give it back."""
@@ -103,6 +106,8 @@ class Database:
 class Session:
     """One transaction. All its waiting methods raise Transient: on deadlock, on time-out, when its connection was lost."""
 
+    __slots__ = ("_held", "_lost", "_over", "_writes", "database", "waits_for")
+
     def __init__(self, database: Database) -> None:
         self.database = database
         self._held: dict[Cell, None] = {}
@@ -117,15 +122,18 @@ class Session:
 
     def get(self, table: str, key: Hashable) -> Any:
         """The row, or None."""
-        cell = Cell(table, key)
-        return self._writes[cell] if cell in self._writes else self.database.table(table).get(key)
+        if self._writes and (cell := Cell(table, key)) in self._writes:
+            return self._writes[cell]
+        return self.database.table(table).get(key)
 
-    def items(self, table: str) -> Iterator[tuple[Any, Any]]:
+    def items(self, table: str) -> Iterable[tuple[Any, Any]]:
+        """To be gone through within the statement."""
+        rows = self.database.table(table)
         own = {cell.key: value for cell, value in self._writes.items() if cell.table == table}
-        for key, value in list(self.database.table(table).items()):
-            if key not in own:
-                yield key, value
-        yield from ((key, value) for key, value in own.items() if value is not None)
+        if not own:
+            return rows.items()
+        written = [(key, value) for key, value in own.items() if value is not None]
+        return [*((key, value) for key, value in rows.items() if key not in own), *written]
 
     # ---- writing: for rows that this session holds ----
 
@@ -221,7 +229,8 @@ class Session:
         self._over = True
         self._writes.clear()
         self.database.sessions.remove(self)
-        self._stop_waiting()
+        if self.waits_for is not None:
+            self._stop_waiting()
         for cell in self._held:
             self.database.let_go(cell)
         self._held.clear()

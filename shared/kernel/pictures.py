@@ -13,10 +13,14 @@ from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME, Topic
 from shared.kernel.codec import Undecodable, state_version
+from shared.kernel.contents import Contents, Seen
 from shared.kernel.model import Service
 from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
 from shared.kernel.publisher import Publisher
 from shared.kernel.stage import read_document
+
+MAX_ID_CHARACTERS = 300
+"""Longer than any id of a row."""
 
 
 class Pictures:
@@ -34,13 +38,17 @@ class Pictures:
         self._clock = clock
         self._log = log
         self._at = partitions_of_all(service.views, partitions)
-        self._versions: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._contents = {at: Contents() for at in self._at}
+        self._read_to = dict.fromkeys(self._at, 0)
         self._follower: Follower | None = None
 
     def positions(self) -> dict[TopicPartition, int]:
-        """How far each topic of the view was read."""
-        follower = self._follower
-        return {at: follower.position(at) for at in self._at} if follower is not None else {}
+        """How far each topic was read into the view."""
+        return dict(self._read_to)
+
+    def seen(self) -> dict[TopicPartition, Seen]:
+        """What the view has come to, by partition: for the audit, which knows what it should have come to."""
+        return {at: self._contents[at].seen(next) for at, next in self._read_to.items()}
 
     async def catch_up(self) -> None:
         """Reads everything there was when it began."""
@@ -72,15 +80,17 @@ class Pictures:
             return
         for record in records:
             self._apply(record, BY_NAME[record.topic])
+        self._read_to = {at: follower.position(at) for at in self._at}
 
     def _apply(self, record: Record, topic: Topic) -> None:
-        if record.key is None or not self._is_newer(record, topic):
+        if not self._is_newer(record, topic) or record.key is None:
             return
         if record.value is None:
             self._view.forget(topic, record.key.decode("utf-8", "replace"))
             return
         try:
             self._view.apply(read_document(record, topic))
+            self._contents[record.at].show(record.key)
             self.applied += 1
         except Undecodable as error:
             self.broken += 1
@@ -88,13 +98,7 @@ class Pictures:
             self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
 
     def _is_newer(self, record: Record, topic: Topic) -> bool:
-        if topic.kind != "state" or record.key is None:
-            return True
-        version, known = state_version(record), self._versions.get((record.topic, record.key), (0, 0))
-        if version <= known:
-            return False
-        self._versions[record.topic, record.key] = version
-        return True
+        return self._contents[record.at].admit(record, topic)
 
 
 class ReadBacks:
@@ -144,15 +148,24 @@ class ReadBacks:
 
     async def _mark(self, records: Sequence[Record]) -> None:
         by_topic: dict[str, list[ReadBack]] = {}
-        for record in records:
-            if record.key is not None:
-                id, version = record.key.decode(), state_version(record)[1]
-                by_topic.setdefault(record.topic, []).append(ReadBack(record.topic, id, version, record.offset))
+        for one in filter(None, map(read_back_of, records)):
+            by_topic.setdefault(one.topic, []).append(one)
         for topic, seen in by_topic.items():
             if stale := await self._store.read_back(seen):
                 self.repaired += len(stale)
                 self._log.warning("stale document repaired", action="publish_again", topic=topic, ids=stale[:5])
                 await self._publisher.republish_states(topic, stale)
+
+
+def read_back_of(record: Record) -> ReadBack | None:
+    """What a record of an own state topic shows; None where its key names no row of ours: a stranger wrote it."""
+    try:
+        id = (record.key or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    if not 0 < len(id) <= MAX_ID_CHARACTERS or not id.isprintable():
+        return None
+    return ReadBack(record.topic, id, state_version(record)[1], record.offset)
 
 
 def partitions_of_all(topics: Sequence[Topic], partitions: Mapping[str, int]) -> list[TopicPartition]:

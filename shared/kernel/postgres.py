@@ -479,14 +479,16 @@ def _timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], li
 
 def _record_columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
     """topic, partition, off, appended_ms, key, value, headers."""
-    headers = [json.dumps([[name, value.hex() if value is not None else None] for name, value in r.headers]) for r in records]
+    headers = [
+        json.dumps([[name.replace("\x00", "?"), value.hex() if value is not None else None] for name, value in r.headers]) for r in records
+    ]
     return (
         *_columns([r.at for r in records]),
         [r.offset for r in records],
         [r.appended_ms for r in records],
         [r.key for r in records],
         [r.value for r in records],
-        [text.replace("\\u0000", "?") for text in headers],
+        headers,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME, dead_letter_topic, owned_by
-from shared.kernel.codec import lane_record, state_record
+from shared.kernel.codec import MAX_INCARNATION, lane_record, number_of, state_record
 from shared.kernel.model import Service
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -138,7 +138,7 @@ class Publisher:
         bounds: Mapping[TopicPartition, tuple[int, int]] = {}
         while sought:
             for one, records in (await self._topics.tails(sought, newest)).items():
-                found = [((r.key or b"").decode("utf-8", "replace"), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
+                found = [(_id_in(r.key), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
                 own[one] = [entry for entry in found if entry[1]]
             sought = [one for one in sought if not own[one]]
             bounds = bounds or (await self._topics.bounds(sought) if sought else {})
@@ -396,14 +396,18 @@ def _highest(numbers: Sequence[tuple[str, int, int]]) -> dict[int, int]:
     return highest
 
 
+def _id_in(key: bytes | None) -> str:
+    """The row that a state topic's key names, whatever bytes it is made of."""
+    return (key or b"").decode("utf-8", "replace").replace("\x00", "?")
+
+
 def _lane_of(headers: Sequence[tuple[str, bytes | None]], service: str) -> tuple[int, int]:
     """(incarnation, seq) of a record of this service's lane; (0, 0) where it is none."""
     found = dict(headers)
     owner, _, incarnation = (found.get("ce_lane") or b"").decode("utf-8", "replace").rpartition("/")
-    try:
-        return (int(incarnation), int(found.get("ce_seq") or b"0")) if owner == service else (0, 0)
-    except ValueError:
+    if owner != service:
         return 0, 0
+    return number_of(incarnation.encode(), MAX_INCARNATION), number_of(found.get("ce_seq"))
 
 
 def _at_most(rows: Sequence[LaneRow], bytes_: int) -> list[LaneRow]:

@@ -369,6 +369,8 @@ class Stage:
             if repeat:
                 self._count("duplicates")
                 return
+            if changed and arrival.envelope is not None:  # another message under a known id: what follows has ids of its own
+                arrival = arrival._replace(cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
         if arrival.timer is not None:

@@ -135,6 +135,7 @@ def read_ledger(broker: Broker) -> Ledger:
         for record in each.records:
             ledger.records += 1
             audit_ledger._note(ledger, record)
+    ledger.note_caught_up()
     return ledger
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,11 +13,14 @@ from schemas.topics import BY_NAME, TOPICS
 from shared.kernel.memory_clock import Hook, VirtualClock, VirtualSignal
 from shared.kernel.ports import CommitUnknown, Outgoing, ProduceFailed, Record, TopicPartition, Transient
 from tests.sim.poison import poisoned
+from tests.sim.rule_bug import PlantedBug, RuleBug
 from tests.support.replicas import Crash, Process
+from tests.support.turns import AT_ONCE, GIVE_WAY
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+LANES = frozenset(topic.name for topic in TOPICS if topic.kind == "events")
 LOG_STEPS = frozenset({"join", "fetch", "follow", "partitions", "existing", "bounds", "tails"})
 """Steps of reading from the broker; every other one that isn't the writer's is the store's."""
 STALL_S = 7.5
@@ -25,6 +28,10 @@ STALL_S = 7.5
 IDLE_IN_TRANSACTION_S = 15.0
 """After so long the database gives up a session whose process is stopped: see shared/kernel/postgres.py."""
 CLOCKS_OFF_S = 2.0
+THEME_CHANCE, THEME_EVERY_S = 0.02, 0.7
+"""How often the fault that a world is about comes: at a step where it can, and at moments of time."""
+LOST_AT_MOST_S = 300.0
+"""Records that were in their topic for longer are on disk."""
 
 
 @dataclass
@@ -56,9 +63,12 @@ class Faults:
         self.happened: Counter[str] = Counter()
         self.down = False
         """Whether the broker is."""
+        self._losing = False
+        """Whether the next records of some lane are lost."""
         self.leaderless: set[TopicPartition] = set()
         self._chance = self.dice.choice((0.0005, 0.002, 0.01))
         self._every_s = self.dice.choice((0.5, 2.0, 6.0))
+        self.bug = RuleBug(plan.dice("rule bug"), lambda: self._hit("rule_bug"))
         self._lasting_s = plan.orders * plan.pace_s + self.dice.choice((3, 10, 30))
         self._moments: Mapping[str, Callable[[], None]] = {
             "kill": self._kill,
@@ -71,7 +81,10 @@ class Faults:
             "skew": self._turn_clock,
             "poison": self._poison,
             "stale_state": self._stale_document,
+            "lost_records": self._lose_records,
         }
+        if plan.theme in self._moments:
+            self._every_s = THEME_EVERY_S
 
     def skew_of(self, process: str) -> timedelta:
         if not self.world.plan.has("skew"):
@@ -83,17 +96,20 @@ class Faults:
             self.active = True
             self._next_moment()
             self.world.agenda.later(self._lasting_s, "faults end", self._end)
+            if self.world.plan.has("rule_bug"):
+                self._later(0.0, 5.0, "a rule is broken", self._break_rule)
 
     def _end(self) -> None:
-        self.active = False
+        self.active = self._losing = False
 
     def explains(self, error: BaseException) -> bool:
         """Whether a process may end so; it is started again."""
         return isinstance(error, Crash | Transient)
 
     def excuses(self, entry: Mapping[str, object]) -> bool:
-        """Whether a service may complain of this."""
-        return False
+        """Whether a service may complain of this: of the bug, and of what waits behind it."""
+        told = f"{entry.get('error')} {entry.get('reason')}"
+        return self.world.plan.has("rule_bug") and PlantedBug.__name__ in told
 
     def _hit(self, what: str) -> bool:
         """Whether one more fault may happen; then it is noted."""
@@ -108,19 +124,25 @@ class Faults:
     # ---- at the steps of processes ----
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
-        world, dice, give_way = self.world, self.world.turns.dice, self.world.plan.give_way
+        world, random, give_way = self.world, self.world.turns.dice.random, self.world.plan.give_way
         writes = failure is ProduceFailed
 
-        async def step(what: str) -> None:
+        def step(what: str) -> Awaitable[None]:
             world.note(f"{process} {what}")
             if what == "commit answer":
                 world.committed(process)
-            if dice.random() < give_way:
-                await world.turns.give_way(what)
+            gives_way = random() < give_way
+            if gives_way or self.active or self.down or self.leaderless:
+                return disturbed(what, gives_way)
+            return AT_ONCE
+
+        async def disturbed(what: str, gives_way: bool) -> None:
+            if gives_way:
+                await GIVE_WAY
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
-            if self.active and self.dice.random() < self._chance:
-                await self._fail(process, what, writes)
+            if self.active:
+                await self._may_fail(process, what, writes)
 
         return step
 
@@ -132,11 +154,18 @@ class Faults:
             if TopicPartition(topic, int(partition)) in self.leaderless:
                 raise ProduceFailed(f"{what}: no leader")
 
-    async def _fail(self, process: str, what: str, writes: bool) -> None:
-        kinds = [kind for kind in self._kinds_at(what, writes) if self.world.plan.has(kind)]
-        if not kinds:
+    async def _may_fail(self, process: str, what: str, writes: bool) -> None:
+        plan, thrown = self.world.plan, self.dice.random()
+        if thrown < self._chance:
+            kinds = [kind for kind in self._kinds_at(what, writes) if plan.has(kind)]
+        elif plan.theme is not None and thrown < self._chance + THEME_CHANCE:
+            kinds = [kind for kind in self._kinds_at(what, writes) if kind == plan.theme and plan.has(kind)]
+        else:
             return
-        kind = self.dice.choice(kinds)
+        if kinds:
+            await self._fail(process, self.dice.choice(kinds), what, writes)
+
+    async def _fail(self, process: str, kind: str, what: str, writes: bool) -> None:
         if not self._hit(kind):
             return
         if kind == "stall":
@@ -180,7 +209,8 @@ class Faults:
             return
         kinds = [kind for kind in self._moments if self.world.plan.has(kind)]
         if kinds:
-            kind = self.dice.choice(kinds)
+            theme = self.world.plan.theme if self.world.plan.theme in kinds and self.dice.random() < 0.5 else None
+            kind = theme or self.dice.choice(kinds)
             if self._hit(kind):
                 self._moments[kind]()
         self._next_moment()
@@ -235,6 +265,37 @@ class Faults:
     def _stale_document(self) -> None:
         for record in self._some_records("state")[:1]:
             self._append_again(record)
+
+    def _lose_records(self) -> None:
+        """The newest ones of a lane that had not reached the disk: those of some partition now, or the next ones, before anybody reads
+        them. A person sends them again."""
+        if self.dice.random() < 0.7:
+            self._losing = True
+            return
+        now_ms = self.world.turns.clock.now().timestamp() * 1000
+        held = [records for topic in TOPICS if topic.kind == "events" for records in self._held(topic.name) if records]
+        fresh = [records for records in held if records[-1].appended_ms > now_ms - LOST_AT_MOST_S * 1000]
+        if fresh:
+            self._lose_newest(self.dice.choice(fresh)[-1].at)
+
+    def appended(self, at: TopicPartition) -> None:
+        """Something stands in its topic now, for the moment."""
+        if self._losing and at.topic in LANES and self.dice.random() < 0.3:
+            self._losing = False
+            self._lose_newest(at)
+
+    def _lose_newest(self, at: TopicPartition) -> None:
+        lost = self.world.broker.forget_newest(at, self.dice.randint(1, 3))
+        self.world.operator.miss(at, lost, self.dice.choice((0.5, 5.0, 20.0)) * self.dice.random())
+
+    def _break_rule(self) -> None:
+        if self.active:
+            self.bug.here = True
+            self._later(2.0, 25.0, "the rule is mended", self._mend_rule)
+
+    def _mend_rule(self) -> None:
+        self.bug.here = False
+        self._later(0.2, 5.0, "operator: dlq replay", self.world.operator.replay_until_done)
 
     def _partitions(self) -> list[TopicPartition]:
         partitions = self.world.broker.topics()

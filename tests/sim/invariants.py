@@ -12,6 +12,7 @@ from deploy.fleet import SERVICES, load_service
 from deploy.rebuild import Folded, difference, fold
 from tests.sim.books import read_books, read_ledger
 from tests.sim.model import predicted
+from tests.sim.promises import promises
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
-    return [*_audited(world), *_promised(world), *_rebuilt(world), *_told(world)]
+    return [*_audited(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
 
 
 def _promised(world: World) -> Iterator[str]:
@@ -32,6 +33,7 @@ def _promised(world: World) -> Iterator[str]:
 
 def _audited(world: World) -> Iterator[str]:
     books, ledger = read_books(world.databases, world.turns.clock.now()), read_ledger(world.broker)
+    books.views = {each.name: each.pictures.seen() for each in world.processes if each.lives and not each.frozen and each.pictures}
     for check in CHECKS:
         found = Findings(check.__name__)
         check(books, ledger, found)
@@ -66,5 +68,7 @@ def _told(world: World) -> Iterator[str]:
     for entry in world.logged.entries:
         if entry.get("action") in ("refuse", "quarantine", "halve") and not world.faults.excuses(entry):
             yield f"nothing_fails: {entry.get('event')}: {entry.get('error') or entry.get('detail')}"
+        if "deadlock" in str(entry.get("error")):
+            yield f"nobody_blocks_in_a_circle: {entry.get('error')}"
     for fault in world.outside.lanes.faults:
         yield f"lanes_in_order: {fault}"

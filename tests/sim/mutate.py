@@ -1,18 +1,45 @@
-"""`python -m tests.sim.mutate [--seeds 10000] [--only NAME,...] [--jobs 2] [--json FILE]`: after how many seeds is each mutant caught?"""
+"""`python -m tests.sim.mutate [--seeds 10000] [--only NAME,...] [--jobs 2] [--json FILE] [--resume]`: after how many seeds is each mutant
+caught?
+
+A world catches a mutant by a check that fails with it and holds without it; of several protections switched off together, only by one
+that no part of them alone makes fail in that world. All worlds from seed 0 on are played, in order: none is picked.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import multiprocessing
+import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.sim.mutants import MUTANTS
+from tests.sim.mutants import MUTANTS, switch_off
 from tests.sim.plan import plan_of
-from tests.sim.run import play
+from tests.sim.run import Outcome, play
+
+PAGE = Path(__file__).with_name("MUTANTS.md")
+TOLD_LENGTH = 200
+
+
+class Seen(NamedTuple):
+    """A world that fails with protections switched off."""
+
+    seed: int
+    wrong: tuple[str, ...]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Seen:
+        return cls(outcome.plan.seed, outcome.wrong)
+
+    def besides(self, checks: frozenset[str]) -> str:
+        """The first thing wrong by another check than these; empty where there is none."""
+        return next((each[:TOLD_LENGTH] for each in self.wrong if each.partition(":")[0] not in checks), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,42 +49,152 @@ class Caught:
     mutant: str
     takes_away: str
     seeds_needed: int | None
-    """None: it survived."""
+    """How many worlds were played, the first one with seed 0, until one caught it. None: it survived so far."""
+    seeds_played: int
     seen_by: str
-    """What the first failing world says."""
+    """What that world says."""
     seconds: float
 
 
-def hunt(name: str, seeds: int) -> Caught:
-    """Plays worlds with the protection switched off, until one fails. In a process of its own: the switch stays off."""
-    mutant, began = MUTANTS[name], time.monotonic()
-    mutant.apply()
-    for seed in range(seeds):
-        outcome = play(plan_of(seed))
-        if outcome.wrong:
-            return Caught(name, mutant.takes_away, seed + 1, outcome.wrong[0][:200], round(time.monotonic() - began, 1))
-    return Caught(name, mutant.takes_away, None, "", round(time.monotonic() - began, 1))
+# ---- in a process of its own: what was switched off stays off ----
+
+
+def first_failing(names: Sequence[str], seeds: range) -> Seen | None:
+    """The first of these worlds in which anything is wrong while all of these protections are off."""
+    for name in names:
+        switch_off(name)
+    outcomes = (play(plan_of(seed)) for seed in seeds)
+    return next((Seen.of(outcome) for outcome in outcomes if outcome.wrong), None)
+
+
+def _first_failing(task: tuple[Sequence[str], range]) -> Seen | None:
+    return first_failing(*task)
+
+
+# ---- the hunt ----
+
+
+class Hunt:
+    """Plays worlds in processes of their own, so many at once."""
+
+    def __init__(self, jobs: int) -> None:
+        self._pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1)
+
+    def close(self) -> None:
+        self._pool.terminate()
+
+    def hunt(self, name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
+        """One mutant."""
+        mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
+        while (seen := self._play((name,), range(first, seeds.stop))) is not None:
+            if told := seen.besides(self._excused(seen.seed, mutant.parts)):
+                break
+            first = seen.seed + 1
+        seconds = round(seconds_before + time.monotonic() - began, 1)
+        if seen is None:
+            return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds)
+        return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
+
+    def _excused(self, seed: int, parts: Sequence[str]) -> frozenset[str]:
+        """Checks that fail in this world anyway, or with a part of the mutant alone."""
+        found = [self._play(names, range(seed, seed + 1)) for names in ((), *((part,) for part in parts))]
+        return frozenset(each.partition(":")[0] for seen in found if seen is not None for each in seen.wrong)
+
+    def _play(self, names: Sequence[str], seeds: range) -> Seen | None:
+        return self._pool.apply(_first_failing, ((names, seeds),))
+
+
+def hunt_all(names: Sequence[str], seeds: int, jobs: int, before: dict[str, Caught]) -> Iterator[Caught]:
+    """Each mutant once, those told before only from where they were left."""
+    hunt = Hunt(jobs)
+    try:
+        with ThreadPoolExecutor(jobs) as threads:
+            yield from threads.map(lambda name: _go_on(hunt, name, seeds, before.get(name)), names)
+    finally:
+        hunt.close()
+
+
+def _go_on(hunt: Hunt, name: str, seeds: int, before: Caught | None) -> Caught:
+    if before is None:
+        return hunt.hunt(name, range(seeds))
+    if before.seeds_needed is not None or before.seeds_played >= seeds:
+        return before
+    return hunt.hunt(name, range(before.seeds_played, seeds), before.seconds)
+
+
+# ---- what is told ----
 
 
 def main() -> int:
     options = _options()
     names = options.only.split(",") if options.only else list(MUTANTS)
-    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
-        found = []
-        for caught in pool.imap_unordered(_hunt, [(name, options.seeds) for name in names]):
-            found.append(caught)
-            told = f"after {caught.seeds_needed} seeds: {caught.seen_by}" if caught.seeds_needed else f"SURVIVES {options.seeds} seeds"
-            print(f"{caught.mutant:32} {told}", flush=True)
+    before = _told_before(options.json) if options.resume and options.json else {}
+    found: list[Caught] = []
+    for caught in hunt_all(names, options.seeds, options.jobs, before):
+        found.append(caught)
+        print(_line(caught), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(report([*found, *_others(before, found)]), indent=2) + "\n")
     survivors = [caught.mutant for caught in found if caught.seeds_needed is None]
-    if options.json:
-        told_all = {"mutants": len(found), "caught": len(found) - len(survivors), "each": [asdict(caught) for caught in found]}
-        options.json.write_text(json.dumps(told_all, indent=2) + "\n")
     print(f"{len(found)} mutants, {len(found) - len(survivors)} caught" + (f"; these survive: {', '.join(survivors)}" if survivors else ""))
     return 1 if survivors else 0
 
 
-def _hunt(task: tuple[str, int]) -> Caught:
-    return hunt(*task)
+def _line(caught: Caught) -> str:
+    seeds = f"{caught.seeds_needed:>6} seeds" if caught.seeds_needed else f"SURVIVES {caught.seeds_played}"
+    return f"{caught.mutant:32} {seeds:16} {caught.seen_by}"
+
+
+def report(found: Sequence[Caught]) -> dict[str, Any]:
+    return {
+        "mutants": len(found),
+        "caught": sum(caught.seeds_needed is not None for caught in found),
+        "commit": _commit(),
+        "each": [asdict(caught) for caught in found],
+    }
+
+
+def page(told: dict[str, Any]) -> str:
+    """The report as a table; see MUTANTS.md."""
+    rows = [
+        f"| `{each['mutant']}` | {each['takes_away']} | {each['seeds_needed'] or 'survives ' + str(each['seeds_played'])} | "
+        f"{each['seen_by'].partition(':')[0]} |"
+        for each in told["each"]
+    ]
+    return "\n".join(
+        [
+            "# After how many seeds each mutant is caught",
+            "",
+            f"{told['caught']} of {told['mutants']}, at commit {told['commit']}. Made by `python -m tests.sim.mutate --page FILE` from the",
+            "JSON of `make mutants`; what it means stands in README.md.",
+            "",
+            "| mutant | what it takes away | seeds needed | seen by |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _told_before(file: Path) -> dict[str, Caught]:
+    """What an earlier run at the same commit found."""
+    if not file.exists():
+        return {}
+    told = json.loads(file.read_text())
+    if told["commit"] != _commit():
+        print(f"{file} is of {told['commit']}: all is hunted anew", flush=True)
+        return {}
+    return {each["mutant"]: Caught(**each) for each in told["each"] if each["mutant"] in MUTANTS}
+
+
+def _others(before: dict[str, Caught], found: Sequence[Caught]) -> list[Caught]:
+    told = {caught.mutant for caught in found}
+    return [caught for name, caught in before.items() if name not in told]
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "no commit"
 
 
 def _options() -> argparse.Namespace:
@@ -65,8 +202,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10_000, help="after so many a mutant has survived")
     parser.add_argument("--only", default="", help="these mutants, by comma")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share them")
-    parser.add_argument("--json", type=Path, help="where to write what was found")
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, help="where to write what was found, after each mutant")
+    parser.add_argument("--resume", action="store_true", help="go on where the run that wrote this file at the same commit ended")
+    parser.add_argument("--page", type=Path, help="only make MUTANTS.md from this file")
+    options = parser.parse_args()
+    if options.page:
+        PAGE.write_text(page(json.loads(options.page.read_text())))
+        sys.exit(0)
+    return options
 
 
 if __name__ == "__main__":

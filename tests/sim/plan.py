@@ -24,6 +24,8 @@ FAULTS = (
     "skew",
     "poison",
     "stale_state",
+    "lost_records",
+    "rule_bug",
 )
 """What breaks: each seed has some of them."""
 ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier")
@@ -39,6 +41,8 @@ class Plan:
     replicas: int
     round_trip: bool
     """Whether rows are stored as text, as Postgres stores them, and parsed again."""
+    fetched_at_once: int
+    """Most records a fetch brings: where it is small, partitions are read one after the other."""
     orders: int
     items: int
     locations: int
@@ -50,6 +54,8 @@ class Plan:
     """Time between two orders, on average."""
     faults: frozenset[str]
     oddities: frozenset[str]
+    theme: str | None = None
+    """One of its faults that comes much more often than the others."""
     without: frozenset[str] = frozenset()
     """Faults and oddities left out."""
     most_faults: int | None = None
@@ -81,22 +87,25 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """The world of a seed. Every eighth has no faults at all."""
+    """The world of a seed. Every eighth has no faults at all, of the others every third is about one of them."""
     dice = Random(f"{seed}:plan")
     calm = dice.random() < 0.125
+    theme = dice.choice(FAULTS) if not calm and dice.random() < 0.33 else None
     return Plan(
         seed=seed,
         partitions=dice.choice((1, 2, 2)),
         replicas=2 if dice.random() < 0.2 else 1,
         round_trip=dice.random() < 0.15,
+        fetched_at_once=dice.choice((2000, 2000, 2)),
         orders=dice.randint(3, 10),
         items=dice.randint(1, 3),
         locations=dice.randint(1, 3),
         opening=dice.randint(1, 6),
         give_way=dice.choice((0.1, 0.3, 1.0)),
         pace_s=dice.choice((0.0, 0.0, 0.3, 2.0)),
-        faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))),
+        faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))) | ({theme} if theme else set()),
         oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
+        theme=theme,
     )
 
 
@@ -106,4 +115,4 @@ def _some(dice: Random, names: Sequence[str], share: float) -> frozenset[str]:
 
 def calm(seed: int) -> Plan:
     """The same world without any fault."""
-    return replace(plan_of(seed), faults=frozenset())
+    return replace(plan_of(seed), faults=frozenset(), theme=None)

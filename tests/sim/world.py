@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from structlog.testing import LogCapture
 from structlog.typing import FilteringBoundLogger
 
 from deploy.fleet import SERVICES, load_service
+from deploy.lanes import lane_of
 from schemas.topics import TOPIC_OF, TOPICS, Body, dead_letter_topic, partitions_of
 from shared.kernel.codec import external_record
 from shared.kernel.memory_clock import Hook
@@ -21,11 +23,14 @@ from shared.kernel.memory_rows import StoredRow
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import State
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import TIMERS, Clock, Outgoing, TopicPartition
+from shared.kernel.ports import TIMERS, Clock, Outgoing, Record, TopicPartition
 from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
+from tests.sim.operator import Operator
 from tests.sim.plan import Plan
+from tests.sim.plans import Plans
+from tests.sim.watch import watched
 from tests.support.replicas import Process
 from tests.support.turns import Turns
 
@@ -52,7 +57,15 @@ class SimBroker(Broker):
     def append(self, at: TopicPartition, batch: Sequence[Outgoing]) -> int:
         first = super().append(at, batch)
         self._world.appended(at, first, len(batch))
+        self._world.faults.appended(at)
         return first
+
+    def forget_newest(self, at: TopicPartition, most: int) -> list[Record]:
+        """The newest records are gone, as after a power cut; their offsets stay unused. Only those of a lane."""
+        records, lost = self.partition(at).records, list[Record]()
+        while records and len(lost) < most and lane_of(records[-1])[1]:
+            lost.append(records.pop())
+        return lost
 
 
 class World:
@@ -68,7 +81,7 @@ class World:
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
-        )
+        ).bind()
         self.trace: list[str] | None = [] if keep_trace else None
         self.failures: list[BaseException] = []
         self.wrong: list[str] = []
@@ -76,23 +89,37 @@ class World:
         self.open = False
         """Whether what is appended is told to the people outside."""
         self._hash = hashlib.blake2b(digest_size=16)
+        self._noted: list[str] = []
+        """What the hash doesn't cover yet."""
         self.broker = SimBroker(self)
+        self.broker.fetched_at_once = plan.fetched_at_once
         for topic in TOPICS:
             self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
         services = [load_service(name) for name in SERVICES]
+        self._states = {service.name: service.states for service in services}
         for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+        services = [watched(each, self.wrong.append) if each.name == "sourcing" else each for each in services]
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
         self.faults = Faults(self)
-        self.clocks = {
-            f"{name}-{replica}": SkewedClock(self.turns.clock, self.faults.skew_of(f"{name}-{replica}"))
-            for name in SERVICES
-            for replica in range(plan.replicas)
+        self.operator = Operator(self)
+        if plan.has("rule_bug"):
+            broken = plan.dice("broken service").choice(SERVICES)
+            services = [self.faults.bug.planted_in(each) if each.name == broken else each for each in services]
+        names = [f"{name}-{replica}" for name in SERVICES for replica in range(plan.replicas)]
+        self.clocks: dict[str, Clock] = {
+            name: SkewedClock(self.turns.clock, skew) if (skew := self.faults.skew_of(name)) else self.turns.clock for name in names
         }
         self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self._stills: list[Callable[[], bool]] = [
+            *(partial(self._is_still, process) for process in self.processes),
+            *(partial(self._is_published, service.name) for service in services),
+        ]
+        self._plans = Plans(self)
+        self._levels_seen: dict[Any, StoredRow] = {}
         self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
@@ -119,26 +146,36 @@ class World:
     # ---- the trace ----
 
     def note(self, what: str) -> None:
-        self._hash.update(what.encode())
+        self._noted.append(what)
         if self.trace is not None:
             self.trace.append(f"{self.turns.clock.now():%H:%M:%S.%f} {what}")
 
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
         if process.startswith("inventory"):
-            for id, row in self.databases["inventory"].table("state.level").items():
-                if row.state is not None and (problem := wrong_level(str(id), row.state)):
+            levels, seen = self.databases["inventory"].table("state.level"), self._levels_seen
+            for id, row in levels.items():
+                if row is not seen.get(id) and row.state is not None and (problem := wrong_level(str(id), row.state)):
                     self.wrong.append(problem)
+            self._levels_seen = levels.copy()
+        elif process.startswith("sourcing"):
+            self.wrong += self._plans.look()
 
     def digest(self) -> str:
         """Of everything that happened, in order."""
+        self._hash_noted()
         return self._hash.hexdigest()
+
+    def _hash_noted(self) -> None:
+        self._hash.update("".join(self._noted).encode())
+        self._noted.clear()
 
     def appended(self, at: TopicPartition, first: int, count: int) -> None:
         partition = self.broker.partition(at)
         for record in partition.records[-count:]:
             kind = (next((value for name, value in record.headers if name == "ce_type"), b"") or b"").decode(errors="replace")
             self.note(f"{at.topic}/{at.partition}@{record.offset} {kind} {(record.key or b'').decode(errors='replace')}")
+            self._hash_noted()
             self._hash.update(record.value or b"-")
             self._hash.update(repr(record.headers).encode())
             if self.open:
@@ -190,31 +227,44 @@ class World:
         return not self.agenda and self.next_deadline() is None and self._at_rest()
 
     def _at_rest(self) -> bool:
-        """Everything was read, published, acknowledged and read back."""
-        return all(self._is_still(process) for process in self.processes) and all(map(self._is_published, SERVICES))
+        """Everything was read, published, acknowledged and read back. Who was busy the last time is asked first."""
+        for index, is_still in enumerate(self._stills):
+            if not is_still():
+                self._stills.insert(0, self._stills.pop(index))
+                return False
+        return True
 
     def _is_published(self, service: str) -> bool:
         database = self.databases[service]
         sent = database.table("lane_sent")
         if any(head.seq > sent[at] for at, head in database.table("lane_out").items()) or database.sessions:
             return False
-        if any(not parked.sent for parked in database.table("parked").values()):
+        if any(not parked.sent or parked.status == "replay" for parked in database.table("parked").values()):
             return False
         if not self._is_read(database):
             return False
-        if not all(self._is_read_back(database, state) for state in load_service(service).states):
+        if not all(self._is_read_back(database, state) for state in self._states[service]):
             return False
         return all(
             row.state is None or self._is_shown(database, state, str(id), row)
-            for state in load_service(service).states
+            for state in self._states[service]
             for id, row in database.table(f"state.{state.kind}").items()
         )
 
     def _is_read(self, database: Database) -> bool:
         """Whether a service has decided all there is, but what nobody can read just now."""
         positions: dict[Any, Any] = database.table("position")
-        silent, partition = self.broker.silent, self.broker.partition
-        return all(at.topic == TIMERS or at in silent or position.next >= partition(at).end for at, position in positions.items())
+        silent = self.broker.silent
+        spool: dict[Any, Any] = database.table("spool")
+        marks = database.table("lane_in")
+        if any(seq <= marks.get(lane, 0) + 1 for lane, seq in spool):
+            return False
+        return all(at.topic == TIMERS or at in silent or position.next >= self._end(at) for at, position in positions.items())
+
+    def _end(self, at: TopicPartition) -> int:
+        """Behind the newest record there is."""
+        partition = self.broker.partition(at)
+        return partition.records[-1].offset + 1 if partition.records else partition.begin
 
     def _is_read_back(self, database: Database, state: State[Any]) -> bool:
         """Whether the newest record of each partition was read by its owner."""
@@ -235,9 +285,9 @@ class World:
 
     def _is_still(self, process: Process) -> bool:
         """Whether it has read all there is and sent all it knows of; one that is stopped or dead counts for nothing."""
-        engine, publisher, reader, pictures = process.engine, process.publisher, process.reader, process.pictures
         if process.frozen or not process.lives:
             return True
+        engine, publisher, reader, pictures = process.engine, process.publisher, process.reader, process.pictures
         if self.faults.down or engine is None or publisher is None or reader is None or pictures is None or not pictures.ready:
             return False
         if engine._generation < 0 or reader.knows == 0 or reader._group._joining or engine._generation != reader.assignment().generation:

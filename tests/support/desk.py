@@ -177,6 +177,10 @@ class Desk:
             await asyncio.sleep(0.1)
         raise AssertionError("views did not catch up with the reference topics")
 
+    async def ends(self) -> Mapping[TopicPartition, int]:
+        """The ends of all topics that are watched or read by a service."""
+        return await KafkaTopics(self._connection).ends(self._at)
+
     # ---- observing ----
 
     def all(self, kind: type[B], /, where: Callable[[B], bool] = lambda _: True, **fields: Any) -> list[B]:

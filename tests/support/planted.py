@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 from deploy.fleet import kafka_connection, service_dsn
-from schemas.topics import ORDER_STATUS
+from schemas.reference import Location
+from schemas.topics import LOCATIONS, ORDER_STATUS, Topic
 from services.fulfilment_tracking.service import service as tracking
-from shared.kernel.codec import state_record
-from shared.kernel.kafka import KafkaWriter
+from services.sourcing.service import service as sourcing
+from shared.kernel.codec import external_record, state_record
+from shared.kernel.health import Health
+from shared.kernel.kafka import KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
-from shared.kernel.ports import TopicPartition
+from shared.kernel.pictures import Pictures
+from shared.kernel.ports import Outgoing, Record, TopicPartition
+from shared.kernel.real import RealClock
 from shared.kernel.rows import RowCodec
 from shared.settings import Settings
 
@@ -82,9 +91,58 @@ async def show_stale(settings: Settings, order: str) -> None:
     async with database_of(settings, "fulfilment_tracking") as connection:
         row = (await connection.fetch(codec.find_sql, [order]))[0]
     record = state_record("fulfilment_tracking", 1, order, 1, datetime.now(UTC), state.render(order, 1, codec.parse(row)))
+    await _publish(settings, ORDER_STATUS, record)
+
+
+async def _publish(settings: Settings, topic: Topic, record: Outgoing) -> None:
+    partition = 0 if topic.one_partition else partition_of(record.key.decode(), settings.partitions)
     writer = KafkaWriter(kafka_connection(settings))
     await writer.start()
     try:
-        await writer.send({TopicPartition(ORDER_STATUS.name, partition_of(order, settings.partitions)): [record]})
+        await writer.send({TopicPartition(topic.name, partition): [record]})
     finally:
         await writer.stop()
+
+
+LOST = Location(location="planted-lost", kind="store", zone="Europe/Paris", country="FR", latitude=48.8, longitude=2.3)
+
+
+class _Forgetful(KafkaFollower):
+    """Loses one location on its way to the view."""
+
+    async def fetch(self, wait_s: float) -> list[Record]:
+        return [each for each in await super().fetch(wait_s) if each.key != LOST.location.encode()]
+
+
+LOST = Location(location="planted-lost", kind="store", zone="Europe/Paris", country="FR", latitude=48.8, longitude=2.3)
+
+
+class _ForgetfulTopics(KafkaTopics):
+    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
+        return _Forgetful(self._connection, at)
+
+
+@asynccontextmanager
+async def a_view_that_lost_a_document(settings: Settings) -> AsyncIterator[int]:
+    """The view of a replica of sourcing, with a location missing that its topic has; gives the port of its health pages."""
+    await _publish(settings, LOCATIONS, external_record(LOCATIONS, LOST, source="/planted", id=LOST.location, now=datetime.now(UTC)))
+    topics = _ForgetfulTopics(kafka_connection(settings))
+    partitions = {topic.name: 1 if topic.one_partition else settings.partitions for topic in sourcing.views}
+    nothing: Any = None
+    pictures = Pictures(sourcing, sourcing.view(), topics, RealClock(), SILENT, partitions)
+    health = Health(sourcing.name, nothing, nothing, pictures, nothing)
+    await pictures.catch_up()
+    await health.start("127.0.0.1", 0)
+    reading = asyncio.create_task(pictures.run())
+    try:
+        yield health.port
+    finally:
+        pictures.stopping = True
+        await reading
+        await pictures.stop()
+        await health.stop()
+
+
+SILENT: FilteringBoundLogger = structlog.wrap_logger(
+    structlog.ReturnLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+)

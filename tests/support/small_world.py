@@ -24,7 +24,7 @@ from shared.kernel.partition import partition_of
 from shared.kernel.ports import TIMERS, Clock, CommitUnknown, Record, TopicPartition, Transient
 from tests.support.counting import ALL, ASKS, COMMANDS, DESK, HOUSE, OPENINGS, SHOWN, Ask, Counter, Gauge, Open, Shown, Tally
 from tests.support.replicas import Crash, Process
-from tests.support.turns import Turns
+from tests.support.turns import GIVE_WAY, Turns
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PARTITIONS = 2
@@ -111,7 +111,7 @@ class SmallWorld:
 
     def hook(self, process: str, failure: type[Exception]) -> Callable[[str], Awaitable[None]]:
         async def step(what: str) -> None:
-            await self.turns.give_way(what)
+            await GIVE_WAY
             self.trap(process, what)
             dice = self.turns.dice
             if dice.random() < self.troubles.stall_chance:

@@ -6,7 +6,7 @@ What awaits anything but a pause of this scheduler fails, so that a world which 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,24 +19,46 @@ TURNS_AT_MOST = 2_000_000
 class TurnPause:
     """A pause (see memory_clock) whose opening makes its task ready."""
 
-    def __init__(self, turns: Turns, opened: bool = False) -> None:
+    __slots__ = ("_ready", "opened", "task")
+
+    def __init__(self, ready: list[Task]) -> None:
         self.task: Task | None = None
-        self.opened = opened
-        self._turns = turns
-        self._gives_way = opened
+        self.opened = False
+        self._ready = ready
 
     def open(self) -> None:
         if not self.opened:
             self.opened = True
             if self.task is not None:
-                self._turns.make_ready(self.task)
+                self._ready.append(self.task)
 
     def __await__(self) -> Generator[TurnPause, None, None]:
-        if self._gives_way or not self.opened:
+        if not self.opened:
             yield self
 
 
-@dataclass(eq=False)
+class GivenWay(TurnPause):
+    """Open from the beginning: whoever else is ready may go first."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.opened = True
+
+    def __await__(self) -> Generator[TurnPause, None, None]:
+        yield self
+
+
+class AtOnce:
+    """Nothing to wait for."""
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
+GIVE_WAY, AT_ONCE = GivenWay(), AtOnce()
+
+
+@dataclass(eq=False, slots=True)
 class Task:
     name: str
     coroutine: Coroutine[Any, Any, None]
@@ -66,19 +88,12 @@ class Turns:
         """Frozen, with a turn to take."""
 
     def pause(self) -> TurnPause:
-        return TurnPause(self)
-
-    async def give_way(self, what: str) -> None:
-        """A hook: whoever else is ready may go first."""
-        await TurnPause(self, opened=True)
+        return TurnPause(self._ready)
 
     def spawn(self, name: str, coroutine: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]) -> Task:
         task = Task(name, coroutine, failed)
         self._ready.append(task)
         return task
-
-    def make_ready(self, task: Task) -> None:
-        self._ready.append(task)
 
     def thaw(self, tasks: Sequence[Task]) -> None:
         """They go on where they were stopped."""
@@ -89,10 +104,13 @@ class Turns:
 
     def run(self, until: Callable[[], bool], end: datetime) -> None:
         """Runs until the condition holds when nobody is ready; asserts that it does before `end`."""
-        while self._ready or not until():
-            if self._ready:
-                self._turn(self._ready.pop(int(self.dice.random() * len(self._ready))))
-            elif not self.idle():
+        ready, random = self._ready, self.dice.random
+        while True:
+            while ready:
+                self._turn(ready.pop(int(random() * len(ready))))
+            if until():
+                return
+            if not self.idle():
                 due = self.clock.next_due()
                 assert due is not None, "nobody is ready and nobody sleeps"
                 self.clock.advance(due)
@@ -117,4 +135,4 @@ class Turns:
             assert isinstance(pause, TurnPause), f"{task.name} awaits {pause!r}, which is no port"
             pause.task = task
             if pause.opened:
-                self.make_ready(task)
+                self._ready.append(task)

@@ -7,16 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy.audit import CHECKS, Check, flow, lines, money, orders, stock
+from deploy.audit import CHECKS, Check, flow, lines, money, orders, stock, views
 from deploy.audit.books import Books, Captured, CapturedLine, KeptRow, ServiceBooks, Sourced, Tracked
 from deploy.audit.findings import MOST_VIOLATIONS, Findings
 from deploy.audit.ledger import Asked, LaneContent, Ledger, Shown
 from deploy.fleet import SERVICES
 from schemas.status import LineStatus, Waiting
+from schemas.topics import BY_NAME
 from services.inventory.state import Level, Reservation
 from services.returns.state import Line as ReturnLine
 from services.sourcing.state import Line as SourcingLine
-from shared.kernel.ports import LaneId, TopicPartition
+from shared.kernel.contents import Contents
+from shared.kernel.ports import LaneId, Record, TopicPartition
 from shared.value import replace
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -235,6 +237,14 @@ def _untrue(_: Books, found: Ledger) -> None:
     found.states[AVAILABILITY][LEVEL] = Shown((1, 4), b"five", (1, 4))
 
 
+def _view_lost(books: Books, found: Ledger) -> None:
+    """A replica of sourcing has passed the level's document and doesn't have it."""
+    record = Record(SHOWN_AT.topic, SHOWN_AT.partition, 0, 0, LEVEL.encode(), b"{}", (("ce_lane", b"inventory/1"), ("ce_seq", b"4")))
+    found.trails[SHOWN_AT].note(record, BY_NAME[AVAILABILITY])
+    found.trails[SHOWN_AT].note_caught_up(1)
+    books.views["sourcing-0"] = {SHOWN_AT: Contents().seen(1)}
+
+
 WRONG: list[tuple[Check, Mischief, str]] = [
     (stock.levels_are_possible, _level(picked=-1), "negative: picked"),
     (stock.levels_are_possible, _level(reserved=6), "6 reserved of 5 sellable"),
@@ -291,6 +301,7 @@ WRONG: list[tuple[Check, Mischief, str]] = [
     (orders.state_topics_show_the_rows, _stale, "version 3 stands after version 4"),
     (orders.state_topics_show_the_rows, _untrue, "says something else than the row"),
     (orders.read_back_marks_are_true, _unmarked, "version 0 at -1 is marked, version 4 stands at 9"),
+    (views.views_show_their_topics, _view_lost, "0 documents up to 1, the topic makes 1"),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from schemas.fulfilment import LineTotal, ParcelShipped, ParcelTracked
@@ -24,9 +26,9 @@ def arrival(body: Body, offset: int, *, overdue: bool = False) -> Arrival:
     return arrive(service, record, overdue=overdue)
 
 
-def stage_with(*arrivals: Arrival) -> Stage:
-    """A batch of one service, decided in this order on an empty database."""
-    stage = Stage(service, service.view(), dict.fromkeys([*BY_NAME, "~timers"], 1), {})
+def stage_with(*arrivals: Arrival, known: Mapping[tuple[str, str], bytes] | None = None) -> Stage:
+    """A batch of one service, decided in this order on an empty database, with these external messages in its inbox."""
+    stage = Stage(service, service.view(), dict.fromkeys([*BY_NAME, "~timers"], 1), {}, known=known or {})
     for one in arrivals:
         need = service.keys(one.body, {})
         stage.loaded([key for key in need.keys if key not in stage.changed], {})
@@ -38,9 +40,9 @@ def tracked() -> Arrival:
     return arrival(ParcelTracked(carrier="post", tracking_number="trk-1", status="delivered", occurred_at=START), 1)
 
 
-def shipped() -> Arrival:
+def shipped(units: int = 1) -> Arrival:
     """Of an order nobody knows, at its last chance, so that it is booked."""
-    lines = (LineTotal(line_id="a", total=1, sku="shirt"),)
+    lines = (LineTotal(line_id="a", total=units, sku="shirt"),)
     body = ParcelShipped(
         order_id=ORDER, fulfilment_order_id=PART, location=STORE, occurred_at=START,
         parcel_id="p1", lines=lines, carrier="post", tracking_number="trk-1",
@@ -53,6 +55,16 @@ def test_a_message_kept_in_a_batch_is_tried_again_when_the_same_batch_makes_its_
     stage = stage_with(tracked(), shipped())
     assert [row.key for row in stage.changes.kept] == [LABEL]
     assert stage.awaited == {LABEL}
+
+
+def test_what_follows_from_another_content_under_a_known_id_has_ids_of_its_own() -> None:
+    """Whoever drops messages whose id they know would drop it otherwise."""
+    first, second = shipped(1), shipped(2)
+    assert first.envelope is not None
+    known = {(first.envelope.source, first.envelope.id): first.envelope.digest()}
+    before = {row.id for row in stage_with(first).outbox}
+    after = {row.id for row in stage_with(second, known=known).outbox}
+    assert before and after and before.isdisjoint(after)
 
 
 def test_a_message_kept_in_a_batch_waits_while_nothing_makes_its_row() -> None:

@@ -1,0 +1,86 @@
+"""What must hold of sourcing's plans and of what it sees, after every commit of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from schemas.inventory import Level, ReservationDeclined
+from schemas.topics import RESERVATIONS
+from services.inventory import rules
+from services.sourcing.events import PartDeclined, PlanMade
+from shared.kernel.model import Key
+from tests.sim.promises import read
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+Spot = tuple[str, str]
+
+
+class Plans:
+    """Follows the events that sourcing keeps."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._read = 0
+        self._declined: dict[tuple[Key, Spot], int] = {}
+        """By order and (item, location): the version of the level by which it was declined there last."""
+        self._seen: dict[tuple[Any, Spot], int] = {}
+        """By view: the newest version of a level it had."""
+
+    def look(self) -> list[str]:
+        """What is wrong since the last look."""
+        history: dict[Any, Any] = self._world.databases["sourcing"].table("history")
+        fresh = [(number, history[number]) for number in range(self._read + 1, max(history, default=0) + 1) if number in history]
+        self._read = max((number for number, _ in fresh), default=self._read)
+        wrong = [problem for _, entry in fresh for problem in self._note(entry.key, entry.event)]
+        return [*wrong, *self._went_back()]
+
+    def _note(self, order: Key, event: Any) -> Iterator[str]:
+        if isinstance(event, PartDeclined):
+            for level in self._said(f"{order.id}/{event.number}"):
+                self._declined[order, (level.sku, level.location)] = level.version
+        elif isinstance(event, PlanMade):
+            for part in event.parts:
+                for units in part.lines:
+                    yield from self._in_vain(order, (units.sku, part.location), units.quantity)
+
+    def _said(self, part_id: str) -> tuple[Level, ...]:
+        """The levels that inventory has told with its decline."""
+        said = (body for _, body in read(self._world, RESERVATIONS) if isinstance(body, ReservationDeclined) and body.part_id == part_id)
+        return next((body.levels for body in said), ())
+
+    def _in_vain(self, order: Key, spot: Spot, units: int) -> Iterator[str]:
+        """A location that has declined is asked again only once something has changed there, or for what it said it has."""
+        version = self._version(*spot)
+        if self._declined.get((order, spot)) != version or version == 0 or self._comes_back(spot):
+            return
+        there = rules.atp(self._world.databases["inventory"].table("state.level")[f"{spot[0]}:{spot[1]}"].state)
+        if units > there:
+            yield f"declines_teach: {order.id} asks {spot[1]} again for {units} {spot[0]}, and it has said that it has {there}"
+
+    def _comes_back(self, spot: Spot) -> bool:
+        """Whether units of that level are being given up by somebody."""
+        for row in self._world.databases["sourcing"].table("state.order").values():
+            parts = row.state.parts.values() if row.state is not None else ()
+            if any((part.state in ("withdrawn", "releasing")) and part.location == spot[1] for part in parts):
+                return True
+        return False
+
+    def _version(self, sku: str, location: str) -> int:
+        row = self._world.databases["inventory"].table("state.level").get(f"{sku}:{location}")
+        return row.version if row is not None else 0
+
+    def _went_back(self) -> Iterator[str]:
+        """A view never shows a level older than it did before."""
+        for process in self._world.processes:
+            if process.service.name != "sourcing" or process.engine is None:
+                continue
+            view = process.engine._view
+            for sku, levels in view._levels.items():
+                for location, (version, _) in levels.items():
+                    known = self._seen.get((view, (sku, location)), 0)
+                    if version < known:
+                        yield f"views_go_forward: {process.name} had {sku} at {location} in version {known}, now {version}"
+                    self._seen[view, (sku, location)] = version
