@@ -12,7 +12,7 @@ leave G as it is, however late it arrives; it may still move units between the f
     available_after_allocations   G = shelf - reserved
     another status                G = that status
 
-Where more is picked than was counted, or more leaves than there was, the shelf stops at zero, and `left_out` remembers the rest: some report
+Where more is picked than was counted, or more leaves than there was, the shelf stops at zero, and `left_out` remembers the rest: a report
 of before is missing. What a late report adds to the shelf consumes it; what happens after the stop doesn't explain it, and is added.
 """
 
