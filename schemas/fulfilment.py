@@ -544,8 +544,8 @@ class IssueDated(Message):
 class ReservationEnded(Message):
     """The location won't do these units: release them, and block or write down in one step.
 
-    With cause `shorted` inventory has taken their reservation itself before: what was picked for them goes back to the shelf, or, with
-    reason `damaged`, they are found damaged on the shelf."""
+    With cause `shorted` their reservation has ended before, as a rule because inventory shorted it: what was picked for them goes back to
+    the shelf, or, with reason `damaged`, they are found damaged on the shelf."""
 
     part_id: PartId
     """The part whose reservation ends."""

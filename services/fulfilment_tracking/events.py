@@ -175,6 +175,10 @@ class UnitsRefused(OfPart, frozen=True):
     lines: tuple[Units, ...]
     shorted: tuple[Units, ...]
     """Of these, units a shortage had ended already."""
+    by_pick: bool = False
+    """They were left out of a final pick; why, a rejection may say."""
+    explained: tuple[Units, ...] = ()
+    """Units that an earlier final pick had left out, and that this rejection explains."""
 
 
 class ShortedPutBack(OfPart, frozen=True):

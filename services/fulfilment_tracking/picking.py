@@ -61,10 +61,13 @@ def _check(case: Case, part: Part, totals: Iterable[Goods], occurred_at: datetim
 
 
 def _short(case: Case, part_id: str, occurred_at: datetime) -> Iterator[Yield]:
-    """Picking is over: what is missing will not come."""
-    missing = as_units({line: work.left - work.carted for line, work in case.part(part_id).lines.items()})
+    """Picking is over: what is missing will not come, be it that a shortage has taken it off already."""
+    works = case.part(part_id).lines
+    missing = as_units({line: work.left - work.carted for line, work in works.items()})
+    shorted = as_units({line: rules.shorted_unpicked(work) for line, work in works.items()})
+    if missing or shorted:
+        yield UnitsRefused(part_id, case.now, rules.total((*missing, *shorted)), shorted, by_pick=True)
     if missing:
-        yield UnitsRefused(part_id, case.now, missing, ())
         yield from lose(case, part_id, missing, "short", "none", occurred_at)
 
 
@@ -82,6 +85,8 @@ class _Refusal(NamedTuple):
     """Of these, taken off by a shortage already."""
     lost: int
     """Of these, units that were still to be done."""
+    explained: int
+    """Beside these, units that a final pick had left out before."""
 
 
 def rejected(case: Case, report: WorkRejected) -> Iterator[Yield]:
@@ -98,10 +103,14 @@ def rejected(case: Case, report: WorkRejected) -> Iterator[Yield]:
         case.now,
         rules.total(Units(r.line_id, r.told) for r in refusals),
         rules.total(Units(r.line_id, r.shorted) for r in refusals),
+        explained=rules.total(Units(r.line_id, r.explained) for r in refusals),
     )
     for reason in dict.fromkeys(refusal.reason for refusal in refusals):
         shorted = rules.total(Units(r.line_id, r.shorted) for r in refusals if r.reason == reason)
-        yield from shortages.given_up(case, part.part_id, shorted, report.occurred_at, damaged=reason == "damaged")
+        yield from shortages.given_up(case, part.part_id, shorted, report.occurred_at)
+        if reason == "damaged":
+            found = rules.total(Units(r.line_id, r.shorted + r.explained) for r in refusals if r.reason == reason)
+            yield from shortages.found_damaged(case, part.part_id, found, report.occurred_at)
         lost = rules.total(Units(r.line_id, r.lost) for r in refusals if r.reason == reason)
         if lost:
             yield from lose(case, part.part_id, lost, "rejected", reason, report.occurred_at)
@@ -112,17 +121,21 @@ def _refusals(part: Part, lines: Iterable[RejectedLine]) -> Iterator[_Refusal]:
     told = {line: work.told_off for line, work in part.lines.items()}
     shorted_open = {line: work.shorted_open for line, work in part.lines.items()}
     left = {line: work.left for line, work in part.lines.items()}
+    unexplained = {line: work.unexplained for line, work in part.lines.items()}
     for line in lines:
         name = line.line_id
+        rejected = told[name] - unexplained[name]
         known = min(told[name], line.total)
         told[name] -= known
+        explained = max(0, min(line.total - rejected, unexplained[name]))
+        unexplained[name] -= explained
         news = line.total - known
         shorted = min(news, shorted_open[name])
         shorted_open[name] -= shorted
         lost = min(news - shorted, left[name])
         left[name] -= lost
-        if news:
-            yield _Refusal(name, line.reason, news, shorted, lost)
+        if news or explained:
+            yield _Refusal(name, line.reason, news, shorted, lost, explained)
 
 
 def _check_refusals(case: Case, part: Part, refusals: Iterable[_Refusal]) -> Iterator[Yield]:

@@ -63,6 +63,11 @@ def newly_picked(work: Work, total: int) -> int:
     return max(0, min(total - work.picked, work.left - work.carted))
 
 
+def shorted_unpicked(work: Work) -> int:
+    """Shorted units the location has neither given up nor picked: what it picked beyond the booked units is of them."""
+    return max(0, work.shorted_open - max(0, work.picked_said - work.picked))
+
+
 def newly_ready(work: Work, total: int) -> int:
     """Units that became ready for the buyer, given a running total; collected ones were ready before."""
     return max(0, min(total - max(work.ready_said, work.collected), work.left - work.awaiting_buyer))

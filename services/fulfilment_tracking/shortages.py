@@ -1,6 +1,6 @@
-"""Units whose reservation inventory has taken itself, and which their location had in hand all the same.
+"""Units whose reservation has ended before, and of which their location says more: picked all the same, put back, damaged.
 
-Sourcing plans them again on inventory's word: what becomes of them at the location concerns nothing but stock.
+Sourcing has planned them again: what becomes of them at the location concerns nothing but stock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from services.fulfilment_tracking.state import Reason, Units
 from shared.kernel.model import Yield
 
 
-def given_up(case: Case, part_id: str, units: tuple[Units, ...], occurred_at: datetime, *, damaged: bool = False) -> Iterator[Yield]:
-    """The location gives up shorted units: a pick that was booked for them is taken back, and damaged ones can't be sold."""
+def given_up(case: Case, part_id: str, units: tuple[Units, ...], occurred_at: datetime) -> Iterator[Yield]:
+    """The location gives up shorted units: a pick that was booked for them is taken back."""
     works = case.part(part_id).lines
     picked = {entry.line_id: min(entry.quantity, works[entry.line_id].shorted_carted) for entry in units}
     yield from _put_back(case, part_id, picked, occurred_at)
-    if damaged and units:
+
+
+def found_damaged(case: Case, part_id: str, units: tuple[Units, ...], occurred_at: datetime) -> Iterator[Yield]:
+    """They lie on the shelf, and inventory may count them as sellable."""
+    if units:
         yield _ended(case, part_id, units, "damaged", occurred_at)
 
 

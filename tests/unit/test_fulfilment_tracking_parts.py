@@ -222,6 +222,30 @@ def test_a_shorted_unit_that_is_rejected_as_damaged_can_not_be_sold() -> None:
     assert work(spec).left == 2
 
 
+def test_a_unit_that_a_final_pick_left_out_may_be_explained_as_damaged_later() -> None:
+    """The rejection was made before the pick and is read after it: the unit has ended as short, and can't be sold."""
+    spec = at_work(shirt=3).given(picks(shirt=2, final=True))
+    spec.when(rejects("damaged", at=2, shirt=1))
+    spec.then(_back("damaged", shirt=1, at=2))
+    assert (work(spec).ended, work(spec).left) == ({"short": 1}, 2)
+
+
+def test_a_shorted_unit_that_a_final_pick_leaves_out_is_given_up_by_it() -> None:
+    """What the location gives up afterwards is the unit it has picked, and sourcing plans it again."""
+    spec = at_work(shirt=2).given(shorted(shirt=1), picks(shirt=1, final=True))
+    assert (work(spec).shorted_open, work(spec).told_off) == (0, 1)
+    spec.when(gives_up(f"short:{PART}", shirt=1))
+    assert [(end.cause, end.lines[0].quantity) for end in spec.of(ReservationEnded)] == [("dropped", 1)]
+    assert work(spec).left == 0
+
+
+def test_a_shorted_unit_that_was_picked_all_the_same_is_not_given_up_by_the_final_pick() -> None:
+    spec = at_work(shirt=2).given(shorted(shirt=1), picks(shirt=2, final=True))
+    assert work(spec).shorted_open == 1
+    spec.when(gives_up(f"short:{PART}", shirt=1)).then()
+    assert work(spec).left == 1
+
+
 def _back(reason: Reason, at: float, **units: int) -> ReservationEnded:
     return ReservationEnded(
         part_id=PART,
