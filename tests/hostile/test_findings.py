@@ -71,6 +71,15 @@ def test_a_lane_belongs_to_the_owner_of_its_topic_and_its_numbers_fit_a_column(l
         open_envelope(record(INVENTORY_COMMANDS, "ReserveStock", headers=lane | shape), INVENTORY_COMMANDS)
 
 
+def test_a_lane_is_told_by_headers_alone() -> None:
+    """A structured event told one in its attributes, unseen by the audit, which looks where services write it."""
+    attributes = {"type": "nervure.ReserveStock", "source": "/s", "id": str(uuid4()), "lane": "sourcing/1", "seq": "1"}
+    event = json.dumps(attributes | {"data": json.loads(EXAMPLES["ReserveStock"])}).encode()
+    structured = Record(INVENTORY_COMMANDS.name, 0, 0, 0, b"key", event, (("content-type", b"application/cloudevents+json"),))
+    with pytest.raises(Undecodable):
+        open_envelope(structured, INVENTORY_COMMANDS)
+
+
 def test_the_owners_lane_is_read() -> None:
     good = {"ce_lane": b"sourcing/1", "ce_seq": b"9223372036854775807"}
     envelope = open_envelope(record(INVENTORY_COMMANDS, "ReserveStock", headers=good), INVENTORY_COMMANDS)
@@ -80,7 +89,7 @@ def test_the_owners_lane_is_read() -> None:
 @pytest.mark.parametrize("lane", [b"evil/1", b"1", b"inventory/99999999999"])
 def test_a_strangers_document_has_no_version(lane: bytes) -> None:
     forged = record(AVAILABILITY, "Availability", headers={"ce_lane": lane, "ce_seq": b"7"})
-    assert state_version(forged) in ((0, 0), (0, 7))
+    assert state_version(forged) == (0, 0)
 
 
 @pytest.mark.parametrize("key", [b"\xff\xfe", b"a\x00b", b"", b"k" * 20_000])
