@@ -10,16 +10,20 @@ from uuid import uuid4
 import pytest
 
 from deploy.messages import Faulty, read_drafts
+from schemas.fulfilment import LinesCollected
+from schemas.orders import OrderAccepted
+from schemas.status import OrderStatus
 from schemas.topics import AVAILABILITY, FULFILMENT_REPORTS, INVENTORY_COMMANDS, ORDER_STATUS, STOCK_REPORTS, Topic
 from services.fulfilment_tracking.service import service as fulfilment_tracking
 from services.inventory.service import service as inventory
-from shared.kernel.codec import Undecodable, open_envelope, state_version
+from shared.kernel.codec import Undecodable, body_of, open_envelope, state_version
 from shared.kernel.model import Service
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
 from shared.kernel.postgres import _record, _record_columns
 from shared.kernel.stage import Arrival, arrive
 from tests.hostile.values import EXAMPLES
+from tests.support.spec import Spec
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 Headers = dict[str, bytes]
@@ -49,6 +53,22 @@ def test_a_report_about_the_part_of_another_order_has_no_meaning() -> None:
     """It raised in the rules, among the good messages of its batch."""
     mixed = record(FULFILMENT_REPORTS, "WorkAccepted", order_id="web:1", fulfilment_order_id="web:2/1")
     assert refused_fields(fulfilment_tracking, mixed) == {""}
+
+
+def test_more_than_a_document_can_tell_is_booked_and_shown_as_the_most_it_can() -> None:
+    """Each report was within its bounds, their sum was not: the document could not be written, and the service ended at each start."""
+    tracking = Spec(fulfilment_tracking).given(body_of(OrderAccepted, EXAMPLES["OrderAccepted"]))
+    for part in ("web-fr:100234/1", "web-fr:100234/2"):
+        report = json.loads(EXAMPLES["LinesCollected"]) | {
+            "order_id": "web-fr:100234",
+            "fulfilment_order_id": part,
+            "lines": [{"line_id": "line-1", "total": 10**9}],
+        }
+        tracking.when(body_of(LinesCollected, json.dumps(report).encode()))
+    [documents] = fulfilment_tracking.states
+    shown = documents.render("web-fr:100234", 3, tracking.state("order", "web-fr:100234"))
+    assert isinstance(shown, OrderStatus)
+    assert max(line.handed_over for line in shown.lines) == 10**9
 
 
 @pytest.mark.parametrize(
