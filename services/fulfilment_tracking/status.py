@@ -51,13 +51,20 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
     )
 
 
+MOST_UNITS = 1_000_000_000
+"""The most units of a line that a contract can tell."""
 COUNTED = tuple(name for name, field in LineStatus.model_fields.items() if field.default == 0)
 """The quantities of a line that most lines have none of."""
 
 
 def _line(line_id: str, line: LineQuantities) -> LineStatus:
-    counted = {name: units for name in COUNTED if (units := getattr(line, name))}
-    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=line.ordered, status=line_status(line), **counted)
+    counted = {name: _shown(units) for name in COUNTED if (units := getattr(line, name))}
+    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=_shown(line.ordered), status=line_status(line), **counted)
+
+
+def _shown(units: int) -> int:
+    """Reports are booked whatever they say, and their sums may be more than a document can tell."""
+    return min(units, MOST_UNITS)
 
 
 def _promise(order: Order) -> Promise | None:
@@ -88,7 +95,7 @@ def _parcel(parcel: Parcel) -> ParcelStatus:
         tracking_number=parcel.tracking_number,
         status=parcel.status,
         raw_code=parcel.raw_code,
-        lines=tuple(LineQuantity(line_id=units.line_id, quantity=units.quantity) for units in contents),
+        lines=tuple(LineQuantity(line_id=units.line_id, quantity=_shown(units.quantity)) for units in contents),
         shipped_at=parcel.shipped_at,
         delivered_at=parcel.delivered_at,
     )

@@ -316,7 +316,8 @@ def state_version(record: Record) -> tuple[int, int]:
     service, _, incarnation = (headers.get("ce_lane") or b"").rpartition(b"/")
     if service != BY_NAME[record.topic].owner.encode():
         return 0, 0
-    return number_of(incarnation, MAX_INCARNATION), number_of(headers.get("ce_seq"))
+    version = number_of(incarnation, MAX_INCARNATION), number_of(headers.get("ce_seq"))
+    return version if all(version) else (0, 0)
 
 
 def external_record(topic: Topic, body: Body, *, source: str, id: str, now: datetime, correlation: str = "") -> Outgoing:

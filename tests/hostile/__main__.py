@@ -20,7 +20,6 @@ from tests.hostile.siege import Siege, counted
 from tests.support.aftermath import Provocations, complaints, found_wrong
 from tests.support.desk import Desk
 
-TELL_EVERY = 100_000
 MOST_TOLD = 20
 WAITED_IN_VAIN = "KeptTooLong"
 """A fact about something that never came becomes a dead letter after ten minutes; the log says so."""
@@ -59,8 +58,7 @@ def _decoders(cases: int, seed: int) -> dict[str, Any]:
 
 
 def _tell(tally: Tally) -> None:
-    if tally.cases.total() % TELL_EVERY == 0:
-        print(f"  {tally.cases.total():,} cases, {tally.failed} failed", flush=True)
+    print(f"\r  {tally.cases.total():,} cases, {tally.failed} failed", end="", flush=True)
 
 
 def _broker(records: int, seed: int) -> dict[str, Any]:

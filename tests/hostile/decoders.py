@@ -39,7 +39,7 @@ from shared.kernel.codec import (
     state_version,
     value_of,
 )
-from shared.kernel.model import Service, Unreadable
+from shared.kernel.model import Key, Service, Unreadable
 from shared.kernel.partition import partition_of
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
@@ -275,9 +275,17 @@ class Worlds:
             if state is not None and versions.get(key) != version:
                 must(as_stored(state) == state, f"the row {key} is another one when it is read again")
                 storable(json.loads(encode(state)), key.kind)
+                _show(self._service, key, version, state)
         spec.published.clear()
         spec.view.commit()
         return Outcome(judged.typed, (*judged.sign, *said[:3]))
+
+
+def _show(service: Service[Any], key: Key, version: int, state: Any) -> None:
+    """The document of a row in its state topic, where it has one."""
+    for shown in service.states:
+        if shown.kind == key.kind and (document := shown.render(key.id, version, state)) is not None:
+            must(body_of(type(document), value_of(document)) == document, f"the document of {key} can't be read by its readers")
 
 
 # ---- what else reads them ----

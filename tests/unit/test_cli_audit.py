@@ -10,7 +10,7 @@ import pytest
 from deploy.audit import CHECKS, Check, flow, lines, money, orders, stock, views
 from deploy.audit.books import Books, Captured, CapturedLine, KeptRow, ServiceBooks, Sourced, Tracked
 from deploy.audit.findings import MOST_VIOLATIONS, Findings
-from deploy.audit.ledger import Asked, LaneContent, Ledger, Shown
+from deploy.audit.ledger import Asked, LaneContent, Ledger, MoneyOf, Shown
 from deploy.fleet import SERVICES
 from schemas.status import LineStatus, Waiting
 from schemas.topics import BY_NAME
@@ -323,6 +323,26 @@ def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
     _captured(handed_over=4)(books, found_in)
     books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("shipped_too_many",))
     assert run(lines.lines_add_up, (books, found_in)).violations == []
+
+
+def test_units_given_up_and_handed_over_unasked_are_excused_by_their_exception() -> None:
+    """Order capture counts them as handed over, sourcing as unfillable."""
+    books, found_in = world()
+    line = SourcingLine("l1", "tea", 100, ordered=3, done=0, unfillable=1)
+    books.sourced[ORDER] = replace(books.sourced[ORDER], lines={"l1": line})
+    assert [each.detail for each in run(lines.sourcing_accounts_for_every_unit, (books, found_in)).violations] != []
+    books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("unasked",))
+    assert run(lines.sourcing_accounts_for_every_unit, (books, found_in)).violations == []
+
+
+def test_money_taken_for_a_request_that_nobody_made_was_taken_all_the_same() -> None:
+    """What answers a request of ours is counted once: as asked for."""
+    paid = MoneyOf()
+    paid.asked["m-1"] = ("capture", "p1", 300)
+    paid.reported["p1", "captured", "m-1"] = 300
+    assert paid.most("p1", "captured") == 0
+    paid.reported["p1", "captured", "no-request-of-ours"] = 200
+    assert paid.most("p1", "captured") == 200
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("late", "location"), ("late", "delivery"), ("parcel_returned", "parcel_returned")])
