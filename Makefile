@@ -3,11 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.locked
+MUTATION := .mutation/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 SUITES := $(wildcard tests/unit tests/contract tests/hostile tests/integration tests/sim tests/flow)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim mutants hostile up bench lint schemas venv lock clean
+.PHONY: help demo test sim mutants mutation hostile up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,15 @@ hostile: $(READY)  ## hostile input: generated cases for every decoder, then rec
 	@$(BIN)/python -m tests.hostile --cases $(or $(CASES),1000000) --records $(or $(RECORDS),50000) $(if $(SEED),--seed $(SEED)) \
 		$(if $(JSON),--json $(JSON))
 
+mutation: $(READY) $(MUTATION)  ## mutants of decide.py and rules.py: unit tests kill each, or mutants.toml says why not  [ONLY= JOBS= JSON=FILE]
+	@echo "$@: one change at a time, unit tests against it; all of it takes an hour of processor time"
+	@$(BIN)/python -m tests.support.mutation $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) $(if $(JSON),--json $(JSON))
+
+$(MUTATION): deploy/mutation.txt | $(READY)
+	@echo "mutation: installing the locked tool beside the environment"
+	@rm -rf .mutation && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-warn-conflicts --no-deps \
+		--require-hashes --only-binary :all: --target .mutation/tool -r deploy/mutation.txt && touch $@
+
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]
 	@echo "$@: broker, database and services; Ctrl-C stops them"
 	@$(BIN)/nervure up $(if $(REPLICAS),--replicas $(REPLICAS))
@@ -62,16 +72,18 @@ $(READY): deploy/requirements.txt deploy/bootstrap.py
 	echo "No Python >= 3.11 among: $(CANDIDATES). Remedy: install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1
 
 lock: $(READY)  ## the lock, from pyproject.toml and deploy/requirements.in  [UPGRADE=1]
-	@echo "$@: pinning deploy/requirements.txt with uv; the index is the one your environment names"
+	@echo "$@: pinning deploy/requirements.txt and deploy/mutation.txt with uv; the index is the one your environment names"
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && $(BIN)/python -m venv "$$tools" && "$$tools/bin/pip" install --quiet uv && \
 	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
-		--all-extras pyproject.toml deploy/requirements.in --output-file deploy/requirements.txt
+		--all-extras pyproject.toml deploy/requirements.in --output-file deploy/requirements.txt && \
+	"$$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) deploy/mutation.in --output-file deploy/mutation.txt
 
 clean:  ## stop the servers of .nervure, remove it (its data too), the environment and all caches
 	@echo "$@: removing $(VENV), .nervure and caches"
 	@for home in $(wildcard .nervure/demo .nervure); do if test -x $(BIN)/python; then \
 		$(BIN)/python -m deploy.embedded erase --home $$home || echo "$@: servers of $$home may still run" >&2; \
 	fi; done
-	@rm -rf $(VENV) .nervure .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) .nervure .mutation .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

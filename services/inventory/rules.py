@@ -119,9 +119,9 @@ def believed(level: Level, status: StockStatus, basis: str, as_of: datetime, eff
 
 def beside_counts(level: Level, change: Figures, at: datetime) -> Figures:
     """The change without what the level's counts already contain."""
-    kept = {figure: by for figure, by in change.items() if figure == "sellable" or at > counted_at(level, figure)}
+    kept = {figure: by for figure, by in change.items() if at > counted_at(level, figure)}
     if at <= level.counted_as_of:
-        kept["sellable"] = kept.get("sellable", 0) - counted_change(kept, "sellable", level.basis)
+        kept["sellable"] = -counted_change(kept, "sellable", level.basis)
     return kept
 
 
