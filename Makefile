@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/sim tests/flow)
+SUITES := $(wildcard tests/unit tests/contract tests/integration tests/sim tests/flow tests/chaos)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim mutants up bench lint schemas venv lock clean
+.PHONY: help demo test sim mutants chaos up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,7 +17,7 @@ demo: $(READY)  ## real baskets from order to delivery, then a report  [ORDERS= 
 	@$(BIN)/nervure demo $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(DAY),--day $(DAY)) \
 		$(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
-test: lint  ## lint, then unit, contract, integration and flow tests  [JSON=FILE]
+test: lint  ## lint, then all tests, a slice of the simulation and of the chaos too  [JSON=FILE]
 	@echo "$@: $(if $(SUITES),pytest $(SUITES),no tests here yet)"
 	@$(if $(SUITES),$(BIN)/python -m pytest $(SUITES) $(if $(JSON),-p tests.support.json_report --json $(JSON)))
 
@@ -30,6 +30,11 @@ mutants: $(READY)  ## protections switched off one by one: after how many seeds 
 	@echo "$@: each mutant until a world fails, at most $(or $(SEEDS),10000) seeds"
 	@$(BIN)/python -m tests.sim.mutate --seeds $(or $(SEEDS),10000) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(JSON),--json $(JSON))
+
+chaos: $(READY)  ## broker, database, processes, network and disk injured under load  [MINUTES= ONLY=kill,stop STATE=FILE SEED= JSON=FILE]
+	@echo "$@: $(if $(MINUTES),about $(MINUTES) minutes,the whole programme, in rounds of some minutes); a line a round"
+	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(STATE),--state $(STATE)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON))
 
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]
 	@echo "$@: broker, database and services; Ctrl-C stops them"
