@@ -36,10 +36,13 @@ STORM_S = (1.0, 3.0)
 GONE_S = 10.0
 LOOK_S = 0.05
 VICTIM_TRIES = 200
+SESSION_TRIES, SESSION_AGAIN_S, ANSWER_S = 20, 1.0, 5.0
 NO_SPACE = b"No space left on device"
 SESSION = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = $1 AND pid <> pg_backend_pid() AND application_name <> 'nervure command' ORDER BY md5(pid::text || $2) LIMIT 1
+SELECT pg_terminate_backend(pid) FROM (
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = $1 AND pid <> pg_backend_pid() AND application_name <> 'nervure command' ORDER BY md5(pid::text || $2) LIMIT 1
+) one
 """
 
 
@@ -162,20 +165,26 @@ class Injuries:
         return True
 
     async def session(self) -> bool:
-        service = self._dice.choice(SERVICES)
+        """One of some service's: as soon as there is one, where the database is just coming back."""
+        for _ in range(SESSION_TRIES):
+            service = self._dice.choice(SERVICES)
+            if await self._end_a_session(service):
+                self._recoveries.open("session", [service])
+                return True
+            await asyncio.sleep(SESSION_AGAIN_S)
+        return False
+
+    async def _end_a_session(self, service: str) -> bool:
         try:
-            connection = await asyncpg.connect(self._postgres, timeout=2)
+            connection = await asyncpg.connect(self._postgres, timeout=ANSWER_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         try:
-            ended = await connection.fetchval(SESSION, database_name(service), str(self._dice.random()), timeout=2)
+            return bool(await connection.fetchval(SESSION, database_name(service), str(self._dice.random()), timeout=ANSWER_S))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         finally:
             connection.terminate()
-        if ended:
-            self._recoveries.open("session", [service])
-        return bool(ended)
 
     @property
     def _postgres(self) -> str:

@@ -59,7 +59,7 @@ class Ledger:
             **found,
             **_spread(everything),
             "not_resumed": self._sum("not_resumed"),
-            "crashes": self._sum("crashes"),
+            "exits": self._sum("exits"),
             "orders": self._sum("orders"),
             "records": self._sum("records"),
             "repeats": self._sum("repeats"),

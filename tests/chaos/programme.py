@@ -51,14 +51,16 @@ class Moment:
 
 def plan(seed: int, seconds: float, left: Mapping[str, int], only: Collection[str] = NAMES) -> tuple[Moment, ...]:
     """The moments of a round, in order: each kind as often as its pace says, never more than are `left` of it."""
-    dice = random.Random(f"plan {seed}")
-    moments = [
-        Moment(dice.uniform(CALM_S, max(CALM_S, seconds - CALM_S)), fault.name)
-        for fault in FAULTS
-        if fault.name in only
-        for _ in range(min(left.get(fault.name, 0), _count(fault, seconds, dice)))
-    ]
-    return tuple(sorted(moments))
+    dice = random.Random(f"counts {seed}")
+    counts = {fault.name: _count(fault, seconds, dice) for fault in FAULTS}
+    return moments(seed, seconds, {name: min(count, left[name]) for name, count in counts.items() if name in only})
+
+
+def moments(seed: int, seconds: float, counts: Mapping[str, int]) -> tuple[Moment, ...]:
+    """So many of each kind, spread over a load of so many seconds."""
+    dice = random.Random(f"moments {seed}")
+    ends_s = max(CALM_S, seconds - CALM_S)
+    return tuple(sorted(Moment(dice.uniform(CALM_S, ends_s), kind) for kind, count in counts.items() for _ in range(count)))
 
 
 def _count(fault: Fault, seconds: float, dice: random.Random) -> int:

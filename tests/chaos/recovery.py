@@ -3,7 +3,8 @@
 The clock starts at the injury where it is a blow (kill -9, a database session ended), and at the end of the outage where it lasts
 (SIGCONT, broker or database answering again, network mended, space given back, the extra replica gone). It stops when the service has
 committed all that was seen in its inputs, on every partition, at a goal: a moment at least GOAL_AFTER_S later at which something had been
-appended to its inputs since. So it can't stop because another replica had nothing to do, and what it shows is GOAL_AFTER_S at least.
+appended to its inputs since. So it can't stop because another replica had nothing to do. What it tells is when the look at the database
+began that proved it: at most a look (a quarter of a second, and the time it takes) too much.
 
 Injuries overlap. One that still runs when an outage of something the same service needs comes to its end starts its clock again there: a
 service can't resume without its broker.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,8 +43,8 @@ class Outcome:
     why_not: dict[str, str] = field(default_factory=dict)
     resume_s: dict[str, list[float]] = field(default_factory=dict)
     not_resumed: int = 0
-    crashes: int = 0
-    """Processes that ended by themselves, with an exit code; they were started again."""
+    exits: int = 0
+    """Processes that ended by themselves, as one that starts while the network is cut does after a while; they were started again."""
     orders: int = 0
     records: int = 0
     repeats: int = 0
@@ -59,20 +61,34 @@ class History:
 
     def __init__(self, home: Path) -> None:
         self._log = home / "supervisor.log"
-        self.crashes = 0
+        self.exits = 0
 
     def note(self, line: str) -> None:
-        self.crashes += "ended with exit code" in line and "exit code 0" not in line
+        self.exits += "ended with exit code" in line and "exit code 0" not in line
         with self._log.open("a") as log:
             log.write(f"{datetime.now(UTC).isoformat()} {line}\n")
+
+
+@contextmanager
+def own_log(path: Path) -> Iterator[None]:
+    """What the libraries complain of in this process goes there: outages are what is wanted."""
+    handler, root = logging.FileHandler(path), logging.getLogger()
+    root.addHandler(handler)
+    before, logging.lastResort = logging.lastResort, None
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+        logging.lastResort = before
 
 
 def play(home: Path, seed: int, moments: Sequence[Moment], seconds: float) -> Outcome:
     """A whole round in a new home: a load of so many seconds with these injuries. All is stopped at the end; the home stays."""
     history = History(home)
-    with ground(home, seed, history.note) as on:
+    with own_log(home / "harness.log"), ground(home, seed, history.note) as on:
         outcome = asyncio.run(Round(on, seed).play(moments, seconds))
-    outcome.crashes = history.crashes
+    outcome.exits = history.exits
     return outcome
 
 
@@ -111,14 +127,10 @@ class Round:
             await self._while(trading, self._injure(moments, seconds))
         finally:
             over.set()
-            results = await asyncio.gather(*trading, return_exceptions=True)
-        load_s = time.monotonic() - began
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        for left in (results[1], await day.finish()):
-            if left:
-                found.lost(left)
+            load_s = time.monotonic() - began
+            _, left_of_trade = await asyncio.gather(*trading)
+        for left in filter(None, (left_of_trade, await day.finish())):
+            found.lost(left)
         await self._judge(day, trade, found)
         return self._outcome(load_s, len(day.orders) + trade._placed(), found)
 
