@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,16 +14,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos.ground import keep_logs, new_home
+from tests.chaos.ground import clear_abandoned, keep_logs, new_home
 from tests.chaos.ledger import Ledger
-from tests.chaos.programme import FAULTS, NAMES, plan
+from tests.chaos.programme import FAULTS, NAMES, needed_s, plan
 from tests.chaos.round import Outcome, play
 
-ROUND_S = 240.0
+ROUND_S = 300.0
 """Longest load of one round."""
 AROUND_S = 80.0
 """What a round takes beside its load: everything comes up, comes to rest and is read again."""
-LEAST_S = 30.0
+WORTH_S, LEAST_S = 90.0, 30.0
+"""Shortest load of a round, for which so much is started and read; and where a slice must be short."""
 FAILURES_AT_MOST = 3
 """Rounds in a row that could not be played to their end: then something else is wrong."""
 KEPT = Path(".nervure/chaos")
@@ -31,6 +33,7 @@ KEPT = Path(".nervure/chaos")
 def main(arguments: Sequence[str]) -> int:
     """0 where all that was injected left nothing wrong."""
     asked = parsed(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by either signal, it stops what it has started
     ledger = Ledger.opened(asked.state)
     deadline = time.monotonic() + asked.minutes * 60 if asked.minutes else None
     failures = played = 0
@@ -59,16 +62,18 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _seconds(ledger: Ledger, deadline: float | None, only: Sequence[str], *, first: bool) -> float:
     """How long the load of the next round lasts; 0 where there is none. There is a `first` one however short the slice is."""
-    if not any(count for name, count in ledger.left().items() if name in only):
+    needed = needed_s(ledger.left(), only)
+    if not needed:
         return 0.0
-    if deadline is None:
-        return ROUND_S
-    seconds = min(ROUND_S, deadline - time.monotonic() - AROUND_S)
+    seconds = min(ROUND_S, max(WORTH_S, needed))
+    if deadline is not None:
+        seconds = min(seconds, deadline - time.monotonic() - AROUND_S)
     return seconds if seconds >= LEAST_S else (LEAST_S if first else 0.0)
 
 
 def _round(ledger: Ledger, seed: int, seconds: float, only: Sequence[str]) -> Outcome:
     """Play one, write it down, say in a line how it went. Its logs are kept where something was wrong."""
+    clear_abandoned()
     home, began = new_home(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
         outcome = play(home, seed, plan(seed, seconds, ledger.left(), only), seconds)

@@ -49,10 +49,16 @@ def small_disk(beside: Path) -> Iterator[Disk]:
     try:
         yield Disk(folder, refused)
     finally:
-        if not refused:
-            _run("umount", str(folder))
-        image.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        unmount(beside)
+
+
+def unmount(beside: Path) -> None:
+    """Take the disk away, mounted or not, with all that is on it."""
+    folder, image = beside / "disk", beside / "disk.img"
+    if folder.is_mount():
+        _run("umount", str(folder))
+    image.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mount(image: Path, folder: Path) -> str:

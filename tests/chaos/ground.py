@@ -21,7 +21,7 @@ from deploy.fleet import SERVICES
 from deploy.supervisor import EMBEDDED_OUTBOX_KEEP_S, System
 from shared.settings import Settings
 from tests.chaos.cable import Cables
-from tests.chaos.disk import Disk, small_disk
+from tests.chaos.disk import Disk, small_disk, unmount
 
 HOME_PREFIX = "nervure-chaos-"
 REPLICAS = 2
@@ -114,6 +114,16 @@ def new_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
     home.chmod(0o711)
     return home
+
+
+def clear_abandoned() -> None:
+    """Deletes the homes of rounds that were killed: their servers, their mounted disks, their data."""
+    for left in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
+        servers = Embedded(left, cache=Settings().cache)
+        if left.stat().st_uid == os.geteuid() and servers.status().abandoned:
+            servers.erase()
+            unmount(left)
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def keep_logs(home: Path, folder: Path) -> Path:

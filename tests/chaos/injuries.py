@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
+from deploy.embedded import EmbeddedError
 from deploy.fleet import SERVICES
 from deploy.health import ready
 from shared.settings import database_name
@@ -36,6 +37,7 @@ STORM_S = (1.0, 3.0)
 GONE_S = 10.0
 LOOK_S = 0.05
 VICTIM_TRIES = 200
+SERVER_TRIES = 3
 SESSION_TRIES, SESSION_AGAIN_S, ANSWER_S = 20, 1.0, 5.0
 NO_SPACE = b"No space left on device"
 SESSION = """
@@ -216,7 +218,7 @@ class Injuries:
                 await asyncio.sleep(self._dice.uniform(*FULL_S))
             finally:
                 disk.give_back()
-            await asyncio.to_thread(self._ground.servers.start)
+            await self._start_servers()
             return failed
 
     @asynccontextmanager
@@ -233,8 +235,18 @@ class Injuries:
         os.kill(pid, signal.SIGKILL)
         gone = await _gone(pid)
         await asyncio.sleep(self._dice.uniform(*away_s))
-        await asyncio.to_thread(self._ground.servers.start)
+        await self._start_servers()
         return gone
+
+    async def _start_servers(self) -> None:
+        """Whatever doesn't run. On a busy machine the remains of a killed one may hold it up: then once more."""
+        for _ in range(SERVER_TRIES - 1):
+            try:
+                await asyncio.to_thread(self._ground.servers.start)
+                return
+            except EmbeddedError:
+                await asyncio.sleep(1.0)
+        await asyncio.to_thread(self._ground.servers.start)
 
 
 async def _gone(pid: int) -> bool:

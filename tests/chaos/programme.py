@@ -6,12 +6,15 @@ moments which kinds of faults come; whom they hit is thrown with the same dice a
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-WHOLE_S = 33 * 60
+WHOLE_S = 30 * 60
 """Seconds under load in which all targets are reached."""
+DEAR_S = 60.0
+"""A load that is no longer has no faults that all services have to recover from, unless no others are wanted."""
 CALM_S = 3.0
 """At the beginning of the load and before its end nothing is injected."""
 
@@ -25,7 +28,7 @@ class Fault:
     """How many make the whole programme."""
     what: str
     cheap: bool = True
-    """Every round has at least one, however short it is."""
+    """It hurts one service, so however short a round is, it has at least one."""
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -51,9 +54,15 @@ class Moment:
 
 def plan(seed: int, seconds: float, left: Mapping[str, int], only: Collection[str] = NAMES) -> tuple[Moment, ...]:
     """The moments of a round, in order: each kind as often as its pace says, never more than are `left` of it."""
-    dice = random.Random(f"counts {seed}")
-    counts = {fault.name: _count(fault, seconds, dice) for fault in FAULTS}
-    return moments(seed, seconds, {name: min(count, left[name]) for name, count in counts.items() if name in only})
+    wanted = [fault for fault in FAULTS if fault.name in only and left[fault.name]]
+    cheap = [fault for fault in wanted if fault.cheap]
+    chosen = cheap if cheap and seconds <= DEAR_S else wanted
+    return moments(seed, seconds, {each.name: min(math.ceil(each.target * seconds / WHOLE_S), left[each.name]) for each in chosen})
+
+
+def needed_s(left: Mapping[str, int], only: Collection[str] = NAMES) -> float:
+    """Seconds of load for what is left; 0 where nothing is."""
+    return max((left[fault.name] / fault.target * WHOLE_S for fault in FAULTS if fault.name in only), default=0.0)
 
 
 def moments(seed: int, seconds: float, counts: Mapping[str, int]) -> tuple[Moment, ...]:
@@ -61,8 +70,3 @@ def moments(seed: int, seconds: float, counts: Mapping[str, int]) -> tuple[Momen
     dice = random.Random(f"moments {seed}")
     ends_s = max(CALM_S, seconds - CALM_S)
     return tuple(sorted(Moment(dice.uniform(CALM_S, ends_s), kind) for kind, count in counts.items() for _ in range(count)))
-
-
-def _count(fault: Fault, seconds: float, dice: random.Random) -> int:
-    exact = fault.target * seconds / WHOLE_S
-    return max(int(exact) + (dice.random() < exact % 1), 1 if fault.cheap else 0)
