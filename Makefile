@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.locked
 MUTATION := .mutation/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
-SUITES := $(wildcard tests/unit tests/contract tests/hostile tests/integration tests/sim tests/flow)
+SUITES := $(wildcard tests/unit tests/contract tests/hostile tests/integration tests/sim tests/flow tests/chaos)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim mutants mutation hostile up bench lint schemas venv lock clean
+.PHONY: help demo test sim mutants mutation hostile chaos up bench lint schemas venv lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +18,7 @@ demo: $(READY)  ## real baskets from order to delivery, then a report  [ORDERS= 
 	@$(BIN)/nervure demo $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(DAY),--day $(DAY)) \
 		$(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
-test: lint  ## lint, then unit, contract, integration and flow tests  [JSON=FILE]
+test: lint  ## lint, then all tests, a slice of the simulation and of the chaos too  [JSON=FILE]
 	@echo "$@: $(if $(SUITES),pytest $(SUITES),no tests here yet)"
 	@$(if $(SUITES),$(BIN)/python -m pytest $(SUITES) $(if $(JSON),-p tests.support.json_report --json $(JSON)))
 
@@ -45,6 +45,11 @@ $(MUTATION): deploy/mutation.txt | $(READY)
 	@echo "mutation: installing the locked tool beside the environment"
 	@rm -rf .mutation && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-warn-conflicts --no-deps \
 		--require-hashes --only-binary :all: --target .mutation/tool -r deploy/mutation.txt && touch $@
+
+chaos: $(READY)  ## broker, database, processes, network and disk injured under load  [MINUTES= ONLY=kill,stop STATE=FILE SEED= JSON=FILE]
+	@echo "$@: $(if $(MINUTES),about $(MINUTES) minutes,the whole programme, in rounds of some minutes); a line a round"
+	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(STATE),--state $(STATE)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON))
 
 up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sourcing=2]
 	@echo "$@: broker, database and services; Ctrl-C stops them"

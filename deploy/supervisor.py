@@ -119,7 +119,8 @@ class _Child:
 
 
 class System:
-    """Everything `nervure up` runs. `on_change` is told in one line what happened to a process."""
+    """Everything `nervure up` runs. `on_change` is told in one line what happened to a process; `variables` are environment variables
+    that only the processes of one service get, by service."""
 
     def __init__(
         self,
@@ -128,12 +129,16 @@ class System:
         *,
         services: Sequence[str] = SERVICES,
         on_change: Callable[[str], None] = lambda _: None,
+        variables: Mapping[str, Mapping[str, str]] | None = None,
+        backoff_s: Sequence[float] = BACKOFF_S,
     ) -> None:
         counts = {service_name(name): count for name, count in (replicas or {}).items()}
         self.settings = _absolute(settings)
         self.services = tuple(services)
         self._counts = {name: counts.get(name, 1) for name in services}
         self._on_change = on_change
+        self._variables = variables or {}
+        self._backoff_s = tuple(backoff_s)
         self._stack = ExitStack()
         self._children: dict[tuple[str, int], _Child] = {}
         self._ports: set[int] = set()
@@ -276,7 +281,7 @@ class System:
             child.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.run", replica.service, "--replica", str(replica.number), "--until-stdin-closes"],
                 cwd=ROOT,
-                env={**os.environ, **environ(self.settings), "NERVURE_HEALTH_PORT": str(port)},
+                env=self._environ(replica.service, port),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -285,6 +290,10 @@ class System:
         child.started_s = time.monotonic()
         identity = Identity(pid=child.process.pid, started_s=time.time(), mark=replica.service)
         child.replica = replica.model_copy(update={"process": identity, "health_port": port, "state": "running"})
+
+    def _environ(self, service: str, health_port: int) -> dict[str, str]:
+        own = {**self._variables.get(service, {}), "NERVURE_HEALTH_PORT": str(health_port)}
+        return {**os.environ, **environ(self.settings), **own}
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):
@@ -306,7 +315,7 @@ class System:
             child.process.stdin.close()
         if time.monotonic() - child.started_s > STEADY_S:
             child.failures = 0
-        wait_s = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
+        wait_s = self._backoff_s[min(child.failures, len(self._backoff_s) - 1)]
         child.failures += 1
         child.start_again_s = time.monotonic() + wait_s
         state = FINAL.get(code, "waits to restart")

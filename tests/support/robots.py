@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from schemas import channel as ch
 from schemas import fulfilment as ff
@@ -54,7 +54,7 @@ class Trade:
     _read: Counter[type] = field(default_factory=Counter)
 
     @classmethod
-    async def opened(cls, place: Place) -> Trade:
+    async def opened(cls, place: Place) -> Self:
         for (location, item), units in OPENING.items():
             await place.stock(location, **{item: units})
         return cls(place)
