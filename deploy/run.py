@@ -36,7 +36,7 @@ from shared.kernel.kafka import MissingTopic
 from shared.kernel.kafka_refusals import KafkaLoginRefused, KafkaNotTrusted
 from shared.kernel.postgres import MigrationChanged
 from shared.kernel.postgres_refusals import PostgresRefuses
-from shared.kernel.publisher import DatabaseBehind
+from shared.kernel.behind import DatabaseBehind
 from shared.kernel.replica import Replica, Running
 from shared.settings import Settings
 

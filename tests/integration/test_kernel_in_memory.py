@@ -11,7 +11,7 @@ from shared.kernel.codec import state_record
 from shared.kernel.engine import TIMER_SKEW
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition, Transient
-from shared.kernel.publisher import DatabaseBehind
+from shared.kernel.behind import DatabaseBehind
 from shared.value import replace
 from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
 from tests.support.replicas import Crash
