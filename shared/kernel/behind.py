@@ -40,9 +40,7 @@ async def compare_lanes(service: Service[Any], store: Store, topics: Topics, at:
     return tails, heads
 
 
-async def compare_documents(
-    service: Service[Any], store: Store, topics: Topics, partitions: Mapping[str, int], incarnation: int
-) -> None:
+async def compare_documents(service: Service[Any], store: Store, topics: Topics, partitions: Mapping[str, int], incarnation: int) -> None:
     """Raises DatabaseBehind where a state topic shows a version that its row has not reached."""
     for state in service.states:
         name = state.topic.name

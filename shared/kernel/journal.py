@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -39,8 +39,8 @@ from shared.value import Value, field
 
 PART_BYTES = 500_000
 """Largest part of an entry that one message carries."""
-WHOLE, CONTINUED = "Committed", "Continued"
-"""Types of its messages: the last part of an entry, and those before it."""
+TYPE = "Committed"
+"""Type of its messages. The subject says which part of an entry one is: `1/2`."""
 QUICK = 1
 """Level of compression: a fifth of the size for a tenth of a millisecond."""
 
@@ -108,7 +108,10 @@ class Journal:
         """The messages that tell of a commit, without their numbers; `cause` is that of its first input."""
         packed = zlib.compress(_encoder.encode(self._entry(changes, messages)), QUICK)
         parts = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
-        return [self._row(part, index == len(parts) - 1, uuid5(cause, f"journal:{index}"), now) for index, part in enumerate(parts)]
+        return [
+            _row(self.at, f"{number}/{len(parts)}", uuid5(cause, f"journal:{number}"), now, part)
+            for number, part in enumerate(parts, start=1)
+        ]
 
     def _entry(self, changes: Changes, messages: Sequence[OutboxRow]) -> Entry:
         return Entry(
@@ -131,39 +134,64 @@ class Journal:
     def _folded(self, key: Key, version: int, type: str, event: Any, at: datetime) -> Folded:
         return Folded(key, version, type, self._codecs[key.kind].dump_event(event) if event is not None else "", at)
 
-    def _row(self, part: bytes, last: bool, id: UUID, now: datetime) -> OutboxRow:
-        at, type = self.at, WHOLE if last else CONTINUED
-        return OutboxRow(at.topic, at.partition, "journal", type, id, now, "", "", "", "", 0, part)
+
+def _row(at: TopicPartition, part: str, id: UUID, now: datetime, value: bytes) -> OutboxRow:
+    return OutboxRow(at.topic, at.partition, "journal", TYPE, id, now, "", "", "", part, 0, value)
 
 
 _encoder = msgpack.Encoder()
 _decoder = msgpack.Decoder(Entry)
 
 
-class Numbered(NamedTuple):
-    """An entry, and the sequence of its last part."""
+class Written(NamedTuple):
+    """An entry as it stands in the topic."""
 
     seq: int
-    entry: Entry
+    """Of its last part."""
+    entry: Entry | None
+    """None: its last parts are missing. Then nothing else of its commit was sent."""
+    parts: list[OutboxRow]
 
 
-def entries(records: Iterable[Record], service: str, after: int) -> Iterator[Numbered]:
+def entries(records: Iterable[Record], service: str, after: int) -> Iterator[Written]:
     """The entries of a journal's lane behind sequence `after`, each once, in order; duplicates and strangers' records are passed over.
     Raises JournalUnreadable."""
-    parts: list[bytes] = []
+    parts: list[OutboxRow] = []
     reached = after
     for record in records:
-        headers = dict(record.headers)
-        lane, seq = (headers.get("ce_lane") or b"").decode(errors="replace"), int(headers.get("ce_seq") or b"0")
-        if lane.rpartition("/")[0] != service or seq <= reached:
+        seq = _seq_of(record, service)
+        if seq <= reached:
             continue
         if seq != reached + 1:
             raise JournalUnreadable(f"{record.topic}: {seq} follows {reached}")
+        part = _part_of(record)
+        number, _, count = part.subject.partition("/")
+        if number == "1" and parts:
+            yield Written(reached, None, parts)
+            parts = []
         reached = seq
-        parts.append(record.value or b"")
-        if headers.get("ce_type") == f"nervure.{WHOLE}".encode():
-            yield Numbered(seq, _read(record, b"".join(parts)))
-            parts.clear()
+        parts.append(part)
+        if number == count:
+            yield Written(seq, _read(record, b"".join(one.value for one in parts)), parts)
+            parts = []
+    if parts:
+        yield Written(reached, None, parts)
+
+
+def _seq_of(record: Record, service: str) -> int:
+    """0 where it is none of the service's journal."""
+    headers = dict(record.headers)
+    lane, seq = (headers.get("ce_lane") or b"").decode(errors="replace"), headers.get("ce_seq") or b""
+    return int(seq) if lane.rpartition("/")[0] == service and seq.isdigit() else 0
+
+
+def _part_of(record: Record) -> OutboxRow:
+    headers = dict(record.headers)
+    try:
+        id, part = UUID((headers["ce_id"] or b"").decode()), (headers["ce_subject"] or b"").decode()
+    except (KeyError, ValueError) as error:
+        raise JournalUnreadable(f"{record.topic}/{record.partition}/{record.offset}: {error!r}") from error
+    return _row(record.at, part, id, datetime.fromtimestamp(record.appended_ms / 1000, UTC), record.value or b"")
 
 
 def _read(record: Record, packed: bytes) -> Entry:

@@ -496,6 +496,13 @@ class MemoryTransaction:
         if done != len(moves):
             raise NotOwner(f"{done} of {len(moves)} positions moved")
 
+    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
+        session = await self._statement("ask_again")
+        places = [place for place in map(_place, records) if session.get("parked", place) is not None]
+        await session.update("parked", places, lambda *_: True, lambda _, row: _in_status(row, "replay"))
+        rows = [session.get("parked", place) for place in places]
+        return [StoredInput(row.number, "replay", row.parked.record) for row in rows]
+
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []

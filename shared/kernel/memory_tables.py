@@ -73,6 +73,10 @@ class Archive:
         """How many commits are on their way."""
         return len(self._coming)
 
+    def holds(self, table: str) -> bool:
+        """Whether it has any rows of a table."""
+        return bool(self._tables.get(table))
+
     def provide(self, table: str, key: Hashable, value: Any) -> None:
         self._tables.setdefault(table, {}).setdefault(key, value)
 

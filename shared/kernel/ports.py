@@ -319,6 +319,10 @@ class Transaction(Protocol):
 
     async def write(self, changes: Changes) -> None: ...
 
+    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
+        """Has what was parked at the places of these records replayed; those that are parked there."""
+        ...
+
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         """Locks the destination lanes, in order, until the commit; numbers the rows and stores them. Last statement of all."""
         ...

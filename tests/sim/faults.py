@@ -71,6 +71,7 @@ class Faults:
             "skew": self._turn_clock,
             "poison": self._poison,
             "stale_state": self._stale_document,
+            "restore": world.restores.lose_database,
         }
 
     def skew_of(self, process: str) -> timedelta:

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from deploy.fleet import SERVICES, load_service
 from schemas.topics import TOPIC_OF, TOPICS, Body, dead_letter_topic, partitions_of
 from shared.kernel.codec import external_record
+from shared.kernel.journal import journal_topic
 from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import Broker
 from shared.kernel.memory_rows import StoredRow
@@ -26,6 +27,7 @@ from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
 from tests.sim.plan import Plan
+from tests.sim.restores import Restores
 from tests.support.replicas import Process
 from tests.support.turns import Turns
 
@@ -83,9 +85,12 @@ class World:
         for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+            if plan.restore == service.name:
+                self.broker.create(journal_topic(service.name), 1)
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
+        self.restores = Restores(self)
         self.faults = Faults(self)
         self.clocks = {
             f"{name}-{replica}": SkewedClock(self.turns.clock, self.faults.skew_of(f"{name}-{replica}"))
@@ -111,6 +116,8 @@ class World:
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again, if it may die of this."""
         self.note(f"{process.name} died of {type(error).__name__}")
+        if self.restores.refused(process, error):
+            return
         if not self.faults.explains(error):
             self.failures.append(error)
             return
@@ -182,6 +189,7 @@ class World:
         self.open = True
         self.outside.open()
         self.faults.begin()
+        self.restores.begin()
         self.turns.run(lambda: bool(self.failures or self.wrong) or self.ended(), START + AT_MOST)
         if self.failures:
             raise Unexpected(f"{type(self.failures[0]).__name__}: {self.failures[0]}") from self.failures[0]
