@@ -219,7 +219,7 @@ class Engine:
 
     async def _follow_assignment(self) -> None:
         assignment = self._reader.assignment()
-        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions:
+        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions and self._publisher.life:
             return
         self._generation = assignment.generation
         self.feed.drop(list(self.feed.claimed()))

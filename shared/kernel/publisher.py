@@ -42,8 +42,8 @@ MEMORY_ROWS = 5_000
 BATCH_ROWS = 500
 BATCH_BYTES = 700_000
 LETTERS_AT_ONCE = 100
-GATE_POLL_S = 0.01
-"""How soon what waits at the gate is looked after again."""
+GATE_POLL_S, GATE_POLL_MOST_S = 0.005, 0.25
+"""How soon what waits at the gate is looked after again; twice as late each time that nothing has passed."""
 GATE_ALARM_S = 30.0
 """How long something waits at the gate before somebody is told."""
 IDLE_REPEAT_S = 60.0
@@ -87,7 +87,7 @@ class Publisher:
     ) -> None:
         """`journal`: where the service's journal is written to, if it keeps one."""
         self.life = ""
-        """Of the database as it was compared with its topics; empty until it was."""
+        """Of the database as it was compared with its topics; empty until it was, and once it is another one: claim again."""
         self.stopping = False
         self.published = 0
         self.failures = 0
@@ -111,7 +111,7 @@ class Publisher:
         self._letters: list[tuple[int, DeadLetter]] = []
         """May be sent."""
         self._letters_at_gate = False
-        self._gate_moved_at, self._gate_passed = 0.0, 0
+        self._gate_moved_at, self._gate_passed, self._gate_poll_s = 0.0, 0, GATE_POLL_S
         self._states = {state.topic.name: state for state in service.states}
         self._dirty: dict[str, dict[str, Row]] = {name: {} for name in self._states}
         self._incarnation = 1
@@ -262,7 +262,7 @@ class Publisher:
                     continue
                 if self.stopping and self.depth() == 0:
                     return
-                await self._signal.wait(GATE_POLL_S if self._gate else 0.1 if not self._alone else 0.5)
+                await self._signal.wait(self._gate_poll_s if self._gate else 0.1 if not self._alone else 0.5)
             except ProduceFailed as error:
                 self.failures += 1
                 self._log.warning("produce failed", action="send_again_from_tail", error=str(error)[:300])
@@ -388,6 +388,7 @@ class Publisher:
             asked = gate.unplaced()
             horizon = await self._store.horizon()
             if horizon.life != self.life:
+                self.life = ""
                 raise Transient("the database is another one than before: it is compared with its topics first")
             gate.place(asked, horizon)
             held = horizon.held
@@ -401,8 +402,9 @@ class Publisher:
     def _tell_gate(self) -> None:
         """Somebody is told where nothing passes any more: a standby is away, or the archive stands still."""
         now, gate = self._clock.now().timestamp(), self._gate
+        self._gate_poll_s = min(2 * self._gate_poll_s, GATE_POLL_MOST_S)
         if gate.passed != self._gate_passed or not gate or self._gate_moved_at == 0.0:
-            self._gate_moved_at, self._gate_passed = now, gate.passed
+            self._gate_moved_at, self._gate_passed, self._gate_poll_s = now, gate.passed, GATE_POLL_S
         elif now - self._gate_moved_at > GATE_ALARM_S:
             self._gate_moved_at = now
             self._log.error("the publish gate stands: nobody holds what was committed", action="alarm", waits=self.depth())
@@ -425,7 +427,7 @@ class Publisher:
     def _heads_s(self) -> float:
         """How often to look what others committed; and how far the journal is, where somebody else publishes it."""
         if self._gate and self._gate.journal is not None and self._gate.journal not in self._lanes:
-            return GATE_POLL_S
+            return self._gate_poll_s
         return 0.1 if not self._alone else 2.0
 
     async def _note_sent(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.fleet import SERVICES
 from shared.kernel.behind import DatabaseBehind
+from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import MemoryTopics
 from shared.kernel.memory_rows import Position
 from shared.kernel.memory_store import MemoryStore
@@ -27,6 +28,8 @@ from tests.support.replicas import Crash, Process
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+LAST_S = 20.0
+"""How long it takes at most until a database is lost that will be at a step of its service."""
 HOUSEKEEPING = ("position", "lane_sent", "published", "incarnation")
 """Tables that say nothing of what was decided; positions are compared by where reading goes on."""
 
@@ -69,6 +72,7 @@ class Restores:
         """What the restored database held."""
         self._refused: set[str] = set()
         self._repaired = False
+        self._armed = False
         if world.plan.has(RESTORE) and not world.plan.restore:
             delay_s = self._dice.choice((0.001, 0.05, 1.0, 5.0))
             for database in world.databases.values():
@@ -87,9 +91,9 @@ class Restores:
         if self._dice.random() < 0.3:
             self._kill(service)
 
-    def _kill(self, service: str) -> None:
+    def _kill(self, service: str, crashing: str = "") -> None:
         for process in self._replicas(service):
-            if process.lives:
+            if process.lives and process.name != crashing:
                 process.die(Crash("lost with its database"))
 
     def _replicas(self, service: str) -> list[Process]:
@@ -110,7 +114,27 @@ class Restores:
             plan = self._world.plan
             first_s = self._dice.uniform(0, 2 + plan.orders * plan.pace_s + self._dice.choice((0, 0, 3, 600)))
             self._later(first_s, "a backup is made", self._back_up)
-            self._later(first_s + self._dice.choice((0.1, 1, 5, 60, 3600)), "a database is lost", self._restore_older)
+            second_s = first_s + self._dice.choice((0.1, 1, 5, 60, 3600))
+            if self._dice.random() < 0.5:
+                self._later(second_s, "a database will be lost", self._arm)
+                second_s += LAST_S
+            self._later(second_s, "a database is lost", self._restore_older)
+
+    def _arm(self) -> None:
+        self._armed = True
+
+    def hook(self, process: str, hook: Hook) -> Hook:
+        """The database may be lost at any step of its service, too: between two messages of one commit, say."""
+        if process.rpartition("-")[0] != self._service:
+            return hook
+
+        async def step(what: str) -> None:
+            await hook(what)
+            if self._armed and self._dice.random() < 0.1:
+                self._restore_older(process)
+                raise Crash("lost with its database")
+
+        return step
 
     def _later(self, seconds: float, what: str, act: Callable[[], None]) -> None:
         self._world.agenda.later(seconds, what, act)
@@ -118,9 +142,12 @@ class Restores:
     def _back_up(self) -> None:
         self._older = self._database.backup()
 
-    def _restore_older(self) -> None:
+    def _restore_older(self, crashing: str = "") -> None:
+        if self.happened["restored"]:
+            return
         assert self._older is not None
-        self._kill(self._service)
+        self._armed = False
+        self._kill(self._service, crashing)
         self.happened["restored"] += 1
         self._database.restore(self._older)
         self._restored = _decided(self._database)

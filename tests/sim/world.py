@@ -111,7 +111,7 @@ class World:
         return self.clocks[process]
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
-        return self.faults.hook(process, failure)
+        return self.restores.hook(process, self.faults.hook(process, failure))
 
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again, if it may die of this."""
