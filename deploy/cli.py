@@ -29,13 +29,17 @@ from deploy.embedded import EmbeddedError, NotRunning
 from deploy.errors import Explained, explain, is_about_settings
 from deploy.run import MISCONFIGURATIONS, serve
 from deploy.supervisor import NotUp
+from shared.kernel.behind import DatabaseBehind
+from shared.kernel.journal import JournalUnreadable
 from shared.kernel.kafka import MissingTopic
 from shared.kernel.ports import ProduceFailed, Transient
+from shared.kernel.reconcile import JournalUnfit, NoJournal
 from shared.kernel.republish import RowsExpired
 
 FAILED, ASKED_WRONGLY, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130
 WRONGLY = (*MISCONFIGURATIONS, ReplicasUnfit)
-EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, RowsExpired, Transient, KafkaError, OSError)
+UNREPAIRED = (DatabaseBehind, JournalUnfit, JournalUnreadable, NoJournal)
+EXPECTED = (Explained, EmbeddedError, MissingTopic, ProduceFailed, RowsExpired, Transient, KafkaError, OSError, *UNREPAIRED)
 
 app = typer.Typer(
     name="nervure",

@@ -60,9 +60,10 @@ def reads_by_service(services: Sequence[str] = SERVICES) -> Mapping[str, tuple[T
 
 
 async def create_topics(settings: Settings, services: Sequence[str] = SERVICES) -> list[str]:
-    """Makes what is missing of the topic table and of the dead-letter topics; returns the names of the new ones."""
+    """Makes what is missing of the topic table, the dead-letter topics and, where they are kept, the journals; returns the new names."""
     topics = KafkaTopics(kafka_connection(settings))
-    return await topics.create(settings.partitions, settings.replication, reads_by_service(services))
+    reads = reads_by_service(services)
+    return await topics.create(settings.partitions, settings.replication, reads, journals=settings.journal == "on")
 
 
 def owner_topics(service: str) -> tuple[Topic, ...]:

@@ -1,10 +1,11 @@
 -- What the command line and the audit ask a service's database. The kernel's own queries are in shared/kernel/queries.sql.
 
 -- name: lanes_out
--- Every lane this service writes: last committed, last known to be in its topic, the first one that can be sent again.
+-- Every lane this service writes, but its journal: last committed, last known to be in its topic, the first one that can be sent again.
 SELECT l.topic, l.partition, l.incarnation, l.seq, coalesce(s.seq, 0) AS sent,
     (SELECT min(o.seq) FROM kernel.outbox o WHERE o.topic = l.topic AND o.partition = l.partition) AS kept_from
-FROM kernel.lane_out l LEFT JOIN kernel.lane_sent s USING (topic, partition) ORDER BY l.topic, l.partition;
+FROM kernel.lane_out l LEFT JOIN kernel.lane_sent s USING (topic, partition)
+WHERE l.topic NOT LIKE 'oms.%.journal.v1' ORDER BY l.topic, l.partition;
 
 -- name: lanes_in
 -- How far this service has read every lane.

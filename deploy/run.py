@@ -31,12 +31,13 @@ from deploy.fleet import (
     load_service,
     service_dsn,
 )
+from shared.kernel.behind import DatabaseBehind
 from shared.kernel.engine import TooManyQuarantines
 from shared.kernel.kafka import MissingTopic
 from shared.kernel.kafka_refusals import KafkaLoginRefused, KafkaNotTrusted
 from shared.kernel.postgres import MigrationChanged
+from shared.kernel.postgres_horizon import PublishGate
 from shared.kernel.postgres_refusals import PostgresRefuses
-from shared.kernel.publisher import DatabaseBehind
 from shared.kernel.replica import Replica, Running
 from shared.settings import Settings
 
@@ -95,7 +96,15 @@ def running(settings: Settings, service: str, replica: int) -> Running:
         health_port=settings.health_port,
         health_host=settings.health_host,
         outbox_keep=timedelta(seconds=settings.outbox_keep_s),
+        gate=publish_gate(settings),
+        journal=settings.journal == "on",
     )
+
+
+def publish_gate(settings: Settings) -> PublishGate:
+    """As the settings name it."""
+    names = tuple(name.strip() for name in settings.publish_gate_standbys.split(",") if name.strip())
+    return PublishGate(settings.publish_gate, names)
 
 
 async def _run(runner: Replica, until_stdin_closes: bool) -> None:

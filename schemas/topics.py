@@ -40,6 +40,15 @@ DEAD_LETTERS = {
 """How the broker shall keep a dead-letter topic; it has one partition."""
 
 
+JOURNALS = {
+    **EVERY_TOPIC,
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * DAY_MS),
+    "max.message.bytes": str(MAX_BATCH_BYTES),
+}
+"""How the broker shall keep a service's journal: as long as backups are kept that may be restored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One topic. `key` names the attribute of its messages that is the Kafka key."""

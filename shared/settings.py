@@ -79,6 +79,24 @@ class Settings(BaseSettings):
     outbox_keep_s: int = Field(default=7 * 86_400, ge=0)
     """How long sent messages can still be sent again by `nervure lanes republish`, in seconds."""
 
+    publish_gate: Literal["off", "standby", "archive"] = "off"
+    """What must hold a commit before anything of it is published: nobody, the standbys named below, or Postgres' archive of WAL. With a
+    gate, a restore to the end of what holds it is never behind its topics. The embedded Postgres has neither standby nor archive."""
+
+    publish_gate_standbys: str = ""
+    """The standbys' `application_name`s, by comma: each of them must have flushed a commit. The user of NERVURE_POSTGRES needs the role
+    pg_read_all_stats to see that."""
+
+    journal: Literal["off", "on"] = "off"
+    """Whether services write every commit to a journal topic too, before anything of it is published: then `nervure lanes reconcile`
+    repairs a database that was restored to an older state."""
+
+    @model_validator(mode="after")
+    def _gate_is_complete(self) -> Self:
+        if (self.publish_gate == "standby") != bool(self.publish_gate_standbys.strip(", ")):
+            raise ValueError("NERVURE_PUBLISH_GATE=standby and NERVURE_PUBLISH_GATE_STANDBYS go together: set both or neither")
+        return self
+
     @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
         login = (self.kafka_sasl_mechanism, self.kafka_sasl_username, self.kafka_sasl_password)

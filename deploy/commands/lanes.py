@@ -12,7 +12,9 @@ from rich.table import Table
 from deploy.commands.access import access
 from deploy.commands.printing import Json, page, plain, print_json
 from deploy.lanes import Lane, Reading, lanes, republish
+from deploy.reconcile import LANDED_S, reconcile
 from shared.kernel.ports import TopicPartition
+from shared.kernel.reconcile import Reconciled
 
 app = typer.Typer(help="The gapless sequences between the services: committed, published, read.")
 FAULTY = 1
@@ -57,6 +59,32 @@ def republish_lane(
         print_json({"topic": topic, "partition": partition, "from": sent[0], "to": sent[1]})
     else:
         plain(f"Sent {sent[0]} to {sent[1]} of {topic}, partition {partition}, again. `nervure lanes` shows the readers going on.")
+
+
+@app.command("reconcile")
+def reconcile_database(
+    service: Annotated[str, typer.Argument(help="The service that refuses to run; all its replicas are stopped.")],
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what its database lacks; change nothing.")] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until what was sent last has arrived.")] = LANDED_S,
+    json: Json = False,
+) -> None:
+    """Repair a database that was restored to an older state: its service's journal does again what it lacks."""
+    done = asyncio.run(_reconcile(service, dry, wait))
+    if json:
+        print_json(asdict(done))
+        return
+    lacks = f"{done.commits} commits: {done.inputs} inputs read, {done.rows} rows written, {done.messages} messages"
+    if not done.commits:
+        plain(f"{done.service}: its database has everything its journal has.")
+    elif dry:
+        plain(f"{done.service}: its database lacks {lacks}. Without --dry-run they are done again.")
+    else:
+        plain(f"{done.service}: did {lacks} again. Its database is where its topics are: start it, then `nervure audit`.")
+
+
+async def _reconcile(service: str, dry: bool, wait: float) -> Reconciled:
+    to = await access()
+    return await reconcile(to.settings, to.topics, service, dry=dry, landed_s=wait)
 
 
 async def _republish(at: TopicPartition, first: int, last: int | None) -> tuple[int, int]:

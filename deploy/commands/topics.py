@@ -12,7 +12,8 @@ from rich.table import Table
 from deploy.commands.access import live_settings
 from deploy.commands.printing import Json, page, plain, print_json
 from deploy.fleet import create_topics, kafka_connection, reads_by_service
-from schemas.topics import DAY_MS, DEAD_LETTERS, KEEP_FOR_EVER, TOPICS, Topic, dead_letter_topic
+from schemas.topics import DAY_MS, DEAD_LETTERS, JOURNALS, KEEP_FOR_EVER, TOPICS, Topic, dead_letter_topic
+from shared.kernel.journal import journal_topic
 from shared.kernel.kafka import KafkaTopics
 from shared.settings import Settings
 
@@ -88,17 +89,19 @@ async def topic_lines(settings: Settings) -> list[TopicLine]:
     """The table beside the broker, dead-letter topics last."""
     topics = KafkaTopics(kafka_connection(settings))
     existing = await topics.existing()
-    wanted = list(declared())
+    wanted = list(declared(journals=settings.journal == "on"))
     found = await topics.configurations([topic.name for topic in wanted if topic.name in existing])
     return [_line(topic, existing.get(topic.name, 0), found.get(topic.name, {})) for topic in wanted]
 
 
-def declared() -> Iterator[Declared]:
+def declared(*, journals: bool = False) -> Iterator[Declared]:
     """Every topic there shall be."""
     yield from map(_declared, TOPICS)
     for service, reads in reads_by_service().items():
         for topic in reads:
             yield Declared(dead_letter_topic(topic.name, service), "dead letters", service, "as source", (), DEAD_LETTERS, 1)
+        if journals:
+            yield Declared(journal_topic(service), "journal", service, "none", (), JOURNALS, 1)
 
 
 def _declared(topic: Topic) -> Declared:

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME
 from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
+from shared.kernel.journal import Journal
 from shared.kernel.model import Key, Need, Service, Woken
 from shared.kernel.ports import (
     TIMERS,
@@ -107,6 +108,7 @@ class Engine:
         clock: Clock,
         log: FilteringBoundLogger,
         partitions: Mapping[str, int],
+        journal: Journal | None = None,
     ) -> None:
         self.service = service
         self.feed = Feed(lambda topic: BY_NAME[topic].external)
@@ -122,6 +124,7 @@ class Engine:
         self._clock = clock
         self._log = log
         self._partitions = partitions
+        self._journal = journal
         self._arrived = clock.signal()
         self._claims: dict[TopicPartition, Claim] = {}
         self._offsets: dict[TopicPartition, int] = {}
@@ -216,7 +219,7 @@ class Engine:
 
     async def _follow_assignment(self) -> None:
         assignment = self._reader.assignment()
-        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions:
+        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions and self._publisher.life:
             return
         self._generation = assignment.generation
         self.feed.drop(list(self.feed.claimed()))
@@ -390,6 +393,7 @@ class Engine:
     async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
         stage = self._stage()
         async with self._store.begin() as transaction:
+            self._expect_life(transaction)
             needs, found = await self._load(transaction, stage, batch)
             consumed = 0
             for arrival, need in zip(batch, needs, strict=True):
@@ -401,6 +405,11 @@ class Engine:
             numbered = await self._write(transaction, stage, batch[:consumed])
             self._in_doubt = {key for key in stage.changed if key.kind in self.service.overlay}
         return _Outcome(consumed, stage, numbered)
+
+    def _expect_life(self, transaction: Transaction) -> None:
+        """Raises Transient where the database is another one than the one that was compared with its topics: claim, and compare, again."""
+        if transaction.life != self._publisher.life:
+            raise Transient("the database is another one than before: it is compared with its topics first")
 
     def _stage(self) -> Stage:
         lanes = self._marks, self._headless, dict(self._room), dict(self.overflow)
@@ -439,7 +448,8 @@ class Engine:
                 raise NotOwner(f"{at} is not claimed")
             changes.offsets.append(OffsetMove(at, self._claims[at].epoch, self._offsets[at], offset))
         await transaction.write(changes)
-        return await transaction.number(stage.outbox)
+        journaled = self._journal.rows(changes, stage.outbox, consumed[0].cause, consumed[-1].now) if self._journal is not None else []
+        return await transaction.number([*journaled, *stage.outbox])
 
     def _committed(self, outcome: _Outcome, seconds: float) -> None:
         stage = outcome.stage
@@ -516,6 +526,7 @@ class Engine:
         stage = self._stage()
         try:
             async with self._store.begin() as transaction:
+                self._expect_life(transaction)
                 need = await self._lock_for_refusal(transaction, stage, batch[0])
                 stage.refuse(batch[0], need, error)
                 numbered = await self._write(transaction, stage, batch)

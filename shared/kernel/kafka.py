@@ -16,7 +16,8 @@ from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import DEAD_LETTERS, TOPICS, Topic, dead_letter_topic, partitions_of
+from schemas.topics import DEAD_LETTERS, JOURNALS, TOPICS, Topic, dead_letter_topic, partitions_of
+from shared.kernel.journal import journal_topic
 from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
 from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
 from shared.value import Value
@@ -332,11 +333,15 @@ class KafkaTopics:
         resources = [resource for answer in answers for resource in answer.resources]
         return {name: {entry[0]: entry[1] for entry in entries} for error, _, _, name, entries in resources if not error}
 
-    async def create(self, partitions: int, replication: int, services: Mapping[str, Sequence[Topic]]) -> list[str]:
-        """Creates what is missing of the topic table, and a dead-letter topic for each topic a service reads. Raises MissingTopic."""
+    async def create(
+        self, partitions: int, replication: int, services: Mapping[str, Sequence[Topic]], *, journals: bool = False
+    ) -> list[str]:
+        """Creates what is missing of the topic table, of the dead-letter topics, one for each topic a service reads, and of the services'
+        journals, where they keep some. Raises MissingTopic."""
         wanted = [_declared(topic, partitions, replication) for topic in TOPICS]
         for service, reads in services.items():
             wanted += [_dead_letters(topic, service, replication) for topic in reads]
+            wanted += [NewTopic(journal_topic(service), 1, replication, topic_configs=JOURNALS)] * journals
         existing = await self.existing()
         missing = [topic for topic in wanted if topic.name not in existing]
         admin = await self._admin()

@@ -28,6 +28,7 @@ from shared.kernel.ports import (
     Collision,
     DeadLetter,
     HistoryEntry,
+    Horizon,
     InboxMark,
     LaneId,
     LaneRow,
@@ -62,21 +63,24 @@ class MemoryStore:
         owned: Sequence[tuple[Topic, int]] = (),
         hook: Hook = undisturbed,
         round_trip: bool = False,
+        journal: TopicPartition | None = None,
     ) -> None:
-        """`owned` are the topics it writes, with their partitions. With `round_trip` states and events are stored as Postgres stores
-        them, as text or columns, and parsed again."""
+        """`owned` are the topics it writes, with their partitions; `journal` is where it keeps its journal, if it does. With `round_trip`
+        states and events are stored as Postgres stores them, as text or columns, and parsed again. A database with an archive is gated."""
+        self.gated = database.archive is not None
         self._database = database
         self._hook = hook
         self._sessions: list[Session] = []
         self._codecs = {kind.name: StoredCodec(_codec_of(kind), round_trip) for kind in service.kinds}
-        database.table("incarnation").setdefault("one", 1)
+        database.provide("incarnation", "one", 1)
         self._declare_lanes([TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)])
+        self._declare_lanes([journal] if journal is not None else [])
 
     def _declare_lanes(self, lanes: Sequence[TopicPartition]) -> None:
         incarnation = self._database.table("incarnation")["one"]
         for at in lanes:
-            self._database.table("lane_out").setdefault(at, LaneHead(incarnation, 0))
-            self._database.table("lane_sent").setdefault(at, 0)
+            self._database.provide("lane_out", at, LaneHead(incarnation, 0))
+            self._database.provide("lane_sent", at, 0)
 
     # ---- transactions ----
 
@@ -107,6 +111,12 @@ class MemoryStore:
     async def incarnation(self) -> int:
         async with self._statement("incarnation") as session:
             return int(session.get("incarnation", "one"))
+
+    async def horizon(self) -> Horizon:
+        async with self._statement("horizon"):
+            database = self._database
+            held = database.archive.position if database.archive is not None else database.position
+            return Horizon(str(database.life), database.position, held)
 
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
         async with self._statement("declare") as session:
@@ -297,6 +307,7 @@ class MemoryTransaction:
     """One READ COMMITTED transaction; see ports.Transaction."""
 
     def __init__(self, session: Session, codecs: Mapping[str, StoredCodec], hook: Hook) -> None:
+        self.life = str(session.database.life)
         self._session = session
         self._codecs = codecs
         self._hook = hook
@@ -523,6 +534,13 @@ class MemoryTransaction:
         )
         if done != len(moves):
             raise NotOwner(f"{done} of {len(moves)} positions moved")
+
+    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
+        session = await self._statement("ask_again")
+        places = [place for place in map(_place, records) if session.get("parked", place) is not None]
+        await session.update("parked", places, lambda *_: True, lambda _, row: _in_status(row, "replay"))
+        rows = [session.get("parked", place) for place in places]
+        return [StoredInput(row.number, "replay", row.parked.record) for row in rows]
 
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:

@@ -49,11 +49,59 @@ class Backup(Value, frozen=True):
     numbers: Mapping[str, int]
 
 
+class Archive:
+    """What is left of a database that is lost: a copy that follows its commits at a distance."""
+
+    def __init__(self, database: Database) -> None:
+        self.position = database.position
+        """Up to which commit it has them."""
+        self._tables = {name: dict(rows) for name, rows in database.backup().tables.items()}
+        self._coming: deque[dict[Cell, Any]] = deque()
+
+    def send(self, writes: dict[Cell, Any]) -> None:
+        """One more commit is on its way."""
+        self._coming.append(writes)
+
+    def receive(self, commits: int) -> None:
+        """So many of those on their way arrive, in order."""
+        for _ in range(min(commits, len(self._coming))):
+            self.position += 1
+            for cell, value in self._coming.popleft().items():
+                _write(self._tables.setdefault(cell.table, {}), cell.key, value)
+
+    def behind(self) -> int:
+        """How many commits are on their way."""
+        return len(self._coming)
+
+    def holds(self, table: str) -> bool:
+        """Whether it has any rows of a table."""
+        return bool(self._tables.get(table))
+
+    def provide(self, table: str, key: Hashable, value: Any) -> None:
+        self._tables.setdefault(table, {}).setdefault(key, value)
+
+    def contents(self, numbers: Mapping[str, int]) -> Backup:
+        self._coming.clear()
+        return Backup({name: dict(rows) for name, rows in self._tables.items()}, dict(numbers))
+
+
+def _write(table: dict[Hashable, Any], key: Hashable, value: Any) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
 class Database:
     """The committed rows of one database, and who holds locks on them."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.life = 1
+        """Which one this is: a restore begins another."""
+        self.position = 0
+        """How many transactions that wrote something were committed in this life and those it continues."""
+        self.archive: Archive | None = None
         self.sessions: list[Session] = []
         """The open ones, in order of their beginning."""
         self._tables: dict[str, dict[Hashable, Any]] = {}
@@ -65,6 +113,12 @@ class Database:
             return self._tables[name]
         except KeyError:
             return self._tables.setdefault(name, {})
+
+    def provide(self, table: str, key: Hashable, value: Any) -> None:
+        """A row that belongs to the set-up: there from the beginning, wherever it is missing."""
+        self.table(table).setdefault(key, value)
+        if self.archive is not None:
+            self.archive.provide(table, key, value)
 
     def number(self, name: str) -> int:
         """The next number of an identity column; a roll-back doesn't give it back."""
@@ -84,6 +138,22 @@ class Database:
             session.lose("the database was restored")
         self._tables = {name: dict(rows) for name, rows in backup.tables.items()}
         self._numbers = dict(backup.numbers)
+        self.life += 1
+
+    def restore_archive(self) -> None:
+        """The database is lost, and restored to the end of its archive."""
+        assert self.archive is not None
+        self.position = self.archive.position
+        self.restore(self.archive.contents(self._numbers))
+
+    def committed(self, writes: dict[Cell, Any]) -> None:
+        """A transaction takes effect."""
+        for cell, value in writes.items():
+            _write(self.table(cell.table), cell.key, value)
+        if writes:
+            self.position += 1
+            if self.archive is not None:
+                self.archive.send(dict(writes))
 
     def lock_of(self, cell: Cell) -> _Lock | None:
         return self._locks.get(cell)
@@ -206,11 +276,7 @@ class Session:
 
     def commit(self) -> None:
         self.check()
-        for cell, value in self._writes.items():
-            if value is None:
-                self.database.table(cell.table).pop(cell.key, None)
-            else:
-                self.database.table(cell.table)[cell.key] = value
+        self.database.committed(self._writes)
         self._end()
 
     def roll_back(self) -> None:

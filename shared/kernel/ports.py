@@ -256,6 +256,17 @@ class Claim(Value, frozen=True):
     """Records of it that wait behind gaps."""
 
 
+class Horizon(NamedTuple):
+    """How much of a database outlives its loss, in positions of its own log of commits."""
+
+    life: str
+    """Which run of which database this is: another one after a restart, a restore or a failover. Positions of two lives don't compare."""
+    committed: int
+    """Everything that was visible when this was asked for was committed at or before this position."""
+    held: int
+    """Everything up to here is held by every standby that was named, or by the archive; without a gate the same as `committed`."""
+
+
 class Collision(Exception):
     """Somebody else changed what this batch had read: nothing was written; load again and decide again."""
 
@@ -283,6 +294,11 @@ class Expired(Transient):
 class Transaction(Protocol):
     """READ COMMITTED; every statement sees what was committed when it began. All raise Transient, Collision or NotOwner."""
 
+    @property
+    def life(self) -> str:
+        """Which run of which database it is in; see Horizon."""
+        ...
+
     async def find(self, keys: Sequence[Key]) -> dict[Key, Row]: ...
 
     async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
@@ -303,6 +319,10 @@ class Transaction(Protocol):
 
     async def write(self, changes: Changes) -> None: ...
 
+    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
+        """Has what was parked at the places of these records replayed; those that are parked there."""
+        ...
+
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         """Locks the destination lanes, in order, until the commit; numbers the rows and stores them. Last statement of all."""
         ...
@@ -311,11 +331,18 @@ class Transaction(Protocol):
 class Store(Protocol):
     """One service's durable state."""
 
+    gated: bool
+    """Whether only what a standby or an archive holds may be published."""
+
     def begin(self) -> AbstractAsyncContextManager[Transaction]:
         """Commits on leaving; rolls back on an exception. Raises CommitUnknown where the answer of the commit is lost."""
         ...
 
     async def incarnation(self) -> int: ...
+
+    async def horizon(self) -> Horizon:
+        """Where the database's log stands, and how much of it is held elsewhere."""
+        ...
 
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
         """Makes the position rows of partitions, at 0, where they are missing."""

@@ -27,6 +27,7 @@ from shared.kernel.ports import (
     CommitUnknown,
     DeadLetter,
     HistoryEntry,
+    Horizon,
     InboxMark,
     LaneId,
     LaneRow,
@@ -43,6 +44,7 @@ from shared.kernel.ports import (
     Transient,
     parked_of,
 )
+from shared.kernel.postgres_horizon import OPEN, LivingConnection, PublishGate, horizon, note_life
 from shared.kernel.postgres_refusals import postgres_refusal
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
@@ -84,7 +86,10 @@ TRANSIENT = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
 )
+"""The last two are a standby's, until it is promoted."""
 
 
 class MigrationChanged(Exception):
@@ -94,7 +99,9 @@ class MigrationChanged(Exception):
 class PostgresStore:
     """One service's database. Make it with `open_store`."""
 
-    def __init__(self, service: Service[Any], pool: asyncpg.Pool) -> None:
+    def __init__(self, service: Service[Any], pool: asyncpg.Pool, gate: PublishGate = OPEN) -> None:
+        self.gated = gate.kind != "off"
+        self._gate = gate
         self._pool = pool
         self._codecs = {kind.name: RowCodec(kind) for kind in service.kinds}
 
@@ -132,6 +139,13 @@ class PostgresStore:
     async def incarnation(self) -> int:
         rows = await self.fetch("SELECT incarnation FROM kernel.incarnation")
         return int(rows[0]["incarnation"])
+
+    async def horizon(self) -> Horizon:
+        try:
+            async with self._pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
+                return await horizon(connection, self._gate)
+        except TRANSIENT as error:
+            raise Transient(f"{error!r}") from error
 
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
         await self.fetch(Q["declare"], *_columns(partitions))
@@ -262,6 +276,10 @@ class PostgresTransaction:
     def __init__(self, connection: Any, codecs: Mapping[str, RowCodec]) -> None:
         self.connection = connection
         self._codecs = codecs
+
+    @property
+    def life(self) -> str:
+        return str(getattr(self.connection, "life", ""))
 
     async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
         return await self._read(keys, locked=False)
@@ -423,6 +441,10 @@ class PostgresTransaction:
         if _count(done) != len(moves):
             raise NotOwner(f"{_count(done)} of {len(moves)} positions moved")
 
+    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
+        rows = await self.connection.fetch(Q["ask_again"], *_columns([one.at for one in records]), [one.offset for one in records])
+        return [StoredInput(row["number"], "replay", _record(row)) for row in rows]
+
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []
@@ -530,21 +552,30 @@ def _count(status: str) -> int:
     return int(status.rsplit(" ", 1)[-1])
 
 
-async def open_store(service: Service[Any], dsn: str, *, owned: Sequence[tuple[Topic, int]] = ()) -> PostgresStore:
+async def open_store(
+    service: Service[Any],
+    dsn: str,
+    *,
+    owned: Sequence[tuple[Topic, int]] = (),
+    journal: TopicPartition | None = None,
+    gate: PublishGate = OPEN,
+) -> PostgresStore:
     """Opens the service's database (making it where it is missing), brings its tables up to date, and declares the lanes of the
-    topics it owns: (topic, partitions). Raises Transient while the server can't be reached, PostgresRefuses where waiting doesn't help."""
+    topics it owns, (topic, partitions), and of its journal, if it keeps one. Raises Transient while the server can't be reached,
+    PostgresRefuses where waiting doesn't help."""
     try:
         await _ensure_database(dsn)
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10, reset=_as_it_is
-        )
+            dsn, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_S, server_settings=SETTINGS, timeout=10, reset=_as_it_is,
+            init=note_life, connection_class=LivingConnection,
+        )  # fmt: skip
     except (*TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise postgres_refusal(error) or Transient(f"{error!r}") from error
-    store = PostgresStore(service, pool)
+    store = PostgresStore(service, pool, gate)
     try:
         await _migrate(service, pool, [RowCodec(kind) for kind in service.kinds])
         lanes = [TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)]
-        await store.declare_lanes(lanes)
+        await store.declare_lanes([*lanes, *([journal] if journal is not None else [])])
     except BaseException:
         await store.close()
         raise

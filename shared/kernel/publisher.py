@@ -3,6 +3,9 @@
 Rounds: each round sends at most one batch to each destination partition and waits for all acknowledgements, so that at most one batch
 of a partition is in flight. Rows of this process come from memory, what memory misses from the table. Duplicates are harmless (readers
 know the sequence); gaps and disorder can't happen.
+
+Where a gate or a journal is asked for, what was committed waits in `gate.py` until it can't be lost any more: then no topic is ahead of
+the database that takes over. Nothing is sent before the topics were compared with the database (`behind.py`), each time it is another one.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME, dead_letter_topic, owned_by
-from shared.kernel.codec import MAX_INCARNATION, lane_record, number_of, state_record
+from shared.kernel.behind import Heads, Tails, compare_documents, compare_lanes
+from shared.kernel.codec import lane_record, state_record
+from shared.kernel.gate import Gate, Waiting
 from shared.kernel.model import Service
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -37,8 +42,10 @@ MEMORY_ROWS = 5_000
 BATCH_ROWS = 500
 BATCH_BYTES = 700_000
 LETTERS_AT_ONCE = 100
-TAIL_RECORDS, TAIL_GROWTH = 20, 10
-"""How many of a partition's newest records are looked at for this service's last ones; and how many times more where there is none."""
+GATE_POLL_S, GATE_POLL_MOST_S = 0.005, 0.25
+"""How soon what waits at the gate is looked after again; twice as late each time that nothing has passed."""
+GATE_ALARM_S = 30.0
+"""How long something waits at the gate before somebody is told."""
 IDLE_REPEAT_S = 60.0
 """An idle lane sends its last record again, so that a lost tail shows."""
 NOTE_SENT_S = 1.0
@@ -50,17 +57,14 @@ INBOX_HORIZON = timedelta(days=30)
 """How long an external message is recognised when it comes again."""
 
 
-class DatabaseBehind(Exception):
-    """A topic holds messages this database has never written: it was restored to an older state, and going on from there would give
-    numbers a second time. Remedy: restore it to its newest state, the end of its archive. No command repairs what can't be restored."""
-
-
 @dataclass(slots=True)
 class _Lane:
     acked: int
     """Last sequence known to be in the topic."""
     head: int
     """Last sequence known to be committed."""
+    free: int
+    """Last sequence that may be sent."""
     memory: dict[int, LaneRow] = field(default_factory=dict)
     last: LaneRow | None = None
     idle_since: float = 0.0
@@ -79,7 +83,11 @@ class Publisher:
         log: FilteringBoundLogger,
         partitions: Mapping[str, int],
         keep: timedelta,
+        journal: TopicPartition | None = None,
     ) -> None:
+        """`journal`: where the service's journal is written to, if it keeps one."""
+        self.life = ""
+        """Of the database as it was compared with its topics; empty until it was, and once it is another one: claim again."""
         self.stopping = False
         self.published = 0
         self.failures = 0
@@ -95,6 +103,15 @@ class Publisher:
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._untold: set[TopicPartition] = set()
         """Lanes whose acknowledged tail the store doesn't know yet."""
+        self._gate = Gate(store.gated, journal)
+        self._commit = Waiting()
+        """What the engine hands over of its last commit."""
+        self._journaled = 0
+        """Last sequence of the journal known to be in its topic."""
+        self._letters: list[tuple[int, DeadLetter]] = []
+        """May be sent."""
+        self._letters_at_gate = False
+        self._gate_moved_at, self._gate_passed, self._gate_poll_s = 0.0, 0, GATE_POLL_S
         self._states = {state.topic.name: state for state in service.states}
         self._dirty: dict[str, dict[str, Row]] = {name: {} for name in self._states}
         self._incarnation = 1
@@ -107,65 +124,58 @@ class Publisher:
 
     async def own(self, shards: Sequence[int]) -> None:
         """Takes over the destinations that go with these shards. Raises DatabaseBehind where a topic is ahead of the database."""
+        before, self.life = self.life, ""
+        life = (await self._store.horizon()).life
         self._incarnation = await self._store.incarnation()
         self._shards = tuple(shards)
-        mine = [at for at in self._destinations() if at.partition % self._partitions["~timers"] in shards]
-        tails = {at: _highest(numbers) for at, numbers in (await self._own_tails(mine)).items()}
-        heads = await self._store.lane_heads(mine) if mine else {}
+        tails, heads = await compare_lanes(self._service, self._store, self._topics, self._destinations())
+        await compare_documents(self._service, self._store, self._topics, self._partitions, self._incarnation)
+        self._alone = len(shards) == self._partitions["~timers"]
+        if life != before:
+            self._forget_life()
+        self._take_over(tails, heads)
+        await self._mark_dirty()  # what a crash or an unknown commit left may belong to any shard
+        self.life = life
+        self._signal.set()
+
+    def _forget_life(self) -> None:
+        """Of another life of the database nothing counts any more: what it had committed last may be lost."""
+        for dirty in self._dirty.values():
+            dirty.clear()
+        self._gate.clear()
+        self._letters, self._letters_at_gate = [], False
+        self._journaled = 0
+
+    def _take_over(self, tails: Tails, heads: Heads) -> None:
         lanes = {}
-        for at, (incarnation, seq, sent) in heads.items():
-            tail = tails.get(at, {}).get(incarnation, 0)
-            if tail > seq or max(tails.get(at, {}), default=0) > incarnation:
-                raise DatabaseBehind(f"{at.topic}/{at.partition} shows seq {tail}, the database {seq} (incarnation {incarnation})")
+        for at in self._destinations():
+            if at not in heads or at.partition % self._partitions["~timers"] not in self._shards:
+                continue
+            incarnation, seq, sent = heads[at]
             known = self._lanes.get(at)
-            lanes[at] = _Lane(max(tail, sent, known.acked if known else 0), seq)
+            acked = max(tails.get(at, {}).get(incarnation, 0), sent, known.acked if known else 0)
+            lanes[at] = _Lane(acked, seq, seq if self._gate.open else acked)
         self._lanes = lanes
         self._untold |= {at for at, lane in lanes.items() if lane.acked > heads[at][2]}
-        self._alone = len(shards) == self._partitions["~timers"]
-        await self._check_documents()
-        await self._mark_dirty(range(self._partitions["~timers"]))  # what a crash or an unknown commit left may belong to any shard
-        self._signal.set()
+        self._pass(self._waiting_for(heads))
 
     def _destinations(self) -> list[TopicPartition]:
         owned = [topic for topic in owned_by(self._service.name) if topic.kind == "events"]
-        return [TopicPartition(topic.name, p) for topic in owned for p in range(self._partitions[topic.name])]
+        lanes = [TopicPartition(topic.name, p) for topic in owned for p in range(self._partitions[topic.name])]
+        return [*lanes, self._gate.journal] if self._gate.journal is not None else lanes
 
-    async def _own_tails(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, list[tuple[str, int, int]]]:
-        """(key, incarnation, sequence or version) of this service's newest records in each partition, deletions left out; strangers'
-        records are passed over, however many they are."""
-        own: dict[TopicPartition, list[tuple[str, int, int]]] = {}
-        sought, newest = list(at), TAIL_RECORDS
-        bounds: Mapping[TopicPartition, tuple[int, int]] = {}
-        while sought:
-            for one, records in (await self._topics.tails(sought, newest)).items():
-                found = [(_id_in(r.key), *_lane_of(r.headers, self._service.name)) for r in records if r.value]
-                own[one] = [entry for entry in found if entry[1]]
-            sought = [one for one in sought if not own[one]]
-            bounds = bounds or (await self._topics.bounds(sought) if sought else {})
-            sought = [one for one in sought if bounds[one][1] - bounds[one][0] > newest]
-            newest *= TAIL_GROWTH
-        return own
+    async def _mark_dirty(self) -> None:
+        self._find(await self._unpublished())
 
-    async def _check_documents(self) -> None:
-        """Raises DatabaseBehind where a state topic shows a version that its row has not reached."""
-        for name, state in self._states.items():
-            mine = [TopicPartition(name, p) for p in range(self._partitions[name]) if p % self._partitions["~timers"] in self._shards]
-            shown = [entry for entries in (await self._own_tails(mine)).values() for entry in entries]
-            rows = await self._store.rows(state.kind, sorted({id for id, _, _ in shown})) if shown else {}
-            for id, incarnation, version in shown:
-                known = (self._incarnation, rows[id].version if id in rows else 0)
-                if (incarnation, version) > known:
-                    raise DatabaseBehind(f"{name} shows {id} in version {version}, the database {known[1]} (incarnation {known[0]})")
-
-    async def _mark_dirty(self, shards: Sequence[int]) -> None:
-        """State rows of these shards whose version isn't the one their topic shows, as far as read back."""
+    async def _unpublished(self) -> dict[str, dict[str, Row]]:
+        """State rows whose version isn't the one their topic shows, as far as read back."""
+        found: dict[str, dict[str, Row]] = {name: {} for name in self._states}
         for name, state in self._states.items():
             after = ""
             while rows := await self._store.dirty(name, state.kind, after, 1000):
-                for id, row in rows:
-                    if row.state is not None and partition_of(id, self._partitions[name]) % self._partitions["~timers"] in shards:
-                        self._dirty[name].setdefault(id, row)
+                found[name] |= {id: row for id, row in rows if row.state is not None}
                 after = rows[-1][0]
+        return found
 
     # ---- what the engine hands over, after its commit ----
 
@@ -176,17 +186,61 @@ class Publisher:
                 lane.head = max(lane.head, row.seq)
                 if len(lane.memory) < MEMORY_ROWS:
                     lane.memory[row.seq] = row
-        if rows:
-            self._signal.set()
+        self._commit = Waiting({TopicPartition(row.row.topic, row.row.partition): row.seq for row in rows})
+        self._commit.journal = self._commit.heads.get(self._gate.journal, 0) if self._gate.journal is not None else 0
+        self._pass(self._commit)
 
     def offer_states(self, topic: str, rows: Mapping[str, Row]) -> None:
-        if rows:
-            self._dirty[topic] |= rows
-            self._signal.set()
+        """Of the commit whose rows were offered just before."""
+        if rows and self._gate.open:
+            self._send(Waiting(states={topic: rows}))
+        elif rows:
+            self._commit.states[topic] = rows
 
     def dead_letters_wait(self) -> None:
         self._letters_wait = True
         self._signal.set()
+
+    def _pass(self, waiting: Waiting) -> None:
+        """Through the gate: at once where it is open."""
+        if self._gate.open:
+            self._send(waiting)
+        else:
+            self._gate.wait(waiting)
+        self._signal.set()
+
+    def _send(self, waiting: Waiting) -> None:
+        """It may go out by now."""
+        for at, seq in waiting.heads.items():
+            if at in self._lanes and at != self._gate.journal:
+                self._lanes[at].free = max(self._lanes[at].free, seq)
+        for topic, rows in waiting.states.items():
+            dirty = self._dirty[topic]
+            dirty.update({id: row for id, row in rows.items() if id not in dirty} if waiting.found else rows)
+        if waiting.letters:
+            self._letters, self._letters_at_gate = waiting.letters, False
+        self._signal.set()
+
+    def _find(self, states: Mapping[str, Mapping[str, Row]]) -> None:
+        """State rows read from the database: of a commit nobody told of."""
+        if any(states.values()):
+            self._pass(Waiting(states=dict(states), found=True))
+
+    def _see(self, heads: Heads) -> None:
+        """Heads read from the database: what others committed, too."""
+        waiting, fresh = self._waiting_for(heads), False
+        for at, seq in waiting.heads.items():
+            if at in self._lanes and seq > self._lanes[at].head:
+                self._lanes[at].head, fresh = seq, True
+        if fresh:
+            self._pass(waiting)
+
+    def _waiting_for(self, heads: Heads) -> Waiting:
+        waiting = Waiting({at: seq for at, (_, seq, _) in heads.items()})
+        if self._gate.journal is not None and self._gate.journal in heads:
+            _, waiting.journal, sent = heads[self._gate.journal]
+            self._journaled = max(self._journaled, sent)
+        return waiting
 
     def forget_memory(self) -> None:
         """After a failed or unknown commit nothing is sent from memory."""
@@ -195,7 +249,8 @@ class Publisher:
         self._due.pop("heads", None)
 
     def depth(self) -> int:
-        return sum(lane.head - lane.acked for lane in self._lanes.values())
+        """What was committed and is not in its topics yet, as far as is known; documents only as long as the gate holds them back."""
+        return sum(lane.head - lane.acked for lane in self._lanes.values()) + self._gate.documents()
 
     # ---- the rounds ----
 
@@ -207,7 +262,7 @@ class Publisher:
                     continue
                 if self.stopping and self.depth() == 0:
                     return
-                await self._signal.wait(0.1 if not self._alone else 0.5)
+                await self._signal.wait(self._gate_poll_s if self._gate else 0.1 if not self._alone else 0.5)
             except ProduceFailed as error:
                 self.failures += 1
                 self._log.warning("produce failed", action="send_again_from_tail", error=str(error)[:300])
@@ -218,7 +273,10 @@ class Publisher:
 
     async def round(self) -> bool:
         """Sends one batch to each destination that has something; whether anything was sent."""
+        if not self.life:
+            return False
         await self._look_around()
+        await self._open_gate()
         batches: dict[TopicPartition, list[Outgoing]] = {}
         rows = {at: chosen for at in sorted(self._lanes) if (chosen := await self._next_rows(at))}
         for at, chosen in rows.items():
@@ -243,16 +301,17 @@ class Publisher:
         lane = self._lanes.get(at)
         if lane is None:  # given up while another lane's rows were read
             return []
-        if lane.acked >= lane.head:
+        if lane.acked >= lane.free:
             return self._idle_repeat(lane)
         chosen: list[LaneRow] = []
         size, seq = 0, lane.acked + 1
-        while seq in lane.memory and len(chosen) < BATCH_ROWS and size < BATCH_BYTES:
+        while seq in lane.memory and seq <= lane.free and len(chosen) < BATCH_ROWS and size < BATCH_BYTES:
             chosen.append(lane.memory[seq])
             size += len(lane.memory[seq].row.value) + 600
             seq += 1
         if not chosen:
-            chosen = _at_most(await self._store.outbox(at, lane.acked, BATCH_ROWS), BATCH_BYTES)
+            there = await self._store.outbox(at, lane.acked, min(BATCH_ROWS, lane.free - lane.acked))
+            chosen = _at_most(there, BATCH_BYTES)
             if not chosen or chosen[0].seq != lane.acked + 1:
                 found = chosen[0].seq if chosen else None
                 raise Transient(f"{at}: the outbox goes on with {found} after {lane.acked}")
@@ -270,6 +329,9 @@ class Publisher:
         if lane is None or not rows:
             return
         lane.acked = max(lane.acked, rows[-1].seq)
+        if at == self._gate.journal:
+            self._journaled = max(self._journaled, lane.acked)
+            self._due.pop("sent", None)  # other replicas wait for it
         lane.last, lane.idle_since = rows[-1], self._clock.now().timestamp()
         self._untold.add(at)
         for row in rows:
@@ -303,24 +365,57 @@ class Publisher:
     async def republish_states(self, topic: str, ids: Sequence[str]) -> None:
         """Rows whose topic record is older than one published before: their newest state goes out again."""
         rows = await self._store.rows(self._states[topic].kind, ids)
-        for id, row in rows.items():
-            if row.state is not None:
-                self._dirty[topic].setdefault(id, row)
-        self._signal.set()
+        self._find({topic: {id: row for id, row in rows.items() if row.state is not None}})
 
     async def republish_dirty(self) -> None:
         """Whatever the topics don't show goes out again, where it isn't known which of it is stale."""
-        await self._mark_dirty(range(self._partitions["~timers"]))
-        self._signal.set()
+        await self._mark_dirty()
+
+    # ---- the gate ----
+
+    async def _open_gate(self) -> None:
+        """Lets out what can't be lost any more. Raises Transient where the database is another one than before."""
+        gate, lanes = self._gate, self._lanes
+        if not gate:
+            return
+        if gate.wants_journal_head() and gate.journal is not None:
+            asked = gate.unplaced()
+            found = await self._store.lane_heads([gate.journal])
+            gate.journal_head(asked, found[gate.journal][1])
+            self._journaled = max(self._journaled, found[gate.journal][2])
+        held = 0
+        if gate.wants_horizon():
+            asked = gate.unplaced()
+            horizon = await self._store.horizon()
+            if horizon.life != self.life:
+                self.life = ""
+                raise Transient("the database is another one than before: it is compared with its topics first")
+            gate.place(asked, horizon)
+            held = horizon.held
+        journal = gate.held(held)
+        if gate.journal in lanes:
+            lanes[gate.journal].free = max(lanes[gate.journal].free, journal)
+        for waiting in gate.journaled(self._journaled):
+            self._send(waiting)
+        self._tell_gate()
+
+    def _tell_gate(self) -> None:
+        """Somebody is told where nothing passes any more: a standby is away, or the archive stands still."""
+        now, gate = self._clock.now().timestamp(), self._gate
+        self._gate_poll_s = min(2 * self._gate_poll_s, GATE_POLL_MOST_S)
+        if gate.passed != self._gate_passed or not gate or self._gate_moved_at == 0.0:
+            self._gate_moved_at, self._gate_passed, self._gate_poll_s = now, gate.passed, GATE_POLL_S
+        elif now - self._gate_moved_at > GATE_ALARM_S:
+            self._gate_moved_at = now
+            self._log.error("the publish gate stands: nobody holds what was committed", action="alarm", waits=self.depth())
 
     # ---- beside the lanes ----
 
     async def _look_around(self) -> None:
         """What others committed into lanes of ours, and housekeeping."""
-        if self._lanes and self._overdue("heads", 0.1 if not self._alone else 2.0):
-            for at, (_, seq, _) in (await self._store.lane_heads(sorted(self._lanes))).items():
-                if at in self._lanes:
-                    self._lanes[at].head = max(self._lanes[at].head, seq)
+        if (self._lanes or self._gate) and self._overdue("heads", self._heads_s()):
+            wanted = {*self._lanes} | ({self._gate.journal} if self._gate.journal is not None else set())
+            self._see(await self._store.lane_heads(sorted(wanted)))
         await self._note_sent()
         if self._overdue("prune", PRUNE_S, first=PRUNE_S):
             await self._store.prune_outbox(self._clock.now() - self._keep)
@@ -328,6 +423,12 @@ class Publisher:
             await self._store.prune_inbox(self._clock.now() - INBOX_HORIZON)
         if self._overdue("letters", 2.0):
             self._letters_wait = True
+
+    def _heads_s(self) -> float:
+        """How often to look what others committed; and how far the journal is, where somebody else publishes it."""
+        if self._gate and self._gate.journal is not None and self._gate.journal not in self._lanes:
+            return self._gate_poll_s
+        return 0.1 if not self._alone else 2.0
 
     async def _note_sent(self) -> None:
         """Also once all is sent: whoever looks from outside shall see that nothing is left."""
@@ -353,10 +454,7 @@ class Publisher:
         return True
 
     async def _send_dead_letters(self) -> bool:
-        if not self._letters_wait or 0 not in self._shards:
-            return False
-        self._letters_wait = False
-        letters = await self._store.unsent_dead_letters(LETTERS_AT_ONCE)
+        letters = await self._free_letters()
         batches: dict[TopicPartition, list[tuple[int, Outgoing]]] = {}
         done: list[int] = []
         for number, letter in letters:
@@ -373,6 +471,18 @@ class Publisher:
             self.dead_letters_wait()
         return bool(letters)
 
+    async def _free_letters(self) -> list[tuple[int, DeadLetter]]:
+        """Dead letters that may be sent; those that wait are read, and shown to the gate."""
+        if 0 not in self._shards:
+            return []
+        if self._letters_wait and not self._letters and not self._letters_at_gate:
+            self._letters_wait = False
+            if found := await self._store.unsent_dead_letters(LETTERS_AT_ONCE):
+                self._letters_at_gate = True
+                self._pass(Waiting(letters=found))
+        letters, self._letters = self._letters, []
+        return letters
+
     def _dead_letter(self, letter: DeadLetter) -> Outgoing:
         record = letter.record
         headers = [(name, value) for name, value in record.headers if value is not None]
@@ -386,28 +496,6 @@ class Publisher:
             ("__connect.errors.exception.message", letter.detail.encode("utf-8", "replace")),
         ]
         return Outgoing(record.key or b"", record.value, tuple(headers))
-
-
-def _highest(numbers: Sequence[tuple[str, int, int]]) -> dict[int, int]:
-    """Incarnation to its highest sequence."""
-    highest: dict[int, int] = {}
-    for _, incarnation, seq in numbers:
-        highest[incarnation] = max(seq, highest.get(incarnation, 0))
-    return highest
-
-
-def _id_in(key: bytes | None) -> str:
-    """The row that a state topic's key names, whatever bytes it is made of."""
-    return (key or b"").decode("utf-8", "replace").replace("\x00", "?")
-
-
-def _lane_of(headers: Sequence[tuple[str, bytes | None]], service: str) -> tuple[int, int]:
-    """(incarnation, seq) of a record of this service's lane; (0, 0) where it is none."""
-    found = dict(headers)
-    owner, _, incarnation = (found.get("ce_lane") or b"").decode("utf-8", "replace").rpartition("/")
-    if owner != service:
-        return 0, 0
-    return number_of(incarnation.encode(), MAX_INCARNATION), number_of(found.get("ce_seq"))
 
 
 def _at_most(rows: Sequence[LaneRow], bytes_: int) -> list[LaneRow]:

@@ -1,3 +1,22 @@
+-- name: life
+-- Which run of which database a connection leads to: another one after a restart, a restore or a failover.
+SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database();
+
+-- name: held_by_standbys
+-- Where the log of commits stands, in bytes, and how far every one of these standbys has it on disk: 0 where one is away.
+SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS committed, (
+    SELECT CASE WHEN count(DISTINCT application_name) = cardinality($1::text[]) THEN min(coalesce(flush_lsn, '0/0') - '0/0'::pg_lsn)::bigint
+        ELSE 0 END
+    FROM pg_stat_replication WHERE application_name = ANY($1)
+) AS held;
+
+-- name: held_by_archive
+-- Where the log of commits stands, in bytes, and the last file of it that was archived; null where it is of another timeline.
+SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS committed, (
+    SELECT last_archived_wal FROM pg_stat_archiver
+    WHERE last_archived_wal ~ '^[0-9A-F]{24}$' AND left(last_archived_wal, 8) = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+) AS archived, (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') AS segment_bytes;
+
 -- name: claim
 -- Take ownership of input partitions, in one order; the epoch makes every earlier owner's next commit fail. Whoever is the first one
 -- begins where the log begins.
@@ -137,6 +156,11 @@ AND NOT EXISTS (
 
 -- name: forget_kept
 DELETE FROM kernel.kept WHERE number = ANY($1::bigint[]);
+
+-- name: ask_again
+-- What was parked at these places shall be replayed.
+UPDATE kernel.parked p SET status = 'replay' FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, off)
+WHERE p.topic = u.topic AND p.partition = u.partition AND p.off = u.off RETURNING p.*;
 
 -- name: replayed
 UPDATE kernel.parked SET status = 'replayed' WHERE number = ANY($1::bigint[]) AND status = 'replay';

@@ -16,11 +16,13 @@ from structlog.typing import FilteringBoundLogger
 from schemas.topics import owned_by
 from shared.kernel.engine import Engine
 from shared.kernel.health import Health
+from shared.kernel.journal import Journal
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
 from shared.kernel.model import Key, Service
 from shared.kernel.pictures import Pictures, ReadBacks
 from shared.kernel.ports import TIMERS, Store, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore, open_store
+from shared.kernel.postgres_horizon import OPEN, PublishGate
 from shared.kernel.publisher import Publisher
 from shared.kernel.real import RealClock
 from shared.value import Value
@@ -44,6 +46,10 @@ class Running(Value, frozen=True):
     """Loopback port of /livez, /readyz and /metrics; 0 picks a free one."""
     health_host: str = "127.0.0.1"
     outbox_keep: timedelta = timedelta(days=7)
+    gate: PublishGate = OPEN
+    """What must hold a commit before anything of it is published."""
+    journal: bool = False
+    """Whether every commit is written to the service's journal topic too."""
 
 
 class Replica:
@@ -54,6 +60,7 @@ class Replica:
         self.running = running
         self._log: FilteringBoundLogger = structlog.get_logger(service=service.name, replica=running.replica)
         self._clock = RealClock()
+        self._journal = Journal(service) if running.journal else None
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -78,17 +85,18 @@ class Replica:
     async def _partitions(self, topics: KafkaTopics) -> Mapping[str, int]:
         existing = await topics.existing()
         touched = (*self.service.reads, *self.service.views, *owned_by(self.service.name))
-        if missing := [topic.name for topic in touched if topic.name not in existing]:
+        names = [topic.name for topic in touched] + ([self._journal.at.topic] if self._journal is not None else [])
+        if missing := [name for name in names if name not in existing]:
             raise MissingTopic(", ".join(missing[:5]))
         anchor = next(topic.name for topic in self.service.reads if not topic.one_partition)
         return existing | {TIMERS: existing[anchor]}
 
     async def _open_store(self, partitions: Mapping[str, int]) -> PostgresStore:
         owned = [(topic, partitions[topic.name]) for topic in owned_by(self.service.name)]
-        cause = ""
+        cause, journal = "", self._journal.at if self._journal is not None else None
         for attempt in range(START_ATTEMPTS):
             try:
-                store = await open_store(self.service, self.running.postgres, owned=owned)
+                store = await open_store(self.service, self.running.postgres, owned=owned, journal=journal, gate=self.running.gate)
                 reads = [TopicPartition(topic.name, p) for topic in self.service.reads for p in range(partitions[topic.name])]
                 await store.declare([*reads, *(TopicPartition(TIMERS, p) for p in range(partitions[TIMERS]))])
                 return store
@@ -99,18 +107,20 @@ class Replica:
         raise DatabaseUnreachable(f"after {START_ATTEMPTS} attempts: {cause}")
 
     async def _work(self, topics: KafkaTopics, partitions: Mapping[str, int], store: PostgresStore) -> None:
-        service, clock, log = self.service, self._clock, self._log
+        service, clock, log, journal = self.service, self._clock, self._log, self._journal
         view = service.view()
         pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = KafkaWriter(self.running.kafka)
-        publisher = Publisher(service, store, writer, topics, clock, log, partitions, self.running.outbox_keep)
+        publisher = Publisher(
+            service, store, writer, topics, clock, log, partitions, self.running.outbox_keep, journal.at if journal is not None else None
+        )
         reader = KafkaReader(
             self.running.kafka,
             group=f"nervure-{service.name}",
             instance=f"{service.name}-{self.running.replica}",
             topics=[topic.name for topic in service.reads],
         )
-        engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
+        engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions, journal)
         backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         health = Health(service.name, engine, publisher, pictures, store)
         await health.start(self.running.health_host, self.running.health_port)

@@ -11,9 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deploy.fleet import SERVICES
 from tests.sim.plan import Plan, plan_of
 from tests.sim.run import Outcome, play, play_seed
 from tests.sim.shrink import shortest
@@ -38,6 +40,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--without", default="", help="faults and oddities left out of a replay, by comma")
     parser.add_argument("--most-faults", type=int, help="no fault is injected after so many")
     parser.add_argument("--orders", help="only these orders, by comma")
+    parser.add_argument("--restore", default="", choices=["", *SERVICES], help="restore this service's database to an older state, once")
     parser.add_argument("--quiet-trade", action="store_true", help="nobody walks in, counts, or brings goods")
     return parser.parse_args()
 
@@ -49,6 +52,7 @@ def _left_out(options: argparse.Namespace) -> Plan:
         most_faults=options.most_faults,
         only_orders=frozenset(map(int, options.orders.split(","))) if options.orders else None,
         quiet_trade=options.quiet_trade,
+        restore=options.restore,
     )
 
 
@@ -60,17 +64,18 @@ def _replay(plan: Plan) -> int:
     return 1 if outcome.wrong else 0
 
 
-def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
+def _outcomes(seeds: range, jobs: int, restore: str) -> Iterator[Outcome]:
+    play_one = partial(play_seed, restore=restore)
     if jobs == 1:
-        yield from map(play_seed, seeds)
+        yield from map(play_one, seeds)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(play_seed, seeds, chunksize=20)
+        yield from pool.imap(play_one, seeds, chunksize=20)
 
 
 def _many(options: argparse.Namespace) -> int:
     began, happened, failed, faults, done = time.monotonic(), Counter[str](), list[Outcome](), 0, 0
-    for outcome in _outcomes(range(options.first, options.first + options.seeds), options.jobs):
+    for outcome in _outcomes(range(options.first, options.first + options.seeds), options.jobs, options.restore):
         done += 1
         happened.update(outcome.happened)
         faults += outcome.faults

@@ -12,6 +12,7 @@ from deploy.audit import ledger as audit_ledger
 from deploy.audit.books import Books
 from deploy.audit.ledger import READ_WHOLE, Ledger
 from deploy.fleet import SERVICES
+from schemas.topics import BY_NAME
 from shared.kernel.memory_log import Broker
 from shared.kernel.memory_tables import Database
 from shared.kernel.ports import TopicPartition
@@ -33,6 +34,7 @@ def _lanes_out(database: Database) -> list[dict[str, Any]]:
     return [
         {"topic": at.topic, "partition": at.partition, "incarnation": head.incarnation, "seq": head.seq}
         for at, head in _sorted(database, "lane_out")
+        if at.topic in BY_NAME
     ]
 
 

@@ -82,6 +82,7 @@ class Faults:
             "poison": self._poison,
             "stale_state": self._stale_document,
             "lost_records": self._lose_records,
+            "restore": world.restores.lose_database,
         }
         if plan.theme in self._moments:
             self._every_s = THEME_EVERY_S

@@ -360,7 +360,7 @@ def read_back() -> None:
     async def nothing_stale(self: MemoryStore, seen: Any) -> list[str]:
         return []
 
-    async def nothing_dirty(self: Publisher, shards: Any) -> None:
+    async def nothing_dirty(self: Publisher) -> None:
         return
 
     switch(MemoryStore, "read_back", nothing_stale)

@@ -28,6 +28,8 @@ FAULTS = (
     "rule_bug",
 )
 """What breaks: each seed has some of them."""
+RESTORE, RESTORES = "restore", 0.15
+"""One more, and how many of the worlds with faults have it."""
 ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier")
 """What the people around the system do that is no fault of it, and that it must live with."""
 
@@ -63,6 +65,8 @@ class Plan:
     only_orders: frozenset[int] | None = None
     quiet_trade: bool = False
     """Nobody walks in, counts, or brings goods."""
+    restore: str = ""
+    """The service whose database is restored to an older state, once: tests/sim/restores.py."""
 
     def has(self, what: str) -> bool:
         return what in self.faults | self.oddities and what not in self.without
@@ -83,6 +87,8 @@ class Plan:
             words.append(f"--orders {','.join(map(str, sorted(self.only_orders)))}")
         if self.quiet_trade:
             words.append("--quiet-trade")
+        if self.restore:
+            words.append(f"--restore {self.restore}")
         return " ".join(words)
 
 
@@ -103,10 +109,15 @@ def plan_of(seed: int) -> Plan:
         opening=dice.randint(1, 6),
         give_way=dice.choice((0.1, 0.3, 1.0)),
         pace_s=dice.choice((0.0, 0.0, 0.3, 2.0)),
-        faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))) | ({theme} if theme else set()),
+        faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))) | _restores(seed) | ({theme} if theme else set()),
         oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
         theme=theme,
     )
+
+
+def _restores(seed: int) -> frozenset[str]:
+    """By dice of its own: databases are lost, and restored to the end of their archives, which the publishers wait for."""
+    return frozenset({RESTORE} if Random(f"{seed}:restore").random() < RESTORES else ())
 
 
 def _some(dice: Random, names: Sequence[str], share: float) -> frozenset[str]:

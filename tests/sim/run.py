@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.sim.invariants import at_rest
 from tests.sim.plan import Plan, plan_of
@@ -35,15 +35,14 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     world = World(plan, keep_trace=keep_trace)
     try:
         world.play()
-        wrong = world.wrong or at_rest(world)
+        wrong = world.wrong or [*world.restores.wrong(), *at_rest(world)]
     except Unexpected as error:
         wrong = [f"process_lives: {error}"]
     except AssertionError as error:
         wrong = [f"comes_to_rest: {error} {world.what_moves()}"]
-    return Outcome(
-        plan, world.digest(), tuple(wrong), world.faults.count, world.faults.happened, world.turns.taken, tuple(world.trace or ())
-    )
+    happened = world.faults.happened + world.restores.happened
+    return Outcome(plan, world.digest(), tuple(wrong), world.faults.count, happened, world.turns.taken, tuple(world.trace or ()))
 
 
-def play_seed(seed: int) -> Outcome:
-    return play(plan_of(seed))
+def play_seed(seed: int, restore: str = "") -> Outcome:
+    return play(replace(plan_of(seed), restore=restore))

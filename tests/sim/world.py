@@ -17,6 +17,7 @@ from deploy.fleet import SERVICES, load_service
 from deploy.lanes import lane_of
 from schemas.topics import TOPIC_OF, TOPICS, Body, dead_letter_topic, partitions_of
 from shared.kernel.codec import external_record
+from shared.kernel.journal import journal_topic
 from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import Broker
 from shared.kernel.memory_rows import StoredRow
@@ -30,6 +31,7 @@ from tests.sim.levels import wrong_level
 from tests.sim.operator import Operator
 from tests.sim.plan import Plan
 from tests.sim.plans import Plans
+from tests.sim.restores import Restores
 from tests.sim.watch import watched
 from tests.support.replicas import Process
 from tests.support.turns import Turns
@@ -100,10 +102,13 @@ class World:
         for service in services:
             for topic in service.reads:
                 self.broker.create(dead_letter_topic(topic.name, service.name), 1)
+            if plan.restore == service.name:
+                self.broker.create(journal_topic(service.name), 1)
         services = [watched(each, self.wrong.append) if each.name == "sourcing" else each for each in services]
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
+        self.restores = Restores(self)
         self.faults = Faults(self)
         self.operator = Operator(self)
         if plan.has("rule_bug"):
@@ -133,11 +138,13 @@ class World:
         return self.clocks[process]
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
-        return self.faults.hook(process, failure)
+        return self.restores.hook(process, self.faults.hook(process, failure))
 
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again, if it may die of this."""
         self.note(f"{process.name} died of {type(error).__name__}")
+        if self.restores.refused(process, error):
+            return
         if not self.faults.explains(error):
             self.failures.append(error)
             return
@@ -219,6 +226,7 @@ class World:
         self.open = True
         self.outside.open()
         self.faults.begin()
+        self.restores.begin()
         self.turns.run(lambda: bool(self.failures or self.wrong) or self.ended(), START + AT_MOST)
         if self.failures:
             raise Unexpected(f"{type(self.failures[0]).__name__}: {self.failures[0]}") from self.failures[0]

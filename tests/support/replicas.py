@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import owned_by
 from shared.kernel.engine import Engine
+from shared.kernel.journal import Journal, journal_of
 from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
 from shared.kernel.memory_store import MemoryStore
@@ -107,14 +108,18 @@ class Process:
         log, name, partitions = world.log, self.name, world.partitions()
         owned = [(topic, partitions[topic.name]) for topic in owned_by(service.name)]
         hook = world.hook(name, Transient)
-        self.store = store = MemoryStore(service, world.databases[service.name], owned=owned, hook=hook, round_trip=world.round_trip)
+        journal = Journal(service) if journal_of(service.name).topic in partitions else None
+        at = journal.at if journal is not None else None
+        self.store = store = MemoryStore(
+            service, world.databases[service.name], owned=owned, hook=hook, round_trip=world.round_trip, journal=at
+        )
         topics, view = MemoryTopics(world.broker, hook), service.view()
         self.pictures = pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
-        self.publisher = publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10))
+        self.publisher = publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10), at)
         reads = [topic.name for topic in service.reads]
         self.reader = reader = MemoryReader(world.broker, service.name, name, reads, hook)
-        self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
+        self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions, journal)
         backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])

@@ -1,0 +1,88 @@
+"""Databases that are lost in the middle of trade, over the real broker and real databases: a standby takes over, an old backup is repaired.
+
+A system of its own: its services keep journals, and publish only what the standby holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from deploy.embedded import Embedded
+from deploy.fleet import kafka_connection
+from deploy.supervisor import System
+from shared.settings import Settings, database_dsn
+from tests.support.aftermath import books_agree
+from tests.support.desk import Desk, Place
+from tests.support.robots import Trade
+from tests.support.standby import SPARE, Pair
+
+pytestmark = pytest.mark.timeout(400)  # servers and services start, perhaps on a busy machine
+
+HALTED_S = 1.0
+"""How long the standby receives nothing before the primary is killed."""
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o711)
+    pair = Pair(tmp_path / "pair")
+    yield pair
+    await pair.stop()
+
+
+@pytest.fixture
+async def system(pair: Pair, tmp_path: Path) -> AsyncIterator[System]:
+    dsn = SecretStr(await pair.start())
+    gate = {"publish_gate": "standby", "publish_gate_standbys": SPARE, "journal": "on"}
+    asked = Settings().model_copy(update={"home": tmp_path / "home", "kafka": None, "postgres": dsn, "partitions": 2, **gate})
+    system = System(asked)
+    await asyncio.to_thread(system.start)
+    try:
+        await asyncio.to_thread(system.wait_ready)
+        yield system
+    finally:
+        await asyncio.to_thread(system.stop)
+        Embedded(tmp_path / "home", cache=asked.cache).erase()
+
+
+@pytest.fixture
+async def desk(system: System) -> AsyncIterator[Desk]:
+    desk = Desk(system, kafka_connection(system.settings), system.settings.partitions)
+    await desk.start()
+    yield desk
+    await desk.stop()
+
+
+async def committed(system: System, service: str) -> int:
+    """How many events of a service are in its database."""
+    assert system.settings.postgres is not None
+    connection = await asyncpg.connect(database_dsn(system.settings.postgres, service))
+    try:
+        return int(await connection.fetchval("SELECT max(number) FROM kernel.history"))
+    finally:
+        await connection.close()
+
+
+async def test_a_standby_that_takes_over_is_never_behind_the_topics(pair: Pair, system: System, desk: Desk) -> None:
+    """The primary is killed with commits that its standby has not: nothing of them was published, so all services go on by themselves."""
+    trade = await Trade.opened(await Place(desk, "failover").build(items=("a", "b", "rare")))
+    async with trade.flowing():
+        await asyncio.sleep(2.0)
+        pair.halt_standby()
+        await asyncio.sleep(HALTED_S)
+        before = await committed(system, "order_capture")
+        await asyncio.to_thread(pair.kill_primary)
+        await asyncio.to_thread(pair.promote)
+        assert await committed(system, "order_capture") < before, "the standby had everything"
+        await asyncio.sleep(1.0)
+    await trade.adds_up()
+    await books_agree(system.settings)
+    assert desk.lanes.faults == []
+    assert {each.restarts for each in system.replicas()} == {0}, "nobody had to be started again"
