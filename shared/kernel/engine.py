@@ -351,16 +351,20 @@ class Engine:
     # ---- batches ----
 
     async def _run(self, arrivals: Sequence[Arrival]) -> None:
-        """Decides all arrivals, in as many transactions as it takes; gives records back when it can't."""
+        """Decides all arrivals, in as many transactions as it takes; gives back what it can't decide, or what comes after messages that
+        were kept for a row it has changed."""
         rest = list(arrivals)
         try:
-            while rest:
+            while rest and not self._retry_kept:
                 rest = rest[await self._attempt(rest[: self._limit]) :]
-        except BaseException:
+        finally:
+            self._give_back(rest)
+
+    def _give_back(self, rest: Sequence[Arrival]) -> None:
+        if rest:
             self.feed.give_back([a.record for a in rest if a.record is not None and a.stored is None])
-            self._stored_due = True
+            self._stored_due, self._next_timer_at = True, 0.0
             self._retry_kept |= _kept_for(rest)
-            raise
 
     async def _attempt(self, batch: Sequence[Arrival]) -> int:
         """One transaction over the batch, or over a part of it; returns how many arrivals it consumed."""

@@ -10,10 +10,11 @@ from datetime import timedelta
 import pytest
 
 from schemas.topics import dead_letter_topic
+from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
 from tests.integration.test_kernel_failures import parked, told
-from tests.support.counting import ASKS, COMMANDS
-from tests.support.small_world import SmallWorld
+from tests.support.counting import ASKS, COMMANDS, Noted
+from tests.support.small_world import PARTITIONS, SmallWorld
 
 STATEMENTS = frozenset(
     re.findall(
@@ -129,3 +130,22 @@ def test_what_queues_behind_a_failed_input_is_put_down_set_by_set(world: SmallWo
     world.run(lambda: len(parked(world, "house")) == records)
     assert (tape.with_("quarantine"), tape.with_("park")) == (1, 1)
     assert tape.repeated() == []
+
+
+def test_what_was_kept_for_a_row_goes_before_later_messages_of_the_batch_that_makes_the_row(world: SmallWorld) -> None:
+    """Otherwise messages of one lane would pass each other."""
+    for amount in (1, 2):
+        world.ask("a", amount)
+    start(world, "desk", "house")
+    house = world.process("house")
+    world.run(lambda: len(world.databases["house"].table("kept")) == 2)
+    house.freeze()
+    world.open("a")
+    world.run_for(timedelta(seconds=1))
+    for amount in (3, 4):
+        world.ask("a", amount)
+    world.run(lambda: len(world.lane(partition_of("a", PARTITIONS))) == 4)
+    house.thaw()
+    world.run(world.at_rest)
+    history = sorted(world.databases["house"].table("history").items())
+    assert [entry.event.amount for _, entry in history if isinstance(entry.event, Noted)] == [1, 2, 3, 4]

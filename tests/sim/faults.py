@@ -30,6 +30,8 @@ IDLE_IN_TRANSACTION_S = 15.0
 CLOCKS_OFF_S = 2.0
 THEME_CHANCE, THEME_EVERY_S = 0.02, 0.7
 """How often the fault that a world is about comes: at a step where it can, and at moments of time."""
+TELLING, TELLING_TIMES = frozenset({"commit", "commit answer", "ack"}), 5
+"""Steps at which it comes so many times as often: something has just taken effect, and not everybody knows."""
 LOST_AT_MOST_S = 300.0
 """Records that were in their topic for longer are on disk."""
 
@@ -159,7 +161,7 @@ class Faults:
         plan, thrown = self.world.plan, self.dice.random()
         if thrown < self._chance:
             kinds = [kind for kind in self._kinds_at(what, writes) if plan.has(kind)]
-        elif plan.theme is not None and thrown < self._chance + THEME_CHANCE:
+        elif plan.theme is not None and thrown < self._chance + THEME_CHANCE * (TELLING_TIMES if what in TELLING else 1):
             kinds = [kind for kind in self._kinds_at(what, writes) if kind == plan.theme and plan.has(kind)]
         else:
             return
@@ -172,6 +174,10 @@ class Faults:
         if kind == "stall":
             await self.world.turns.clock.sleep(STALL_S)
             return
+        if kind == "stop":
+            self._freeze(self._named(process), self.dice.choice((1.0, 7.0, 7.0, 25.0)))
+            await self.world.turns.give_way(what)
+            return
         if kind == "fetch_error" and what == "fetch":
             self._lose_fetched(process)
         raise self._error(kind, f"{kind} at {what}", writes)
@@ -179,12 +185,12 @@ class Faults:
     @staticmethod
     def _kinds_at(what: str, writes: bool) -> tuple[str, ...]:
         if writes:
-            return ("crash", "stall", "lost_ack")
+            return ("crash", "stall", "stop", "lost_ack")
         if what in LOG_STEPS:
-            return ("crash", "stall", "fetch_error")
+            return ("crash", "stall", "stop", "fetch_error")
         if what == "commit":
-            return ("crash", "stall", "commit_error", "commit_unknown")
-        return ("crash", "commit_unknown") if what == "commit answer" else ("crash", "stall", "store_error")
+            return ("crash", "stall", "stop", "commit_error", "commit_unknown")
+        return ("crash", "commit_unknown") if what == "commit answer" else ("crash", "stall", "stop", "store_error")
 
     @staticmethod
     def _error(kind: str, told: str, writes: bool) -> BaseException:
@@ -196,9 +202,12 @@ class Faults:
 
     def _lose_fetched(self, name: str) -> None:
         """What another partition's fetch brought is lost with it."""
-        process = next(process for process in self.world.processes if process.name == name)
+        process = self._named(name)
         if process.reader is not None:
             process.reader.lose()
+
+    def _named(self, name: str) -> Process:
+        return next(process for process in self.world.processes if process.name == name)
 
     # ---- at moments of time ----
 
@@ -230,10 +239,11 @@ class Faults:
     def _stop(self) -> None:
         """Stopped and woken: a zombie that may not have heard what happened meanwhile."""
         process = self._process()
-        if not process.lives or process.frozen:
-            return
+        if process.lives and not process.frozen:
+            self._freeze(process, self.dice.choice((1.0, 7.0, 25.0)))
+
+    def _freeze(self, process: Process, seconds: float) -> None:
         process.freeze()
-        seconds = self.dice.choice((1.0, 7.0, 25.0))
         if seconds > IDLE_IN_TRANSACTION_S and process.store is not None:
             self.world.agenda.later(IDLE_IN_TRANSACTION_S, f"sessions of {process.name} end", process.store.cut)
         self.world.agenda.later(seconds, f"{process.name} wakes", process.thaw)

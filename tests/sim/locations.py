@@ -32,6 +32,8 @@ class Locations:
         """By order and line: units that left a location for the buyer."""
         self.odd_orders: set[str] = set()
         """A location contradicted itself about these."""
+        self.hasty_orders: set[str] = set()
+        """A location has sent what it had agreed to cancel."""
         self._numbers = 0
 
     def _dice(self, work: Work) -> Random:
@@ -81,7 +83,11 @@ class Locations:
     def _cancel(self, work: Work, asked: ff.CancelFulfilment, dice: Random) -> None:
         """Yes to what isn't picked; to what is, every other time; no once it left."""
         accepted: dict[str, int] = {}
-        if work.stage in ("new", "accepted"):
+        ships = work.instruction.method != "click_and_collect"
+        if work.stage in ("new", "accepted") and ships and self._plan.has("hasty_location") and dice.random() < 0.5:
+            accepted = {line.line_id: min(line.quantity, work.to_do.get(line.line_id, 0)) for line in asked.lines}
+            self.hasty_orders.add(work.instruction.order_id)
+        elif work.stage in ("new", "accepted"):
             accepted = {line.line_id: work.give_up(line.line_id, line.quantity) for line in asked.lines}
         elif work.stage in ("picked", "ready") and dice.random() < 0.5:
             accepted = {line.line_id: self._put_back(work, line.line_id, line.quantity) for line in asked.lines}

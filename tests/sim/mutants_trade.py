@@ -97,8 +97,8 @@ def released_before_reserved() -> None:
 
 @mutant("the least urgent reservations are shorted first")
 def shorting_order() -> None:
-    rank = shorting_order_of
-    switch(inventory_reservations, "shorting_order", lambda row: "".join(chr(255 - ord(letter)) for letter in rank(row)))
+    switch(inventory_reservations, "to_short", lambda level: 200 if level is not None and level.owed else 0)
+    switch(inventory_reservations, "shorting_order", lambda row: "".join(chr(255 - ord(letter)) for letter in shorting_order_of(row)))
 
 
 # ---- sourcing ----

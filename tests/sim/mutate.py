@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,59 +67,62 @@ def first_failing(names: Sequence[str], seeds: range) -> Seen | None:
     return next((Seen.of(outcome) for outcome in outcomes if outcome.wrong), None)
 
 
-def _first_failing(task: tuple[Sequence[str], range]) -> Seen | None:
-    return first_failing(*task)
+def _elsewhere(names: Sequence[str], seeds: range) -> Seen | None:
+    """The same in a copy of this process, which ends with it."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sender.send(first_failing(names, seeds))
+        finally:
+            os._exit(0)
+    sender.close()
+    try:
+        seen: Seen | None = receiver.recv()
+        return seen
+    finally:
+        os.waitpid(pid, 0)
 
 
 # ---- the hunt ----
 
 
-class Hunt:
-    """Plays worlds in processes of their own, so many at once."""
+def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
+    """One mutant."""
+    mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
+    while (seen := _elsewhere((name,), range(first, seeds.stop))) is not None:
+        if told := seen.besides(_excused(seen.seed, mutant.parts)):
+            break
+        first = seen.seed + 1
+    seconds = round(seconds_before + time.monotonic() - began, 1)
+    if seen is None:
+        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds)
+    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
 
-    def __init__(self, jobs: int) -> None:
-        self._pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1)
 
-    def close(self) -> None:
-        self._pool.terminate()
+def _excused(seed: int, parts: Sequence[str]) -> frozenset[str]:
+    """Checks that fail in this world anyway, or with a part of the mutant alone."""
+    found = [_elsewhere(names, range(seed, seed + 1)) for names in ((), *((part,) for part in parts))]
+    return frozenset(each.partition(":")[0] for seen in found if seen is not None for each in seen.wrong)
 
-    def hunt(self, name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
-        """One mutant."""
-        mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
-        while (seen := self._play((name,), range(first, seeds.stop))) is not None:
-            if told := seen.besides(self._excused(seen.seed, mutant.parts)):
-                break
-            first = seen.seed + 1
-        seconds = round(seconds_before + time.monotonic() - began, 1)
-        if seen is None:
-            return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds)
-        return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
 
-    def _excused(self, seed: int, parts: Sequence[str]) -> frozenset[str]:
-        """Checks that fail in this world anyway, or with a part of the mutant alone."""
-        found = [self._play(names, range(seed, seed + 1)) for names in ((), *((part,) for part in parts))]
-        return frozenset(each.partition(":")[0] for seen in found if seen is not None for each in seen.wrong)
-
-    def _play(self, names: Sequence[str], seeds: range) -> Seen | None:
-        return self._pool.apply(_first_failing, ((names, seeds),))
+def _go_on(task: tuple[str, int, Caught | None]) -> Caught:
+    name, seeds, before = task
+    if before is None:
+        return hunt(name, range(seeds))
+    if before.seeds_needed is not None or before.seeds_played >= seeds:
+        return before
+    return hunt(name, range(before.seeds_played, seeds), before.seconds)
 
 
 def hunt_all(names: Sequence[str], seeds: int, jobs: int, before: dict[str, Caught]) -> Iterator[Caught]:
     """Each mutant once, those told before only from where they were left."""
-    hunt = Hunt(jobs)
-    try:
-        with ThreadPoolExecutor(jobs) as threads:
-            yield from threads.map(lambda name: _go_on(hunt, name, seeds, before.get(name)), names)
-    finally:
-        hunt.close()
-
-
-def _go_on(hunt: Hunt, name: str, seeds: int, before: Caught | None) -> Caught:
-    if before is None:
-        return hunt.hunt(name, range(seeds))
-    if before.seeds_needed is not None or before.seeds_played >= seeds:
-        return before
-    return hunt.hunt(name, range(before.seeds_played, seeds), before.seconds)
+    tasks = [(name, seeds, before.get(name)) for name in names]
+    if jobs == 1:
+        yield from map(_go_on, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(_go_on, tasks)
 
 
 # ---- what is told ----

@@ -30,7 +30,9 @@ FAULTS = (
 """What breaks: each seed has some of them."""
 RESTORE, RESTORES = "restore", 0.15
 """One more, and how many of the worlds with faults have it."""
-ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier")
+OF_GROUPS = frozenset({"stop", "stall", "rebalance", "kill", "silence"})
+"""Faults that matter most where another replica takes over meanwhile."""
+ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier", "hasty_location")
 """What the people around the system do that is no fault of it, and that it must live with."""
 
 
@@ -100,7 +102,7 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         partitions=dice.choice((1, 2, 2)),
-        replicas=2 if dice.random() < 0.2 else 1,
+        replicas=2 if dice.random() < (0.7 if theme in OF_GROUPS else 0.2) else 1,
         round_trip=dice.random() < 0.15,
         fetched_at_once=dice.choice((2000, 2000, 2)),
         orders=dice.randint(3, 10),

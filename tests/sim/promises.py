@@ -120,7 +120,7 @@ def cancels_are_kept(world: World) -> Iterator[str]:
     """What the buyer was told is cancelled doesn't leave, unless its location breaks its word."""
     for _, body in read(world, FULFILMENT_EVENTS):
         told = isinstance(body, ff.FulfilmentExceptionOpened) and body.kind == "shipped_after_cancel"
-        if told and body.order_id not in world.outside.works.odd_orders:
+        if told and body.order_id not in world.outside.works.odd_orders | world.outside.works.hasty_orders:
             yield f"cancels_are_kept: {body.order_id}: {body.detail}"
 
 

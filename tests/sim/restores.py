@@ -24,6 +24,7 @@ from shared.kernel.memory_tables import Archive, Backup, Cell, Database
 from shared.kernel.reconcile import reconcile
 from tests.sim.plan import RESTORE
 from tests.support.replicas import Crash, Process
+from tests.support.turns import GIVE_WAY
 
 if TYPE_CHECKING:
     from tests.sim.world import World
