@@ -36,7 +36,8 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {"primary": free_port(), "standby": free_port()}
+        taken: set[int] = set()
+        self._ports = {name: free_port(None, taken) for name in ("primary", "standby")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._leads_to = "primary"
         self._server: asyncio.Server | None = None
