@@ -6,8 +6,8 @@ published while a standby is away; with an archive, not before the file is full 
 
 Why this and not `synchronous_standby_names`: there a commit whose wait is cancelled, or that a crash of the primary interrupts, is visible
 locally although no standby has it, and a publisher that reads the table can't tell. Here what is visible is asked about afterwards: a
-commit's record is inserted into the WAL before anybody sees its rows, so `pg_current_wal_insert_lsn()`, asked for after they were seen,
-lies behind it. The two go together well.
+commit's record is flushed to the WAL before anybody sees its rows, so `pg_current_wal_flush_lsn()`, asked for after they were seen, lies
+behind it (where commits are asynchronous, `pg_current_wal_insert_lsn()` does). The two go together well.
 """
 
 from __future__ import annotations

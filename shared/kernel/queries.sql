@@ -3,8 +3,11 @@
 SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database();
 
 -- name: held_by_standbys
--- Where the log of commits stands, in bytes, and how far every one of these standbys has it on disk: 0 where one is away.
-SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS committed, (
+-- Where the log of commits stands, in bytes, and how far every one of these standbys has it on disk: 0 where one is away. A commit is on our
+-- own disk before it is visible, unless it is asynchronous; to wait for more would be to wait for what nobody flushes for seconds.
+SELECT (
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn
+)::bigint AS committed, (
     SELECT CASE WHEN count(DISTINCT application_name) = cardinality($1::text[]) THEN min(coalesce(flush_lsn, '0/0') - '0/0'::pg_lsn)::bigint
         ELSE 0 END
     FROM pg_stat_replication WHERE application_name = ANY($1)
@@ -12,7 +15,9 @@ SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS committed, (
 
 -- name: held_by_archive
 -- Where the log of commits stands, in bytes, and the last file of it that was archived; null where it is of another timeline.
-SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS committed, (
+SELECT (
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn
+)::bigint AS committed, (
     SELECT last_archived_wal FROM pg_stat_archiver
     WHERE last_archived_wal ~ '^[0-9A-F]{24}$' AND left(last_archived_wal, 8) = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
 ) AS archived, (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') AS segment_bytes;

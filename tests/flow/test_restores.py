@@ -6,6 +6,7 @@ A system of its own: its services keep journals, and publish only what the stand
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,10 +30,8 @@ HALTED_S = 1.0
 
 
 @pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o711)
-    pair = Pair(tmp_path / "pair")
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair(Path(tempfile.mkdtemp(prefix="nervure-pair-")))  # where the user of Postgres can reach it
     yield pair
     await pair.stop()
 

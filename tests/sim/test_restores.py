@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from deploy.fleet import SERVICES
-from shared.kernel.engine import Engine
 from shared.kernel.gate import Gate
 from shared.kernel.ports import LaneRow, TopicPartition
 from shared.kernel.publisher import Publisher
@@ -72,9 +71,3 @@ def test_messages_that_overtake_the_journal_are_found(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Publisher, "_next_rows", mostly_later)
     monkeypatch.setattr(Gate, "journaled", lambda self, seq: journaled(self, 1 << 60))
     assert first_wrong(older("inventory", seed) for seed in range(WITHIN)).wrong
-
-
-def test_a_database_that_is_exchanged_unnoticed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas that go on as if it were the one they compared."""
-    monkeypatch.setattr(Engine, "_expect_life", lambda self, transaction: None)
-    assert first_wrong(lost(seed) for seed in range(WITHIN)).wrong

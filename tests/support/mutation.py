@@ -70,7 +70,11 @@ class Reason:
 
 def reasons() -> list[Reason]:
     entries = tomllib.loads(REASONS.read_text())["reason"]
-    return [Reason(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}) for entry in entries]
+    return [_reason(entry) for entry in entries]
+
+
+def _reason(entry: Mapping[str, Any]) -> Reason:
+    return Reason(entry["why"], entry.get("file", ""), tuple(entry.get("mutants", ())), entry.get("pattern", ""))
 
 
 # ---- one service ----

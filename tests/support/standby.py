@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from deploy.embedded import account
 from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.postgres import MAKE, USER, binary
@@ -36,27 +38,31 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        taken = set[int]()
-        self._ports = {"primary": free_port(None, taken), "standby": free_port(None, taken)}
+        taken: set[int] = set()
+        self._ports = {name: free_port(None, taken) for name in ("primary", "standby")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._leads_to = "primary"
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
         """The DSN that leads to the pair."""
-        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._folder.chmod(0o711)
         await asyncio.to_thread(self._make_primary)
         await asyncio.to_thread(self._make_standby)
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
         return self.dsn(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for process in self._processes.values():
-            _signal_group(process, signal.SIGCONT)
-            _signal_group(process, signal.SIGKILL)
+            _signal_all(process, signal.SIGCONT)
+            _signal_all(process, signal.SIGKILL)
             process.wait(START_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -67,17 +73,18 @@ class Pair:
 
     def halt_standby(self) -> None:
         """It receives nothing from now on, and doesn't know."""
-        _signal_group(self._processes["standby"], signal.SIGSTOP)
+        _signal_all(self._processes["standby"], signal.SIGSTOP)
 
     def kill_primary(self) -> None:
-        _signal_group(self._processes["primary"], signal.SIGKILL)
+        _signal_all(self._processes["primary"], signal.SIGKILL)
         self._processes["primary"].wait(START_S)
-        for client in self._open:
-            client.close()
 
     def promote(self) -> None:
-        """The standby goes on, takes over with what it has, and something takes its place."""
-        _signal_group(self._processes["standby"], signal.SIGCONT)
+        """The standby is started again, takes over with what it has on disk, and something takes its place."""
+        _signal_all(self._processes["standby"], signal.SIGKILL)
+        self._processes["standby"].wait(START_S)
+        (self._data("standby") / "postmaster.pid").unlink(missing_ok=True)
+        self._start_server("standby")
         self._run("pg_ctl", "promote", "-D", str(self._data("standby")), "-w")
         self._leads_to = "standby"
         files = self._folder / "received"
@@ -106,21 +113,21 @@ class Pair:
         account.give(data, account.server_user())
         source = f"host={LOOPBACK} port={self._ports['primary']} user={USER} application_name={SPARE}"
         self._run("pg_basebackup", "-D", str(data), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
-        self._serve_database("standby", {"primary_conninfo": f"'{source}'"})
+        self._serve_database("standby", {"primary_conninfo": source})
 
     def _serve_database(self, name: str, more: dict[str, str] | None = None) -> None:
         """Started, and answering."""
         data = self._data(name)
-        settings = {**PRIMARY, "listen_addresses": LOOPBACK, "port": str(self._ports[name])}
+        settings = {**PRIMARY, "listen_addresses": LOOPBACK, "port": str(self._ports[name]), **(more or {})}
         with (data / "postgresql.auto.conf").open("a") as file:
-            file.writelines(
-                f"{key} = {value if value.startswith(chr(39)) else chr(39) + value + chr(39)}\n"
-                for key, value in {**settings, **(more or {})}.items()
-            )
+            file.writelines(f"{key} = '{value}'\n" for key, value in settings.items())
         account.give(data, account.server_user())
-        self._spawn(name, "postgres", "-D", str(data))
+        self._start_server(name)
+
+    def _start_server(self, name: str) -> None:
+        self._spawn(name, "postgres", "-D", str(self._data(name)))
         deadline = time.monotonic() + START_S
-        while self._run_code("pg_isready", "-h", LOOPBACK, "-p", str(self._ports[name])):
+        while self._run_code("pg_isready", "-h", LOOPBACK, "-p", str(self._ports[name]), "-U", USER, "-d", "postgres"):
             assert time.monotonic() < deadline, f"{name} does not answer"
             time.sleep(0.05)
 
@@ -128,11 +135,11 @@ class Pair:
         return self._folder / name
 
     def _spawn(self, name: str, program: str, *arguments: str) -> None:
-        log = (self._folder / f"{name}.log").open("ab")
         command = [str(binary(program)), *arguments]
-        self._processes[name] = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=self._folder, start_new_session=True, **_as(account.server_user())
-        )
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self._folder, start_new_session=True, **_as(account.server_user())
+            )
 
     def _run(self, program: str, *arguments: str) -> None:
         assert self._run_code(program, *arguments) == 0, f"{program} failed"
@@ -143,6 +150,11 @@ class Pair:
         return subprocess.run(command, check=False, stdout=quiet, stderr=quiet, cwd=self._folder, **_as(account.server_user())).returncode
 
     # ---- the address ----
+
+    def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(client_in, client_out))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         try:
@@ -172,7 +184,10 @@ def _as(user: User | None) -> dict[str, Any]:
     return {"env": environment, **({"user": user.uid, "group": user.gid, "extra_groups": []} if user is not None else {})}
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """It and all processes it has started: they are a session of their own."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _signal_all(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """It and all processes it has started, each of which is a session of its own."""
+    with suppress(psutil.NoSuchProcess):
+        server = psutil.Process(process.pid)
+        for each in (server, *server.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(number)
