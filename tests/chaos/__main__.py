@@ -33,7 +33,8 @@ KEPT = Path(".nervure/chaos")
 def main(arguments: Sequence[str]) -> int:
     """0 where all that was injected left nothing wrong."""
     asked = parsed(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by either signal, it stops what it has started
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it runs in the background
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ended by either, it stops what it has started
     ledger = Ledger.opened(asked.state)
     deadline = time.monotonic() + asked.minutes * 60 if asked.minutes else None
     failures = played = 0
