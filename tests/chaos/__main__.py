@@ -81,6 +81,9 @@ def _round(ledger: Ledger, seed: int, seconds: float, only: Sequence[str]) -> Ou
     except Exception:  # noqa: BLE001 - a round that could not be played is told, and the next one is
         traceback.print_exc()
         outcome = Outcome(seed, failure=traceback.format_exc(limit=-3))
+    except KeyboardInterrupt:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     kept = str(keep_logs(home, KEPT)) if outcome.failure or not outcome.clean else ""
     shutil.rmtree(home, ignore_errors=True)
     ledger.add(_commit(), began, outcome, kept)
@@ -124,4 +127,7 @@ def _tell(report: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("Ended in the middle of a round, which doesn't count; with STATE= the same command goes on.")
