@@ -33,7 +33,8 @@ KEPT = Path(".nervure/chaos")
 def main(arguments: Sequence[str]) -> int:
     """0 where all that was injected left nothing wrong."""
     asked = parsed(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by either signal, it stops what it has started
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it runs in the background
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ended by either, it stops what it has started
     ledger = Ledger.opened(asked.state)
     deadline = time.monotonic() + asked.minutes * 60 if asked.minutes else None
     failures = played = 0
@@ -80,6 +81,9 @@ def _round(ledger: Ledger, seed: int, seconds: float, only: Sequence[str]) -> Ou
     except Exception:  # noqa: BLE001 - a round that could not be played is told, and the next one is
         traceback.print_exc()
         outcome = Outcome(seed, failure=traceback.format_exc(limit=-3))
+    except KeyboardInterrupt:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     kept = str(keep_logs(home, KEPT)) if outcome.failure or not outcome.clean else ""
     shutil.rmtree(home, ignore_errors=True)
     ledger.add(_commit(), began, outcome, kept)
@@ -123,4 +127,7 @@ def _tell(report: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("Ended in the middle of a round, which doesn't count; with STATE= the same command goes on.")

@@ -152,10 +152,13 @@ class SteadyTrade(Trade):
         try:
             await _either(until, tasks)
             self.open = False
-            return await self._ends(tasks)
-        finally:
-            self.open = self.at_work = False
+            left = await self._ends(tasks)
+            self.at_work = False
             await asyncio.gather(*tasks)
+            return left
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _ends(self, tasks: Sequence[asyncio.Task[None]]) -> str:
         deadline = time.monotonic() + ENDS_WITHIN_S

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from deploy.fleet import kafka_connection
 from tests.chaos.findings import Findings
@@ -125,22 +126,25 @@ class Round:
         trading = asyncio.create_task(day.go_on(over, PACE_S)), asyncio.create_task(trade.go_on(over))
         try:
             await self._while(trading, self._injure(moments, seconds))
-        finally:
-            over.set()
             load_s = time.monotonic() - began
+            over.set()
             _, left_of_trade = await asyncio.gather(*trading)
+        except BaseException:
+            await _cancelled(trading)
+            raise
         for left in filter(None, (left_of_trade, await day.finish())):
             found.lost(left)
         await self._judge(day, trade, found)
         return self._outcome(load_s, len(day.orders) + trade._placed(), found)
 
-    async def _while(self, trading: Sequence[asyncio.Task[object]], injuring: Awaitable[None]) -> None:
+    async def _while(self, trading: Sequence[asyncio.Task[object]], injuring: Coroutine[Any, Any, None]) -> None:
         """Injures as long as the trade goes on; where somebody of the trade fails, that ends it."""
-        injuries = asyncio.ensure_future(injuring)
-        await asyncio.wait([injuries, *trading], return_when=asyncio.FIRST_COMPLETED)
-        if not injuries.done():
-            injuries.cancel()
-        await asyncio.gather(injuries)
+        injuries = asyncio.create_task(injuring)
+        try:
+            done, _ = await asyncio.wait([injuries, *trading], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*done)
+        finally:
+            await _cancelled([injuries])
 
     async def _injure(self, moments: Sequence[Moment], seconds: float) -> None:
         """Each at its moment, beside those that go on; then the rest of the time, and until every service works again."""
@@ -188,3 +192,10 @@ class Round:
             found=found.counts,
             told=found.told,
         )
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[object]]) -> None:
+    """They end now, whatever they were about."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
