@@ -64,6 +64,7 @@ class Captured(Value, frozen=True):
     billed_minor: int
     keepable_minor: int
     taken_minor: int
+    """Less all that was given back, what a provider gave back unasked among it."""
     capturing_minor: int
     """Of what is taken: asked for, and not answered yet. It can't be refunded before."""
     captures_minor: int
@@ -189,7 +190,7 @@ def _captured(order: CaptureState) -> Captured:
         owed_minor=order.owed_minor,
         billed_minor=order.billed_minor,
         keepable_minor=order.keepable_minor,
-        taken_minor=order.money.taken_minor,
+        taken_minor=order.money.taken_minor - sum(payment.refunded_minor for payment in order.money.payments.values()),
         capturing_minor=order.money.under_way("capture"),
         captures_minor=sum(payment.captured_for_us_minor for payment in payments) + order.money.under_way("capture"),
     )

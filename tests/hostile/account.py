@@ -171,9 +171,10 @@ def _read(hostile: Hostile) -> tuple[Envelope | None, Body | None]:
         return envelope, None
 
 
-def _identity(hostile: Hostile) -> tuple[str, str, str]:
+def _identity(hostile: Hostile) -> tuple[str, str]:
+    """As an inbox knows it, whatever topic it came from."""
     envelope, _ = _read(hostile)
-    return (hostile.topic.name, envelope.source, envelope.id) if envelope is not None else ("", "", "")
+    return (envelope.source, envelope.id) if envelope is not None else ("", "")
 
 
 def _order_of(hostile: Hostile) -> str | None:

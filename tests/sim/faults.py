@@ -176,7 +176,7 @@ class Faults:
             return
         if kind == "stop":
             self._freeze(self._named(process), self.dice.choice((1.0, 7.0, 7.0, 25.0)))
-            await self.world.turns.give_way(what)
+            await GIVE_WAY
             return
         if kind == "fetch_error" and what == "fetch":
             self._lose_fetched(process)
