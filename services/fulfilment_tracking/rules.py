@@ -263,7 +263,7 @@ def to_collect_minor(order: Order, content: Content, part: Part) -> int:
     here = sum(_share(content, line, work.left) for line, work in part.lines.items())
     elsewhere = sum(_share(content, line, work.standing) for other in others for line, work in other.lines.items())
     whole = sum(values.values())
-    if whole == 0 or here + elsewhere >= whole:
+    if here + elsewhere >= whole:
         return rest
     return min(rest, content.to_collect_minor * here // whole)
 

@@ -4,8 +4,8 @@ mutmut changes one thing at a time and runs the tests that reach it. What surviv
 a survivor without one, and a reason whose mutant is killed by now, make the run fail. Laws drawn by hypothesis take no part, since they
 would take hours and not say the same twice; so a mutant is killed by an example that anybody can read.
 
-    {"ok": true, "seconds": 812.4, "files": {"services/returns/rules.py": {"mutants": 506, "killed": 490, "explained": 16, "unexplained": []}},
-     "stale": []}
+    {"ok": true, "seconds": 812.4, "stale": [],
+     "files": {"services/returns/rules.py": {"mutants": 506, "killed": 490, "explained": 16, "unexplained": []}}}
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import itertools
 import json
 import os
 import re
@@ -23,7 +24,11 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+<<<<<<< HEAD
 from dataclasses import dataclass
+=======
+from dataclasses import asdict, dataclass
+>>>>>>> mutation
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +76,15 @@ class Reason:
 
 def reasons() -> list[Reason]:
     entries = tomllib.loads(REASONS.read_text())["reason"]
+<<<<<<< HEAD
     return [_reason(entry) for entry in entries]
 
 
 def _reason(entry: Mapping[str, Any]) -> Reason:
     return Reason(entry["why"], entry.get("file", ""), tuple(entry.get("mutants", ())), entry.get("pattern", ""))
+=======
+    return [Reason(each["why"], each.get("file", ""), tuple(each.get("mutants", ())), each.get("pattern", "")) for each in entries]
+>>>>>>> mutation
 
 
 # ---- one service ----
@@ -103,7 +112,7 @@ def mutants_of(service: str, mutated: Sequence[str], jobs: int) -> Iterator[Muta
         (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + settings(service, mutated))
         run(folder, jobs)
         for file in mutated:
-            yield from told(folder, file)
+            yield from verdicts(folder, file)
 
 
 def settings(service: str, mutated: Sequence[str]) -> str:
@@ -132,7 +141,7 @@ def run(folder: Path, jobs: int) -> None:
         raise MutationFailed(f"exit code {done.returncode}")
 
 
-def told(folder: Path, file: str) -> Iterator[Mutant]:
+def verdicts(folder: Path, file: str) -> Iterator[Mutant]:
     """What became of each mutant of a file."""
     codes: dict[str, int | None] = json.loads((folder / "mutants" / f"{file}.meta").read_text())["exit_code_by_key"]
     if None in codes.values():
@@ -176,58 +185,58 @@ def _difference(before: Sequence[str], after: Sequence[str]) -> str:
 # ---- the whole ----
 
 
-def report(mutants: Sequence[Mutant], known: Sequence[Reason]) -> dict[str, dict[str, object]]:
-    """By file: how many there were, were killed, are explained; and the change of each that is not."""
-    by_file: dict[str, dict[str, object]] = {}
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one file: how many mutants there were, were killed, have a reason to live; and the change of each that has none."""
+
+    mutants: int
+    killed: int
+    explained: int
+    unexplained: tuple[str, ...]
+
+
+def figures(mutants: Sequence[Mutant], known: Sequence[Reason]) -> dict[str, Figures]:
+    by_file: dict[str, Figures] = {}
     for file in sorted({mutant.file for mutant in mutants}):
         here = [mutant for mutant in mutants if mutant.file == file]
         living = [mutant for mutant in here if not mutant.killed]
-        unexplained = [mutant.change for mutant in living if not any(reason.explains(mutant) for reason in known)]
-        by_file[file] = {
-            "mutants": len(here),
-            "killed": len(here) - len(living),
-            "explained": len(living) - len(unexplained),
-            "unexplained": unexplained,
-        }
+        unexplained = tuple(mutant.change for mutant in living if not any(reason.explains(mutant) for reason in known))
+        by_file[file] = Figures(len(here), len(here) - len(living), len(living) - len(unexplained), unexplained)
     return by_file
 
 
 def stale(mutants: Sequence[Mutant], known: Sequence[Reason]) -> list[str]:
-    """Reasons for mutants that exist no more, or are killed."""
+    """Reasons for mutants that exist no more, or are killed, in the files that were played."""
     living = {(mutant.file, mutant.change) for mutant in mutants if not mutant.killed}
     played = {mutant.file for mutant in mutants}
-    return [
-        f"{reason.file} {change}"
-        for reason in known
-        for change in reason.mutants
-        if reason.file in played - {""} and (reason.file, change) not in living
-    ]
+    given = [(reason.file, change) for reason in known if reason.file in played for change in reason.mutants]
+    return [f"{file} {change}" for file, change in given if (file, change) not in living]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make mutation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make mutation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="FILE", help="a file, or how its path begins: services/returns")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args(arguments)
-    began, known, mutants = time.monotonic(), reasons(), list[Mutant]()
-    chosen = files(options.only)
-    for service in sorted({file.split("/")[1] for file in chosen}):
+    began, mutants, known = time.monotonic(), list[Mutant](), reasons()
+    for service, mutated in itertools.groupby(files(options.only), key=lambda file: file.split("/")[1]):
         print(f"mutation: {service}", flush=True)
-        mutants += mutants_of(service, [file for file in chosen if file.split("/")[1] == service], options.jobs)
-    by_file, old = report(mutants, known), stale(mutants, known)
-    ok = not old and not any(figures["unexplained"] for figures in by_file.values())
+        mutants += mutants_of(service, list(mutated), options.jobs)
+    by_file, old = figures(mutants, known), stale(mutants, known)
     show(by_file, old)
+    ok = not old and not any(each.unexplained for each in by_file.values())
     if options.json is not None:
-        seconds = round(time.monotonic() - began, 1)
-        options.json.write_text(json.dumps({"ok": ok, "seconds": seconds, "files": by_file, "stale": old}, indent=2) + "\n")
+        told = {"ok": ok, "seconds": round(time.monotonic() - began, 1), "stale": old}
+        told["files"] = {file: asdict(each) for file, each in by_file.items()}
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 0 if ok else 1
 
 
-def show(by_file: dict[str, dict[str, object]], old: Sequence[str]) -> None:
-    for file, figures in by_file.items():
-        print(f"{file}: {figures['mutants']} mutants, {figures['killed']} killed, {figures['explained']} explained")
-        for change in figures["unexplained"] if isinstance(figures["unexplained"], list) else ():
+def show(by_file: Mapping[str, Figures], old: Sequence[str]) -> None:
+    for file, each in by_file.items():
+        print(f"{file}: {each.mutants} mutants, {each.killed} killed, {each.explained} explained")
+        for change in each.unexplained:
             print(f"  survived, and nothing says why: {change}")
     for line in old:
         print(f"no survivor any more, strike it out of {REASONS.name}: {line}")

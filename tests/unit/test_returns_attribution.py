@@ -17,7 +17,7 @@ from schemas.returns import (
 from services.returns.events import ReturnEnded, ReturnOpened, Units
 from services.returns.rules import MAX_EXPECTED_LINES, MAX_RETURNS
 from services.returns.service import service
-from services.returns.state import Line
+from services.returns.state import Line, receipt_key
 from tests.support.returns import ORDER, accepted, came_back, handed_over, inspected, received, request, shipped, units
 from tests.support.spec import START, Spec
 
@@ -91,6 +91,16 @@ def test_units_of_no_line_that_nothing_explains_are_the_first_lines(gift_undeliv
     gift_undelivered.when(received((None, "lamp", 3), tracking_number="T3"), overdue=True)
     assert lines_told(gift_undelivered) == [(units(line_2=1, line_3=1), units(line_2=1, line_3=1))]
     assert troubles(gift_undelivered) == [("more_than_handed_over", "1 x line-3 more than were handed over")]
+
+
+def test_a_parcel_that_came_back_before_its_order_was_heard_of_is_remembered(returns: Spec) -> None:
+    returns.given(came_back("T1", "line-1", 1))
+    assert returns.state("purchase", ORDER).came_back == {f"{ORDER}/1:box-T1": {"line-1": 1}}
+
+
+def test_a_receipt_without_tracking_number_needs_its_own_row_and_its_orders() -> None:
+    body = received(("line-1", "mug", 1), order_id=ORDER)
+    assert service.find(body) == (receipt_key("paris-01:R1"),)
 
 
 # ---- what explains them ----
