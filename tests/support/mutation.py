@@ -24,13 +24,8 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-<<<<<<< HEAD
-from dataclasses import dataclass
-=======
 from dataclasses import asdict, dataclass
->>>>>>> mutation
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOL = ROOT / ".mutation" / "tool"
@@ -76,15 +71,7 @@ class Reason:
 
 def reasons() -> list[Reason]:
     entries = tomllib.loads(REASONS.read_text())["reason"]
-<<<<<<< HEAD
-    return [_reason(entry) for entry in entries]
-
-
-def _reason(entry: Mapping[str, Any]) -> Reason:
-    return Reason(entry["why"], entry.get("file", ""), tuple(entry.get("mutants", ())), entry.get("pattern", ""))
-=======
     return [Reason(each["why"], each.get("file", ""), tuple(each.get("mutants", ())), each.get("pattern", "")) for each in entries]
->>>>>>> mutation
 
 
 # ---- one service ----
