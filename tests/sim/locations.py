@@ -114,12 +114,14 @@ class Locations:
             self._next(work, "picks", self._pick)
 
     def _reject(self, work: Work, units: dict[str, int], reason: ff.RejectionReason) -> None:
+        """Only what is there can be damaged: the rest isn't found."""
+        whys: list[tuple[str, int, ff.RejectionReason]] = []
         for line, count in units.items():
-            given_up = work.give_up(line, count)
-            if reason == "damaged":
-                spot = self._spot(work, line)
-                self._outside.lost[spot] += self._outside.shelves.take(spot, given_up)
-        lines = tuple(ff.RejectedLine(line_id=line, total=count, reason=reason) for line, count in units.items() if count)
+            given_up, spot = work.give_up(line, count), self._spot(work, line)
+            damaged = self._outside.shelves.take(spot, given_up) if reason == "damaged" else 0
+            self._outside.lost[spot] += damaged
+            whys += [(line, damaged, "damaged"), (line, count - damaged, "not_found" if reason == "damaged" else reason)]
+        lines = tuple(ff.RejectedLine(line_id=line, total=count, reason=why) for line, count, why in whys if count)
         if lines:
             self._report(work, ff.WorkRejected, lines=lines)
 
