@@ -373,6 +373,8 @@ class Stage:
                 arrival = arrival._replace(cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
+        if isinstance(arrival.body, Woken):  # set twice for one moment, it wakes twice: what follows has ids of its own
+            arrival = arrival._replace(cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)

@@ -82,6 +82,8 @@ def decide(world: World, given: Input[Woken], _: Documents) -> Iterator[Any]:
             yield CardPut("1", "b", "1")
         case "take":
             yield CardTaken("1")
+        case "name its cause":
+            yield BoxOpened(str(given.cause))
         case "look":
             yield BoxOpened(f"saw {len(world.rows(CARDS))}")
         case name:
@@ -137,6 +139,14 @@ def test_timers_that_nothing_touched_fire_in_one_batch() -> None:
     stage, waiting = staged(False, "open", "close")
     assert stage.get(BOX, None) == Box(("open", "close"))
     assert waiting == []
+
+
+def test_a_timer_set_again_for_the_moment_it_fired_has_effects_of_its_own() -> None:
+    """Their ids are made of the cause: else a reader would take what follows the second time for a repeat."""
+    stage, waiting = staged(False, "name its cause", "name its cause")
+    assert waiting == []
+    box = stage.get(BOX, Box())
+    assert len(set(box.opened)) == 2
 
 
 @pytest.mark.parametrize(("cards", "change"), [(False, "put"), (True, "take"), (True, "put elsewhere")])
