@@ -109,6 +109,28 @@ async def test_a_dict_behind_one_lock_fails(case: Case) -> None:
     await rig.close()
 
 
+# ---- whose database it is ----
+
+
+async def test_a_transaction_tells_which_run_of_the_database_it_is_in(rig: Rig) -> None:
+    """The same for all connections to it; a store without a gate holds back nothing."""
+    horizon, other = await rig.first.horizon(), await rig.store()
+    async with rig.session() as one, rig.session(other) as two:
+        assert one.transaction.life == two.transaction.life == horizon.life != ""
+    assert horizon.held >= horizon.committed
+    assert not rig.first.gated
+
+
+async def test_what_was_parked_is_asked_for_again_by_its_place(rig: Rig) -> None:
+    letters = [DeadLetter(record=record(offset), reason="bad", detail="") for offset in (5, 6)]
+    await write(rig, Changes(dead_letters=letters))
+    async with rig.first.begin() as transaction:
+        asked = await transaction.ask_again([record(6), record(7)])
+    due = [one for one in await rig.first.stored_due([0], NOON, 10, False) if one.purpose == "replay"]
+    assert [one.record.offset for one in asked] == [6]
+    assert due == asked
+
+
 # ---- rows ----
 
 

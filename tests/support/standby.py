@@ -87,11 +87,33 @@ class Pair:
         self._start_server("standby")
         self._run("pg_ctl", "promote", "-D", str(self._data("standby")), "-w")
         self._leads_to = "standby"
-        files = self._folder / "received"
+        files = self._received("wal")
         files.mkdir(mode=0o700)
         account.give(files, account.server_user())
         source = f"host={LOOPBACK} port={self._ports['standby']} user={USER} application_name={SPARE}"
         self._spawn("receiver", "pg_receivewal", "-D", str(files), "-d", source, "--synchronous", "--no-password")
+
+    def back_up(self, database: str) -> Path:
+        """A dump of one database, as it is at this moment."""
+        self._run("pg_dump", "-Fc", "-f", str(self._received("dump")), *self._reach(database))
+        return self._received("dump")
+
+    def restore(self, database: str, dump: Path) -> None:
+        """The database is what it was then."""
+        self._run("psql", "-c", f'DROP DATABASE "{database}" WITH (FORCE)', *self._reach("postgres"))
+        self._run("psql", "-c", f'CREATE DATABASE "{database}"', *self._reach("postgres"))
+        self._run("pg_restore", *self._reach(database), str(dump))
+
+    def _reach(self, database: str) -> tuple[str, ...]:
+        return ("-h", LOOPBACK, "-p", str(self._ports[self._leads_to]), "-U", USER, "-d", database)
+
+    def _received(self, name: str) -> Path:
+        """A place where the user of Postgres may write."""
+        folder = self._folder / "received"
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            account.give(folder, account.server_user())
+        return folder / name
 
     # ---- making them ----
 

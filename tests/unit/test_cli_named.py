@@ -48,7 +48,7 @@ def test_every_command_that_a_message_names_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["run `nervure lanes reconcile X`", "`nervure\n    reconcile`", "then: nervure dlq forget {name}", "`nervure topics make`"]
+    "text", ["run `nervure lanes recover X`", "`nervure\n    reconcile`", "then: nervure dlq forget {name}", "`nervure topics make`"]
 )
 def test_a_command_that_does_not_exist_is_found(text: str) -> None:
     assert missing(text)
