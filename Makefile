@@ -27,10 +27,10 @@ sim: $(READY)  ## whole services under a seeded scheduler that breaks things on 
 	@$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),2000) $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(JSON),--json $(JSON))
 
-mutants: $(READY)  ## protections switched off one by one: after how many seeds the simulation notices  [SEEDS= ONLY= JOBS= JSON=FILE]
+mutants: $(READY)  ## protections switched off one by one: after how many seeds the simulation notices  [SEEDS= ONLY= JOBS= RESUME=1 JSON=FILE]
 	@echo "$@: each mutant until a world fails, at most $(or $(SEEDS),10000) seeds"
 	@$(BIN)/python -m tests.sim.mutate --seeds $(or $(SEEDS),10000) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) \
-		$(if $(JSON),--json $(JSON))
+		$(if $(RESUME),--resume) $(if $(JSON),--json $(JSON))
 
 hostile: $(READY)  ## hostile input: generated cases for every decoder, then records over the broker  [CASES= RECORDS= SEED= JSON=FILE]
 	@echo "$@: $(or $(CASES),1000000) cases for the decoders, then $(or $(RECORDS),50000) records over the broker"

@@ -317,6 +317,9 @@ class Faults:
         at = self._partitions()
         self.world.broker.silent |= set(at)
         self._later(0.5, 20, "partitions speak again", lambda: self._speak(at))
+        if self.dice.random() < 0.5:  # whoever claims them meanwhile knows that there is more than it can read
+            for service in SERVICES:
+                self.world.broker.group(service)._rebalance()
 
     def _speak(self, at: list[TopicPartition]) -> None:
         self.world.broker.silent -= set(at)

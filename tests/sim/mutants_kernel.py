@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from services.sourcing.projection import Network
-from shared.kernel import memory_store
+from shared.kernel import engine, memory_store
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
 from shared.kernel.memory_rows import SentRow
@@ -110,7 +110,7 @@ def kept_messages() -> None:
     switch(Stage, "_keep", lambda self, arrival, keep: None)
 
 
-@mutant("keeping a message makes an empty row, so that the row's maker collides with it")
+@part("keeping a message makes an empty row, so that the row's maker collides with it: all that is kept is tried every 30 s")
 def kept_row() -> None:
     keep = Stage._keep
 
@@ -121,6 +121,16 @@ def kept_row() -> None:
         row.existed = existed
 
     switch(Stage, "_keep", without_row)
+
+
+@part("all that is kept is tried again now and then: whoever makes a row sees what was kept for it")
+def kept_tried_again() -> None:
+    switch(engine, "KEPT_S", 1e9)
+
+
+@mutant("a message is not left waiting for a row that is there", parts=("kept_row", "kept_tried_again"))
+def kept_row_and_retry() -> None:
+    """Nothing beside its parts."""
 
 
 # ---- kernel: committing ----

@@ -41,6 +41,8 @@ AT_MOST = timedelta(hours=48)
 """Longest course of a world."""
 TURNS_AT_MOST = 400_000
 """Ten times as many as the longest courses take."""
+KEPT_AT_MOST = timedelta(seconds=90)
+"""How long a message may be kept for a row that is there: three times as long as until all that is kept is tried again."""
 TIMER_SLACK = timedelta(milliseconds=310)
 """How long after its due time a timer runs at the soonest where nothing newer was read."""
 
@@ -125,6 +127,7 @@ class World:
         ]
         self._plans = Plans(self)
         self._levels_seen: dict[Any, StoredRow] = {}
+        self._kept_since: dict[tuple[str, Any], datetime] = {}
         self._idled = 0
         self._sent = 0
         self._unsaid: list[tuple[TopicPartition, Outgoing]] = []
@@ -327,7 +330,7 @@ class World:
         assert self._idled < TURNS_AT_MOST, "time passes without end"
         clock, moment = self.turns.clock, self.agenda.next_due()
         due = clock.next_due()
-        if not self._at_rest():
+        if not self._at_rest() or self._kept_in_vain():
             if moment is None or (due is not None and due < moment):
                 return False
             self.agenda.act()
@@ -342,6 +345,20 @@ class World:
             return False
         self._beat()
         return True
+
+    def _kept_in_vain(self) -> bool:
+        """Whether messages wait for rows that are there: they are tried again soon, or it is told that they aren't."""
+        now, waits = self.turns.clock.now(), False
+        for name, database in self.databases.items():
+            for place, kept in database.table("kept").items():
+                key = kept.row.key
+                row = database.table(f"state.{key.kind}").get(key.id)
+                if row is not None and row.state is not None:
+                    waits = True
+                    since = self._kept_since.setdefault((name, place), now)
+                    if now - since > KEPT_AT_MOST:
+                        self.wrong.append(f"kept_in_vain: {name} keeps {kept.row.record.topic} for {key}, which is there since {since}")
+        return waits
 
     def _beat(self) -> None:
         """Time was left out: who lives has given its signs of life meanwhile."""
