@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.kernel.kafka import BATCH_BYTES, MissingTopic
 from shared.kernel.memory_clock import Hook, undisturbed
@@ -44,6 +44,8 @@ class Broker:
         """How far its clock is off."""
         self.silent: set[TopicPartition] = set()
         """Partitions that take records and give none to groups just now."""
+        self.patience_s = 0.0
+        """How long a fetch that may wait at all waits at least, while nothing happens to what it reads."""
         self._topics: dict[str, int] = {}
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._compacted: set[str] = set()
@@ -109,6 +111,10 @@ class Broker:
 
     def group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(self))
+
+    def deadline(self, wait_s: float) -> datetime:
+        """When a fetch that begins now comes back with nothing."""
+        return self.clock.now() + timedelta(seconds=max(wait_s, self.patience_s) if wait_s else 0.0)
 
     def listen(self, signal: Signal, topics: Iterable[str]) -> None:
         """Whoever reads these topics is woken when one of them grows, and when anything happens to groups."""
@@ -255,7 +261,7 @@ class MemoryReader:
             self._signal.set()
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.clock.now() + timedelta(seconds=wait_s)
+        deadline = self._broker.deadline(wait_s)
         while True:
             await self._hook("fetch")
             self._group.beat(self)
@@ -393,7 +399,7 @@ class MemoryFollower:
         self._broker.listen(self._signal, {at.topic for at in self._positions})
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.clock.now() + timedelta(seconds=wait_s)
+        deadline = self._broker.deadline(wait_s)
         while True:
             await self._hook("follow")
             records = [record for at in self._positions for record in self._drain(at)]

@@ -56,6 +56,10 @@ class Database:
         self.clock = clock
         self.sessions: list[Session] = []
         """The open ones, in order of their beginning."""
+        self.commits = 0
+        """How many transactions have written something."""
+        self.watching: list[Callable[[], None]] = []
+        """Called after the next of them, once."""
         self._tables: dict[str, dict[Hashable, Any]] = {}
         self._locks: dict[Cell, _Lock] = {}
         self._numbers: dict[str, int] = {}
@@ -65,6 +69,13 @@ class Database:
             return self._tables[name]
         except KeyError:
             return self._tables.setdefault(name, {})
+
+    def committed(self) -> None:
+        """Something was written."""
+        self.commits += 1
+        told, self.watching = self.watching, []
+        for tell in told:
+            tell()
 
     def number(self, name: str) -> int:
         """The next number of an identity column; a roll-back doesn't give it back."""
@@ -211,6 +222,8 @@ class Session:
                 self.database.table(cell.table).pop(cell.key, None)
             else:
                 self.database.table(cell.table)[cell.key] = value
+        if self._writes:
+            self.database.committed()
         self._end()
 
     def roll_back(self) -> None:

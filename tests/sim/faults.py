@@ -272,6 +272,7 @@ class Faults:
         """What was not acknowledged may be in its topics or not; groups begin anew."""
         if not self.down:
             self.down = True
+            self.world.broker.wake()
             self._later(0.5, 10, "the broker is back", self._mend_broker)
 
     def _mend_broker(self) -> None:

@@ -46,6 +46,8 @@ class Home(Protocol):
 
     def clock_of(self, process: str) -> Clock: ...
 
+    def clock_of_publisher(self, process: Process) -> Clock: ...
+
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         """Awaited before each step; raises what the step shall fail with, by default `failure`."""
         ...
@@ -111,7 +113,8 @@ class Process:
         topics, view = MemoryTopics(world.broker, hook), service.view()
         self.pictures = pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
-        self.publisher = publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10))
+        patient = world.clock_of_publisher(self)
+        self.publisher = publisher = Publisher(service, store, writer, topics, patient, log, partitions, timedelta(minutes=10))
         reads = [topic.name for topic in service.reads]
         self.reader = reader = MemoryReader(world.broker, service.name, name, reads, hook)
         self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions)
@@ -123,7 +126,8 @@ class Process:
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())
-        self._spawn("read back", backs.run())
+        if service.states:
+            self._spawn("read back", backs.run())
         if service.views:
             self._spawn("pictures", pictures.run())
         self._spawn("engine", engine.run())

@@ -92,6 +92,9 @@ class SmallWorld:
     def clock_of(self, process: str) -> Clock:
         return self.turns.clock
 
+    def clock_of_publisher(self, process: Process) -> Clock:
+        return self.turns.clock
+
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again."""
         self.troubles.note(f"died of {type(error).__name__}")
