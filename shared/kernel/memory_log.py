@@ -44,8 +44,9 @@ class Broker:
         """How far its clock is off."""
         self.silent: set[TopicPartition] = set()
         """Partitions that take records and give none to groups just now."""
-        self.patience_s = 0.0
-        """How long a fetch that may wait at all waits at least, while nothing happens to what it reads."""
+        self.patience_s = self.group_patience_s = 0.0
+        """How long a fetch that may wait at all waits at least, while nothing happens to what it reads; and where its group has other
+        members, whose silence it shall notice."""
         self._topics: dict[str, int] = {}
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._compacted: set[str] = set()
@@ -112,9 +113,9 @@ class Broker:
     def group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(self))
 
-    def deadline(self, wait_s: float) -> datetime:
+    def deadline(self, wait_s: float, patience_s: float) -> datetime:
         """When a fetch that begins now comes back with nothing."""
-        return self.clock.now() + timedelta(seconds=max(wait_s, self.patience_s) if wait_s else 0.0)
+        return self.clock.now() + timedelta(seconds=max(wait_s, patience_s) if wait_s else 0.0)
 
     def listen(self, signal: Signal, topics: Iterable[str]) -> None:
         """Whoever reads these topics is woken when one of them grows, and when anything happens to groups."""
@@ -146,6 +147,10 @@ class Group:
         self._members: dict[str, _Member] = {}
         self._assigned: dict[str, frozenset[TopicPartition]] = {}
         self._joining = False
+
+    def is_one(self) -> bool:
+        """Whether it has one member."""
+        return len(self._members) == 1
 
     def join(self, reader: MemoryReader) -> None:
         """A static member that was never missed takes its old place; anybody else makes all join again."""
@@ -261,7 +266,8 @@ class MemoryReader:
             self._signal.set()
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.deadline(wait_s)
+        broker = self._broker
+        deadline = broker.deadline(wait_s, broker.patience_s if self._group.is_one() else broker.group_patience_s)
         while True:
             await self._hook("fetch")
             self._group.beat(self)
@@ -399,7 +405,7 @@ class MemoryFollower:
         self._broker.listen(self._signal, {at.topic for at in self._positions})
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.deadline(wait_s)
+        deadline = self._broker.deadline(wait_s, self._broker.patience_s)
         while True:
             await self._hook("follow")
             records = [record for at in self._positions for record in self._drain(at)]

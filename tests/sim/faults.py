@@ -25,6 +25,8 @@ STALL_S = 7.5
 """Longer than a session: who stalls while fetching is evicted."""
 IDLE_IN_TRANSACTION_S = 15.0
 """After so long the database gives up a session whose process is stopped: see shared/kernel/postgres.py."""
+NO_ANSWER_S = 1.0
+"""After so long a request to a broker that is away is given up."""
 CLOCKS_OFF_S = 2.0
 
 
@@ -124,6 +126,8 @@ class Faults:
         async def disturbed(what: str, gives_way: bool) -> None:
             if gives_way:
                 await GIVE_WAY
+            if self.down and (writes or what in LOG_STEPS):
+                await world.turns.clock.sleep(NO_ANSWER_S)
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
             if self.active and self.dice.random() < self._chance:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.sim.invariants import at_rest
 from tests.sim.plan import Plan, plan_of
@@ -26,6 +27,8 @@ class Outcome:
     happened: Counter[str]
     turns: int
     trace: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    """Processor time it took."""
 
     @property
     def checks(self) -> frozenset[str]:
@@ -35,8 +38,10 @@ class Outcome:
 
 def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     """Never raises what a world can cause: that is a failed check, too."""
+    began = time.process_time()
     with without_collections():
-        return _play(plan, keep_trace)
+        outcome = _play(plan, keep_trace)
+    return replace(outcome, cpu_s=time.process_time() - began)
 
 
 @contextmanager
@@ -61,9 +66,8 @@ def _play(plan: Plan, keep_trace: bool) -> Outcome:
         wrong = [f"process_lives: {error}"]
     except AssertionError as error:
         wrong = [f"comes_to_rest: {error} {world.what_moves()}"]
-    return Outcome(
-        plan, world.digest(), tuple(wrong), world.faults.count, world.faults.happened, world.turns.taken, tuple(world.trace or ())
-    )
+    faults, trace = world.faults, tuple(world.trace or ())
+    return Outcome(plan, world.digest(), tuple(wrong), faults.count, faults.happened, world.turns.taken, trace)
 
 
 def play_seed(seed: int) -> Outcome:

@@ -26,7 +26,7 @@ from shared.kernel.ports import TIMERS, Clock, Outgoing, TopicPartition
 from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
-from tests.sim.patience import PatientClock
+from tests.sim.patience import ENGINE_S, GROUP_READER_S, PUBLISHER_S, READER_S, TIMER_SLACK, PatientClock, next_deadline
 from tests.sim.plan import Plan
 from tests.support.replicas import Process
 from tests.support.turns import Turns
@@ -36,10 +36,6 @@ AT_MOST = timedelta(hours=48)
 """Longest course of a world."""
 TURNS_AT_MOST = 400_000
 """Ten times as many as the longest courses take."""
-PATIENCE_S, GROUP_PATIENCE_S = 30.0, 1.0
-"""How long a fetch waits where nothing arrives. Members of a group of two look more often, for the other one may be silent."""
-TIMER_SLACK = timedelta(milliseconds=310)
-"""How long after its due time a timer runs at the soonest where nothing newer was read."""
 
 
 class Unexpected(Exception):
@@ -83,7 +79,7 @@ class World:
         self._noted: list[str] = []
         """What the hash doesn't cover yet."""
         self.broker = SimBroker(self)
-        self.broker.patience_s = PATIENCE_S if plan.replicas == 1 else GROUP_PATIENCE_S
+        self.broker.patience_s, self.broker.group_patience_s = READER_S, GROUP_READER_S
         for topic in TOPICS:
             self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
         services = [load_service(name) for name in SERVICES]
@@ -117,8 +113,9 @@ class World:
     def clock_of(self, process: str) -> Clock:
         return self.clocks[process]
 
-    def clock_of_publisher(self, process: Process) -> Clock:
-        return PatientClock(self.clocks[process.name], self.turns.clock, self.databases[process.service.name])
+    def patient_clock(self, process: Process, part: str) -> Clock:
+        database = self.databases[process.service.name]
+        return PatientClock(self.clocks[process.name], PUBLISHER_S if part == "publisher" else ENGINE_S, self.turns.clock, database)
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.faults.hook(process, failure)
@@ -280,15 +277,7 @@ class World:
 
     def next_deadline(self) -> datetime | None:
         """When the next timer or kept message is due."""
-        dues = [
-            due
-            for database in self.databases.values()
-            for due in (
-                *(timer.due for timer in database.table("timer").values()),
-                *(kept.row.until for kept in database.table("kept").values()),
-            )
-        ]
-        return min(dues, default=None)
+        return min((due for database in self.databases.values() if (due := next_deadline(database)) is not None), default=None)
 
     def _idle(self) -> bool:
         """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""

@@ -92,7 +92,7 @@ class SmallWorld:
     def clock_of(self, process: str) -> Clock:
         return self.turns.clock
 
-    def clock_of_publisher(self, process: Process) -> Clock:
+    def patient_clock(self, process: Process, part: str) -> Clock:
         return self.turns.clock
 
     def died(self, process: Process, error: BaseException) -> None:

@@ -6,7 +6,7 @@ What awaits anything but a pause of this scheduler fails, so that a world which 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,8 +51,9 @@ class GivenWay(TurnPause):
 class AtOnce:
     """Nothing to wait for."""
 
-    def __await__(self) -> Iterator[Any]:
-        return iter(())
+    def __await__(self) -> Generator[TurnPause, None, None]:
+        return
+        yield
 
 
 GIVE_WAY, AT_ONCE = GivenWay(), AtOnce()
