@@ -128,8 +128,7 @@ class Process:
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())
-        if service.states:
-            self._spawn("read back", backs.run())
+        self._spawn("read back", backs.run())
         if service.views:
             self._spawn("pictures", pictures.run())
         self._spawn("engine", engine.run())
