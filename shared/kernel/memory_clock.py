@@ -44,8 +44,15 @@ class AsyncioPause:
 
 
 @dataclass(slots=True)
+class _Act:
+    """What an alarm does where nobody sleeps."""
+
+    open: Callable[[], None]
+
+
+@dataclass(slots=True)
 class _Alarm:
-    pause: Pause
+    pause: Pause | _Act
     live: bool = True
 
 
@@ -75,6 +82,10 @@ class VirtualClock:
             await pause
         finally:
             alarm.live = False
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Acts when so much time has passed."""
+        heapq.heappush(self._alarms, (self._now + timedelta(seconds=seconds), next(self._numbers), _Alarm(_Act(act))))
 
     def next_due(self) -> datetime | None:
         """When the next sleeper wakes; None where nobody sleeps."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.kernel.kafka import BATCH_BYTES, MissingTopic
 from shared.kernel.memory_clock import Hook, undisturbed
@@ -46,6 +46,9 @@ class Broker:
         """Partitions that take records and give none to groups just now."""
         self.fetched_at_once = FETCHED_AT_ONCE
         """Most records that one fetch of a group's member brings, of some partitions before others; the ends of all are known then."""
+        self.patience_s = self.group_patience_s = 0.0
+        """How long a fetch that may wait at all waits at least, while nothing happens to what it reads; and where its group has other
+        members, whose silence it shall notice."""
         self._topics: dict[str, int] = {}
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._compacted: set[str] = set()
@@ -112,6 +115,10 @@ class Broker:
     def group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(self))
 
+    def deadline(self, wait_s: float, patience_s: float) -> datetime:
+        """When a fetch that begins now comes back with nothing."""
+        return self.clock.now() + timedelta(seconds=max(wait_s, patience_s) if wait_s else 0.0)
+
     def listen(self, signal: Signal, topics: Iterable[str]) -> None:
         """Whoever reads these topics is woken when one of them grows, and when anything happens to groups."""
         self._listening.append((signal, frozenset(topics)))
@@ -142,6 +149,10 @@ class Group:
         self._members: dict[str, _Member] = {}
         self._assigned: dict[str, frozenset[TopicPartition]] = {}
         self._joining = False
+
+    def is_one(self) -> bool:
+        """Whether it has one member."""
+        return len(self._members) == 1
 
     def join(self, reader: MemoryReader) -> None:
         """A static member that was never missed takes its old place; anybody else makes all join again."""
@@ -258,7 +269,8 @@ class MemoryReader:
             self._signal.set()
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.clock.now() + timedelta(seconds=wait_s)
+        broker = self._broker
+        deadline = broker.deadline(wait_s, broker.patience_s if self._group.is_one() else broker.group_patience_s)
         while True:
             await self._hook("fetch")
             self._group.beat(self)
@@ -404,7 +416,7 @@ class MemoryFollower:
         self._broker.listen(self._signal, {at.topic for at in self._positions})
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.clock.now() + timedelta(seconds=wait_s)
+        deadline = self._broker.deadline(wait_s, self._broker.patience_s)
         while True:
             await self._hook("follow")
             records = [record for at in self._positions for record in self._drain(at)]

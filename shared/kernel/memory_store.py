@@ -85,10 +85,10 @@ class MemoryStore:
     # ---- transactions ----
 
     def begin(self) -> AbstractAsyncContextManager[MemoryTransaction]:
-        return _Begun(self)
+        return _Begun(self, self._codecs, self._hook)
 
     def _statement(self, name: str) -> _Statement:
-        return _Statement(self, name)
+        return _Statement(self, name, self._hook)
 
     def open(self) -> Session:
         """A connection of this process, with a transaction on it."""
@@ -256,24 +256,25 @@ class MemoryStore:
 class _Begun:
     """A transaction from its beginning to its end. A class, for there are many: a generator costs three times as much."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, codecs: Mapping[str, StoredCodec], hook: Hook) -> None:
         self._store = store
+        self._codecs = codecs
+        self._hook = hook
         self._session: Session | None = None
 
     async def __aenter__(self) -> MemoryTransaction:
-        store = self._store
-        await store._hook("begin")
-        self._session = session = store.open()
-        return MemoryTransaction(session, store._codecs, store._hook)
+        await self._hook("begin")
+        self._session = session = self._store.open()
+        return MemoryTransaction(session, self._codecs, self._hook)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         store, session = self._store, self._session
         assert session is not None
         try:
             if kind is None:
-                await store._hook("commit")
+                await self._hook("commit")
                 session.commit()
-                await store._hook("commit answer")
+                await self._hook("commit answer")
         finally:
             store.close_session(session)
 
@@ -281,13 +282,14 @@ class _Begun:
 class _Statement:
     """A statement of its own; where its answer is lost, it took effect all the same."""
 
-    def __init__(self, store: MemoryStore, name: str) -> None:
+    def __init__(self, store: MemoryStore, name: str, hook: Hook) -> None:
         self._store = store
         self._name = name
+        self._hook = hook
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
-        await self._store._hook(self._name)
+        await self._hook(self._name)
         self._session = self._store.open()
         return self._session
 
@@ -300,7 +302,7 @@ class _Statement:
         finally:
             store.close_session(session)
         if kind is None:
-            await store._hook(f"{self._name} answer")
+            await self._hook(f"{self._name} answer")
 
 
 class MemoryTransaction:

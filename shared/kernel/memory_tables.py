@@ -57,6 +57,7 @@ class Archive:
         """Up to which commit it has them."""
         self._tables = {name: dict(rows) for name, rows in database.backup().tables.items()}
         self._coming: deque[dict[Cell, Any]] = deque()
+        self._changed = database.changed
 
     def send(self, writes: dict[Cell, Any]) -> None:
         """One more commit is on its way."""
@@ -68,6 +69,7 @@ class Archive:
             self.position += 1
             for cell, value in self._coming.popleft().items():
                 _write(self._tables.setdefault(cell.table, {}), cell.key, value)
+        self._changed()
 
     def behind(self) -> int:
         """How many commits are on their way."""
@@ -104,6 +106,10 @@ class Database:
         self.archive: Archive | None = None
         self.sessions: list[Session] = []
         """The open ones, in order of their beginning."""
+        self.commits = 0
+        """How often there was something new: written, or arrived in the archive."""
+        self.watching: list[Callable[[], None]] = []
+        """Called when there is again, once."""
         self._tables: dict[str, dict[Hashable, Any]] = {}
         self._locks: dict[Cell, _Lock] = {}
         self._numbers: dict[str, int] = {}
@@ -119,6 +125,13 @@ class Database:
         self.table(table).setdefault(key, value)
         if self.archive is not None:
             self.archive.provide(table, key, value)
+
+    def changed(self) -> None:
+        """There may be something new: written, or arrived in the archive."""
+        self.commits += 1
+        told, self.watching = self.watching, []
+        for tell in told:
+            tell()
 
     def number(self, name: str) -> int:
         """The next number of an identity column; a roll-back doesn't give it back."""
@@ -139,6 +152,7 @@ class Database:
         self._tables = {name: dict(rows) for name, rows in backup.tables.items()}
         self._numbers = dict(backup.numbers)
         self.life += 1
+        self.changed()
 
     def restore_archive(self) -> None:
         """The database is lost, and restored to the end of its archive."""
@@ -154,6 +168,7 @@ class Database:
             self.position += 1
             if self.archive is not None:
                 self.archive.send(dict(writes))
+            self.changed()
 
     def lock_of(self, cell: Cell) -> _Lock | None:
         return self._locks.get(cell)

@@ -126,7 +126,7 @@ class ReadBacks:
         in_doubt = False
         while not self.stopping:
             try:
-                waiting += await self._follower.fetch(0.5)
+                waiting += await self._follower.fetch(0.0 if in_doubt else 0.5)
                 await self._mark(waiting)
                 waiting.clear()
                 if in_doubt:

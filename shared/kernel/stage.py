@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -83,6 +84,11 @@ class Arrival(NamedTuple):
     def message_key(self) -> Key:
         key = self.record.key if self.record is not None else None
         return Key(MESSAGE, (key or b"").decode("utf-8", "replace").replace("\x00", "?")[:300])
+
+
+@cache
+def _events_of(kinds: tuple[Kind[Any], ...]) -> frozenset[type]:
+    return frozenset(event for kind in kinds for event in kind.events)
 
 
 def instant(ms: float) -> datetime:
@@ -208,7 +214,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._kinds = {kind.name: kind for kind in self.service.kinds}
-        self._events = frozenset(event for kind in self.service.kinds for event in kind.events)
+        self._events = _events_of(self.service.kinds)
 
     # ---- loading ----
 

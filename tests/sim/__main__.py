@@ -74,11 +74,12 @@ def _outcomes(seeds: range, jobs: int, restore: str) -> Iterator[Outcome]:
 
 
 def _many(options: argparse.Namespace) -> int:
-    began, happened, failed, faults, done = time.monotonic(), Counter[str](), list[Outcome](), 0, 0
+    began, happened, failed, faults, done, cpu_s = time.monotonic(), Counter[str](), list[Outcome](), 0, 0, 0.0
     for outcome in _outcomes(range(options.first, options.first + options.seeds), options.jobs, options.restore):
         done += 1
         happened.update(outcome.happened)
         faults += outcome.faults
+        cpu_s += outcome.cpu_s
         if outcome.wrong:
             failed.append(outcome)
             print(f"seed {outcome.plan.seed}: {outcome.wrong[0][:300]}", flush=True)
@@ -88,6 +89,7 @@ def _many(options: argparse.Namespace) -> int:
         "seeds": done,
         "violations": len(failed),
         "seeds_per_minute": round(60 * done / took_s / options.jobs, 1),
+        "seeds_per_cpu_minute": round(60 * done / cpu_s, 1),
         "jobs": options.jobs,
         "faults": faults,
         "happened": dict(sorted(happened.items())),
@@ -96,7 +98,8 @@ def _many(options: argparse.Namespace) -> int:
     }
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"{done} seeds, {len(failed)} with violations, {faults} faults, {found['seeds_per_minute']} seeds a minute and core")
+    speed = f"{found['seeds_per_minute']} seeds a minute and core, {found['seeds_per_cpu_minute']} a minute of processor time"
+    print(f"{done} seeds, {len(failed)} with violations, {faults} faults, {speed}")
     return 1 if failed else 0
 
 

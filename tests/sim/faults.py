@@ -27,6 +27,8 @@ STALL_S = 7.5
 """Longer than a session: who stalls while fetching is evicted."""
 IDLE_IN_TRANSACTION_S = 15.0
 """After so long the database gives up a session whose process is stopped: see shared/kernel/postgres.py."""
+NO_ANSWER_S = 1.0
+"""After so long a request to a broker that is away is given up."""
 CLOCKS_OFF_S = 2.0
 THEME_CHANCE, THEME_EVERY_S = 0.02, 0.7
 """How often the fault that a world is about comes: at a step where it can, and at moments of time."""
@@ -142,6 +144,8 @@ class Faults:
         async def disturbed(what: str, gives_way: bool) -> None:
             if gives_way:
                 await GIVE_WAY
+            if self.down and (writes or what in LOG_STEPS):
+                await world.turns.clock.sleep(NO_ANSWER_S)
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
             if self.active:
@@ -340,6 +344,7 @@ class Faults:
         """What was not acknowledged may be in its topics or not; groups begin anew."""
         if not self.down:
             self.down = True
+            self.world.broker.wake()
             self._later(0.5, 10, "the broker is back", self._mend_broker)
 
     def _mend_broker(self) -> None:

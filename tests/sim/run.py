@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tests.sim.invariants import at_rest
@@ -23,6 +27,8 @@ class Outcome:
     happened: Counter[str]
     turns: int
     trace: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    """Processor time it took."""
 
     @property
     def checks(self) -> frozenset[str]:
@@ -32,6 +38,26 @@ class Outcome:
 
 def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     """Never raises what a world can cause: that is a failed check, too."""
+    began = time.process_time()
+    with without_collections():
+        outcome = _play(plan, keep_trace)
+    return replace(outcome, cpu_s=time.process_time() - began)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """A world is garbage as a whole, once it has ended: until then nothing is to be found."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+            gc.collect(1)
+
+
+def _play(plan: Plan, keep_trace: bool) -> Outcome:
     world = World(plan, keep_trace=keep_trace)
     try:
         world.play()

@@ -29,6 +29,7 @@ from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
 from tests.sim.operator import Operator
+from tests.sim.patience import ENGINE_S, GROUP_READER_S, PUBLISHER_S, READER_S, TIMER_SLACK, PatientClock, next_deadline
 from tests.sim.plan import Plan
 from tests.sim.plans import Plans
 from tests.sim.restores import Restores
@@ -43,8 +44,6 @@ TURNS_AT_MOST = 400_000
 """Ten times as many as the longest courses take."""
 KEPT_AT_MOST = timedelta(seconds=90)
 """How long a message may be kept for a row that is there: three times as long as until all that is kept is tried again."""
-TIMER_SLACK = timedelta(milliseconds=310)
-"""How long after its due time a timer runs at the soonest where nothing newer was read."""
 
 
 class Unexpected(Exception):
@@ -97,6 +96,7 @@ class World:
         """What the hash doesn't cover yet."""
         self.broker = SimBroker(self)
         self.broker.fetched_at_once = plan.fetched_at_once
+        self.broker.patience_s, self.broker.group_patience_s = READER_S, GROUP_READER_S
         for topic in TOPICS:
             self.broker.create(topic.name, partitions_of(topic, plan.partitions), compacted=topic.compacted)
         services = [load_service(name) for name in SERVICES]
@@ -139,6 +139,10 @@ class World:
 
     def clock_of(self, process: str) -> Clock:
         return self.clocks[process]
+
+    def patient_clock(self, process: Process, part: str) -> Clock:
+        database = self.databases[process.service.name]
+        return PatientClock(self.clocks[process.name], PUBLISHER_S if part == "publisher" else ENGINE_S, self.turns.clock, database)
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.restores.hook(process, self.faults.hook(process, failure))
@@ -314,15 +318,7 @@ class World:
 
     def next_deadline(self) -> datetime | None:
         """When the next timer or kept message is due."""
-        dues = [
-            due
-            for database in self.databases.values()
-            for due in (
-                *(timer.due for timer in database.table("timer").values()),
-                *(kept.row.until for kept in database.table("kept").values()),
-            )
-        ]
-        return min(dues, default=None)
+        return min((due for database in self.databases.values() if (due := next_deadline(database)) is not None), default=None)
 
     def _idle(self) -> bool:
         """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""

@@ -47,6 +47,10 @@ class Home(Protocol):
 
     def clock_of(self, process: str) -> Clock: ...
 
+    def patient_clock(self, process: Process, part: str) -> Clock:
+        """For the `engine` and the `publisher`: it may leave out looks that would find nothing."""
+        ...
+
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         """Awaited before each step; raises what the step shall fail with, by default `failure`."""
         ...
@@ -116,10 +120,11 @@ class Process:
         topics, view = MemoryTopics(world.broker, hook), service.view()
         self.pictures = pictures = Pictures(service, view, topics, clock, log, partitions)
         writer = MemoryWriter(world.broker, world.hook(name, ProduceFailed))
-        self.publisher = publisher = Publisher(service, store, writer, topics, clock, log, partitions, timedelta(minutes=10), at)
+        publishers, engines = world.patient_clock(self, "publisher"), world.patient_clock(self, "engine")
+        self.publisher = publisher = Publisher(service, store, writer, topics, publishers, log, partitions, timedelta(minutes=10), at)
         reads = [topic.name for topic in service.reads]
         self.reader = reader = MemoryReader(world.broker, service.name, name, reads, hook)
-        self.engine = engine = Engine(service, store, reader, publisher, topics, view, clock, log, partitions, journal)
+        self.engine = engine = Engine(service, store, reader, publisher, topics, view, engines, log, partitions, journal)
         backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])

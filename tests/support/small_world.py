@@ -92,6 +92,9 @@ class SmallWorld:
     def clock_of(self, process: str) -> Clock:
         return self.turns.clock
 
+    def patient_clock(self, process: Process, part: str) -> Clock:
+        return self.turns.clock
+
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again."""
         self.troubles.note(f"died of {type(error).__name__}")

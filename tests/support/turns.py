@@ -51,7 +51,7 @@ class GivenWay(TurnPause):
 class AtOnce:
     """Nothing to wait for."""
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Generator[TurnPause, None, None]:
         yield from ()
 
 
