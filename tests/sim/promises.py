@@ -15,7 +15,7 @@ from services.inventory.events import UnitsShorted
 from services.inventory.service import service as inventory
 from services.inventory.state import Reservation
 from shared.kernel.codec import Undecodable, open_envelope, read_body
-from shared.kernel.ports import Record, TopicPartition
+from shared.kernel.ports import LaneId, Record, TopicPartition
 from shared.kernel.stage import instant
 
 if TYPE_CHECKING:
@@ -34,13 +34,20 @@ def promises(world: World) -> Iterator[str]:
 
 
 def read(world: World, topic: Topic) -> Iterator[tuple[Record, Any]]:
-    """Every readable record with its body, in the order of each partition."""
+    """Every readable record with its body, in the order of each partition; what a lane repeats once only."""
     for number in range(world.partitions()[topic.name]):
+        known: set[tuple[LaneId, int]] = set()
         for record in world.broker.records(TopicPartition(topic.name, number)):
             try:
-                yield record, read_body(open_envelope(record, topic), topic)
+                envelope = open_envelope(record, topic)
+                body = read_body(envelope, topic)
             except Undecodable:
                 continue
+            if envelope.lane is not None:
+                if (envelope.lane, envelope.seq) in known:
+                    continue
+                known.add((envelope.lane, envelope.seq))
+            yield record, body
 
 
 # ---- once ----
