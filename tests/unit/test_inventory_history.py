@@ -6,9 +6,11 @@ import pytest
 
 from schemas.inventory import DiscrepancyFound
 from schemas.stock import CountedLine
+from services.inventory.rules import Booking, book
 from services.inventory.service import service
-from services.inventory.state import level_key
+from services.inventory.state import level_key, new_booked
 from shared.kernel.model import Need, Woken
+from shared.value import replace
 from tests.support.inventory import PARIS, SKU, at, counted, fact, figures, issued, line, location, moved, picked, reserve, sold
 from tests.support.spec import Spec
 
@@ -47,6 +49,11 @@ def test_what_happened_at_the_very_moment_of_a_count_is_in_it(inventory: Spec) -
     assert figures(inventory) == {"sellable": 7}
 
 
+def test_a_pick_at_the_very_moment_of_a_physical_count_takes_the_unit_from_the_shelf(inventory: Spec) -> None:
+    inventory.given(counted(5), reserve(A, line(2)), counted(5, at(10), "c2"), picked(A, fact(1), when=at(10)))
+    assert figures(inventory) == {"sellable": 4, "reserved": 1, "picked": 1}
+
+
 def test_what_happened_at_the_very_moment_of_a_count_of_damaged_units_is_in_it(inventory: Spec) -> None:
     inventory.given(counted(5), counted(0, at(10), "c2", lines=(CountedLine(sku=SKU, quantity=2, status="damaged"),)))
     inventory.given(moved("adjustment", 1, "found-1", at(10), to_status="damaged"))
@@ -57,10 +64,10 @@ def test_what_happened_at_the_very_moment_of_a_count_of_damaged_units_is_in_it(i
 
 
 def test_a_sale_at_the_very_moment_of_a_count_that_is_read_later_is_in_it(inventory: Spec) -> None:
-    inventory.given(counted(10), sold(2, when=at(5)))
+    inventory.given(counted(10), sold(2, when=at(5)), sold(1, "till-2", at(7)))
     inventory.when(counted(8, at(5), "c2"))
     assert found(inventory) == []
-    assert figures(inventory) == {"sellable": 8}
+    assert figures(inventory) == {"sellable": 7}
 
 
 def test_what_was_free_before_a_reservation_was_free_though_a_unit_of_it_is_picked_now(inventory: Spec) -> None:
@@ -109,6 +116,12 @@ def test_a_feed_that_is_ahead_again_after_both_said_the_same_is_ahead_by_the_dif
     assert figures(inventory) == {"sellable": 3, "reserved": 1}
     inventory.given(issued(A, fact(1), when=at(5)))
     assert figures(inventory) == {"sellable": 3, "reserved": 1}
+
+
+def test_a_feed_is_ahead_by_what_it_says_beyond_the_others() -> None:
+    """Both said one; the feed says two, and moves the level where it isn't the only one to do so."""
+    both_said_one = replace(new_booked(f"{SKU}:{PARIS}/issue/{A}:1"), feed=-1, own=-1, moved=-1)
+    assert book(both_said_one, -2, -1, declared=False) == Booking(moved=-1, unsettled=0, ahead=1)
 
 
 # ---- timers ----

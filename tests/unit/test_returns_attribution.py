@@ -144,7 +144,7 @@ def test_what_the_buyer_has_explains_a_unit_before_a_parcel_nobody_named(returns
 
 def test_a_parcel_explains_no_more_units_than_it_held(returns: Spec) -> None:
     returns.given(accepted(line_1=2), shipped("T1", "line-1", 1), came_back("T1", "line-1", 1))
-    returns.when(received((None, "mug", 2), tracking_number="T1"), overdue=True)
+    returns.when(received(("line-1", "mug", 2), tracking_number="T1"), overdue=True)
     assert lines_told(returns) == [(units(line_1=1), units(line_1=1))]
     assert line(returns, "line-1").undelivered == 1
 
