@@ -81,9 +81,11 @@ def contradicts(work: Work, total: int, occurred_at: datetime) -> bool:
 
 
 def over_kind(work: Work) -> OverKind:
-    """What it means that more units left than stood in the plan."""
+    """What it means that more units left than stood in the plan; first of all shorted ones their location has not given up."""
     if work.planned == 0:
         return "unasked"
+    if 0 < work.over <= work.shorted_open:
+        return "shipped_too_many"
     if work.ended.get("cancelled") or work.ended.get("changed"):
         return "shipped_after_cancel"
     if work.ended and "shorted" not in work.ended:

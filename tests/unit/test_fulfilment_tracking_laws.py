@@ -9,7 +9,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.fulfilment import CancellationAnswered, LinesHandedOver, ParcelWasShipped, ReservationEnded, StockIssued, StockPicked
+from schemas.fulfilment import (
+    CancellationAnswered,
+    LinesHandedOver,
+    ParcelWasShipped,
+    RejectionReason,
+    ReservationEnded,
+    StockIssued,
+    StockPicked,
+)
 from schemas.status import TrackingStatus
 from schemas.topics import Body
 from services.fulfilment_tracking.state import Work
@@ -172,9 +180,10 @@ PLACE = st.sampled_from((STORE, STORE, STORE, WAREHOUSE))
 PARCEL = st.sampled_from(("p1", "p2"))
 REQUEST = st.sampled_from(("c1", "c2", "c3"))
 AT = st.integers(1, 100)
+WHY: tuple[RejectionReason, ...] = ("not_found", "damaged")
 ANYTHING: st.SearchStrategy[Body] = st.one_of(
     st.just(takes_on()),
-    st.builds(lambda n, at, to: rejects(shirt=n, at=at, location=to), COUNT, AT, PLACE),
+    st.builds(lambda n, at, to, why: rejects(why, shirt=n, at=at, location=to), COUNT, AT, PLACE, st.sampled_from(WHY)),
     st.builds(lambda n, final, at, to: picks(shirt=n, final=final, at=at, location=to), COUNT, st.booleans(), AT, PLACE),
     st.builds(lambda n, parcel: packs(parcel, tracking_number=f"T-{parcel}", shirt=n), COUNT, PARCEL),
     st.builds(lambda n, parcel, at, to: ships(parcel, shirt=n, at=at, location=to), COUNT, PARCEL, AT, PLACE),
@@ -221,7 +230,8 @@ def _adds_up(spec: Spec, published: list[Body]) -> None:
     issued = units(published, StockIssued, unasked=False)["shirt"]
     taken = one.ended.get("shorted", 0)
     assert ended + issued == one.planned - one.left - taken
-    assert one.shorted_carted >= 0 and put_back + one.shorted_carted <= taken and spoilt <= taken
+    assert one.shorted_carted >= 0 and put_back + one.shorted_carted <= taken
+    assert 0 <= one.unexplained <= one.told_off and spoilt <= one.told_off
     left_for_buyer = units(published, StockIssued)["shirt"]
     assert left_for_buyer == one.served + one.over == one.shipped + one.collected
     assert units(published, ParcelWasShipped)["shirt"] == one.shipped

@@ -27,6 +27,7 @@ from tests.support.fulfilment_tracking import (
     WAREHOUSE,
     accepted,
     at_work,
+    cancel,
     closed,
     exceptions,
     gives_up,
@@ -261,6 +262,14 @@ def _back(reason: Reason, at: float, **units: int) -> ReservationEnded:
 def test_a_shorted_unit_that_is_shipped_all_the_same_is_booked_with_an_exception() -> None:
     spec = at_work(shirt=2).given(shorted(shirt=1)).when(ships(shirt=2))
     assert [(stock.unasked, stock.lines[0].quantity) for stock in spec.of(type(spec.published[1]))] == [(False, 1), (True, 1)]
+    assert exceptions(spec) == ["shipped_too_many"]
+
+
+def test_a_shorted_unit_that_is_shipped_is_not_taken_for_one_the_buyer_was_told_is_cancelled() -> None:
+    """The cancelled one was never asked of the location."""
+    spec = tracking().given(accepted(shirt=3), sourced(part(release_at=minutes(1), shirt=3)), cancel(shirt=1))
+    spec.advance(timedelta(minutes=1))
+    spec.given(shorted(shirt=1)).when(ships(shirt=2))
     assert exceptions(spec) == ["shipped_too_many"]
 
 
