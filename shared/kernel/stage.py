@@ -472,7 +472,8 @@ class Stage:
     def _role(self, arrival: Arrival, name: str) -> str:
         role = (arrival.cause, name)
         index = self._roles[role] = self._roles.get(role, -1) + 1
-        return f"{self.service.name}:{name}:{index}"
+        again = f"@{self._rows[self._subject].version}" if isinstance(arrival.body, Woken) and self._subject in self._rows else ""
+        return f"{self.service.name}:{name}:{index}{again}"  # a timer may be set twice for one instant: its row has moved on meanwhile
 
     # ---- what is written ----
 
