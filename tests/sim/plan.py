@@ -30,6 +30,12 @@ FAULTS = (
 """What breaks: each seed has some of them."""
 RESTORE, RESTORES = "restore", 0.15
 """One more, and how many of the worlds with faults have it."""
+THEMES = (
+    *("stop", "stop", "stop"),
+    *("crash", "crash", "silence", "silence", "lost_ack", "lost_ack", "rule_bug", "rule_bug"),
+    *("kill", "leaderless", "rebalance", "commit_unknown", "duplicates", "stale_state", "lost_records", "fetch_error"),
+)
+"""What a world may be about; what needs the rarest meetings comes more often."""
 OF_GROUPS = frozenset({"stop", "stall", "rebalance", "kill", "silence"})
 """Faults that matter most where another replica takes over meanwhile."""
 ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier", "hasty_location")
@@ -95,10 +101,10 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """The world of a seed. Every eighth has no faults at all, of the others every third is about one of them."""
+    """The world of a seed. Every eighth has no faults at all, of the others every second is about one of them."""
     dice = Random(f"{seed}:plan")
     calm = dice.random() < 0.125
-    theme = dice.choice(FAULTS) if not calm and dice.random() < 0.33 else None
+    theme = dice.choice(THEMES) if not calm and dice.random() < 0.5 else None
     return Plan(
         seed=seed,
         partitions=dice.choice((1, 2, 2)),
