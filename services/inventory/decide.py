@@ -138,7 +138,7 @@ def _rows_of_giving_up(part_id: str, line_id: str, sku: str, location: str) -> I
 
 
 def _need_of_timer(woken: Woken) -> Need:
-    match woken.name.partition(":")[0]:
+    match woken.name:
         case "short":
             level = woken.key
             return Need((level, reservations.shorted_key(woken)), (reservations.shorting_slice(level),))
@@ -204,7 +204,7 @@ def _done(case: Case, deed: Deed) -> Iterator[Yield]:
 
 
 def _woken(case: Case, woken: Woken) -> Iterator[Yield]:
-    match woken.name.partition(":")[0]:
+    match woken.name:
         case "short":
             yield from reservations.short(case, woken)
         case "unblock":

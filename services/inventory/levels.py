@@ -35,8 +35,6 @@ CLOCKS_DIFFER = timedelta(minutes=15)
 """How far a location's clock may be ahead."""
 BEFORE_OTHERS = 10
 """Rank of the timer that shorts: what is owed is settled before anything else is looked at."""
-SHORT = "short:"
-"""Timer that shorts a level, followed by the level's version."""
 DEFAULT_POLICY = Policy(policy="default")
 
 Cause = Literal["counted", "moved", "picked", "issued", "restocked", "blocked", "unblocked", "inbound", "released", "safety"]
@@ -186,12 +184,7 @@ def tell(case: Case, before: Befores, location: str, cause: Cause, reference: st
             yield StockChanged(location=location, cause=cause, reference=reference, levels=shown(case, some), arrived=arrived)
     for key in touched:
         if case.level(key).owed:
-            yield short_now(case, key)
-
-
-def short_now(case: Case, key: Key) -> Wake:
-    """Settle what is owed. One level may be shorted twice in one instant: each has a name of its own, and so has what follows from it."""
-    return Wake(key, f"{SHORT}{case.world.version(key)}", case.now, rank=BEFORE_OTHERS)
+            yield Wake(key, "short", case.now, rank=BEFORE_OTHERS)
 
 
 def shown(case: Case, keys: Sequence[Key]) -> tuple[ShownLevel, ...]:

@@ -28,7 +28,7 @@ from services.inventory.events import (
     UnitsReserved,
     UnitsShorted,
 )
-from services.inventory.levels import Befores, Case, keep_safety, keys_of, look, move, note, short_now, shown, tell
+from services.inventory.levels import BEFORE_OTHERS, Befores, Case, keep_safety, keys_of, look, move, note, shown, tell
 from services.inventory.state import (
     NEVER,
     Booked,
@@ -289,7 +289,7 @@ def short(case: Case, woken: Woken) -> Iterator[Yield]:
     for part_id, entries in lost.items():
         yield _shorted(case, part_id, woken.key, entries)
     if lost and case.level(woken.key).owed:
-        yield short_now(case, woken.key)
+        yield Wake(woken.key, "short", case.now, rank=BEFORE_OTHERS)
 
 
 def _keep_history(case: Case, woken: Woken, lost: Sequence[tuple[Reservation, int]]) -> Iterator[Yield]:

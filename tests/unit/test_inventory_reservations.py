@@ -419,17 +419,6 @@ def test_many_reservations_are_shorted_in_bounded_steps(inventory: Spec) -> None
     assert figures(inventory) == {"sellable": 10, "reserved": 10}
 
 
-def test_a_level_shorted_twice_in_one_instant_has_two_causes(inventory: Spec) -> None:
-    """What follows from them is told apart by its id."""
-    inventory.given(counted(2), reserve(A, line(2)))
-    names: list[str] = []
-    for number in (1, 2):
-        inventory._decide(sold(1, f"till-{number}"))
-        names += [name for _, name in inventory.timers]
-        inventory._run_timers(inventory.now)
-    assert len(set(names)) == len(names) == 2
-
-
 def test_a_receipt_in_time_saves_what_was_about_to_be_shorted(inventory: Spec) -> None:
     """Between a fact and the shorting it causes the level says what is owed; nothing of it can be promised."""
     inventory.given(counted(2), reserve(A, line(2)))
