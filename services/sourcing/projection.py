@@ -240,8 +240,14 @@ class Network(Documents):
             self._fly(part_id, flight)
         self._undo.clear()
 
+    def clear(self) -> None:
+        """Whose orders these were hears what becomes of them: here all flights end, and what levels waited for them to say counts."""
+        for part_id in list(self._flights):
+            self._fly(part_id, {})
+        self._undo.clear()
+
     def restore(self, key: Key, state: Any) -> None:
-        """At start, and when it is unknown whether a batch was committed: flights that have settled meanwhile end, too."""
+        """Of the orders it owns now, and when it is unknown whether a batch was committed: flights that have settled meanwhile end, too."""
         if isinstance(state, Order):
             for number in range(1, state.next_part):
                 part = state.parts.get(number)

@@ -17,6 +17,7 @@ from schemas.topics import BY_NAME
 from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
 from shared.kernel.journal import Journal
 from shared.kernel.model import Key, Need, Service, Woken
+from shared.kernel.overlay import Overlay
 from shared.kernel.ports import (
     TIMERS,
     Claim,
@@ -121,6 +122,7 @@ class Engine:
         self._publisher = publisher
         self._topics = topics
         self._view = view
+        self._overlay = Overlay(service, store, view, partitions[TIMERS])
         self._clock = clock
         self._log = log
         self._partitions = partitions
@@ -134,8 +136,6 @@ class Engine:
         self._limit = MAX_BATCH
         self._failures = 0
         self._retry_kept: set[Key] = set()
-        self._in_doubt: set[Key] = set()
-        """Rows of the overlay that the last batch changed, until its commit is known."""
         self._stored_due = True
         self._everything_kept = True
         self._gather_until = 0.0
@@ -249,8 +249,8 @@ class Engine:
             self.feed.claim(at, claims[at].offset, end)
             self._reader.seek(at, max(claims[at].offset, begin))
         self._shards = shards
-        await self._restore_overlay()
         await self._publisher.own(shards)
+        await self._overlay.restore(self._publisher.life, shards)
         self._everything_kept = self._stored_due = True
         self._next_timer_at = self._next_poll_at = 0.0
 
@@ -407,7 +407,7 @@ class Engine:
                 consumed += 1
             self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
             numbered = await self._write(transaction, stage, batch[:consumed])
-            self._in_doubt = {key for key in stage.changed if key.kind in self.service.overlay}
+            self._overlay.doubt(stage.changed)
         return _Outcome(consumed, stage, numbered)
 
     def _expect_life(self, transaction: Transaction) -> None:
@@ -458,7 +458,7 @@ class Engine:
     def _committed(self, outcome: _Outcome, seconds: float) -> None:
         stage = outcome.stage
         self._view.commit()
-        self._in_doubt = set()
+        self._overlay.settle()
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
@@ -547,14 +547,6 @@ class Engine:
             return Need(())
         stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})
         return need
-
-    async def _restore_overlay(self) -> None:
-        """After an unknown commit the overlay takes the rows of its batch as the store has them."""
-        for kind in self.service.overlay:
-            ids = sorted(key.id for key in self._in_doubt if key.kind == kind)
-            for id, row in (await self._store.rows(kind, ids)).items() if ids else ():
-                self._view.restore(Key(kind, id), row.state)
-        self._in_doubt = set()
 
 
 def _does_not_move(arrival: Arrival, stage: Stage) -> bool:

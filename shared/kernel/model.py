@@ -182,8 +182,13 @@ class View(Protocol):
         """What was folded since the last commit or rollback never happened."""
         ...
 
+    def clear(self) -> None:
+        """The overlay is made anew: rows that are still ours are restored next."""
+        ...
+
     def restore(self, key: Key, state: Any) -> None:
-        """At start, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the store has it."""
+        """Of other shards than before, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the
+        store has it."""
         ...
 
 
@@ -218,7 +223,7 @@ class Service(Value, Generic[V], frozen=True):
     """Rows to read without lock before `keys`: only immutable ones (parcel to order)."""
     states: tuple[State[Any], ...] = ()
     overlay: tuple[str, ...] = ()
-    """Kinds whose stored rows the view gets at start."""
+    """Kinds whose stored rows the view gets, those of the shards its replica owns."""
     migrations: tuple[str, ...] = field(default=())
     """SQL texts run once, in order, after the kernel's own tables exist."""
 

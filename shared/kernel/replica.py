@@ -18,9 +18,9 @@ from shared.kernel.engine import Engine
 from shared.kernel.health import Health
 from shared.kernel.journal import Journal
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter, MissingTopic
-from shared.kernel.model import Key, Service
+from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, ReadBacks
-from shared.kernel.ports import TIMERS, Store, TopicPartition, Transient
+from shared.kernel.ports import TIMERS, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore, open_store
 from shared.kernel.postgres_horizon import OPEN, PublishGate
 from shared.kernel.publisher import Publisher
@@ -127,7 +127,6 @@ class Replica:
         try:
             await writer.start()
             await pictures.catch_up()
-            await restore_overlay(service, store, view)
             await reader.start()
             _collect_seldom()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
@@ -135,15 +134,6 @@ class Replica:
         finally:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
-
-
-async def restore_overlay(service: Service[Any], store: Store, view: Any) -> None:
-    """At start: the view gets the stored rows of the kinds it overlays."""
-    for kind in service.overlay:
-        async for id, row in store.scan(kind):
-            if row.state is not None:
-                view.restore(Key(kind, id), row.state)
-    view.commit()
 
 
 async def work_until(stop: asyncio.Event, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:

@@ -40,5 +40,8 @@ class Documents:
     def rollback(self) -> None:
         """No overlay: nothing to undo."""
 
+    def clear(self) -> None:
+        """No overlay: nothing to make anew."""
+
     def restore(self, key: Key, state: Any) -> None:
         """No overlay: nothing to restore."""

@@ -19,7 +19,6 @@ from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, ReadBacks
 from shared.kernel.ports import TIMERS, Clock, ProduceFailed, TopicPartition, Transient
 from shared.kernel.publisher import Publisher
-from shared.kernel.replica import restore_overlay
 from tests.support.turns import Task, Turns
 
 
@@ -129,7 +128,6 @@ class Process:
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])
         await pictures.catch_up()
-        await restore_overlay(service, store, view)
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())

@@ -123,6 +123,20 @@ def test_flights_that_settled_in_a_batch_of_unknown_outcome_end_when_it_was_comm
     assert flying == {"shirt": {"paris": 3}, "shoes": {"lyon": 2}}, "one part was reserved, the other declined"
 
 
+def test_flights_of_orders_that_another_replica_owns_now_end() -> None:
+    """It hears what becomes of them, this one never does: a document that waited for them counts."""
+    trade = Trade(PARIS).stock({("shirt", "paris"): 5})
+    trade.tell(accepted(goods("a", "shirt", 2)))
+    view, document = trade.spec.view, trade.inventory.document("shirt", "paris")
+    view.commit()
+    view.apply(document.model_copy(update={"version": document.version + 1, "atp": 1}))
+    assert view.free("shirt") == {"paris": 3}
+    view.clear()
+    assert view.free("shirt") == {"paris": 1}
+    view.rollback()
+    assert view.free("shirt") == {"paris": 1}
+
+
 def test_a_document_that_may_hold_units_in_flight_already_counts_once_they_have_settled() -> None:
     """Inventory's answer and its document race: whichever comes first, the units are taken off once."""
     trade = Trade(PARIS).stock({("shirt", "paris"): 5})
