@@ -250,7 +250,7 @@ class Engine:
             self._reader.seek(at, max(claims[at].offset, begin))
         self._shards = shards
         await self._publisher.own(shards)
-        await self._overlay.restore(self._publisher.life, shards)
+        await self._overlay.restore(self._publisher.life, self._generation, shards)
         self._everything_kept = self._stored_due = True
         self._next_timer_at = self._next_poll_at = 0.0
 

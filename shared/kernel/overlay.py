@@ -22,8 +22,8 @@ class Overlay:
         self._store = store
         self._view = view
         self._of_all = shards
-        self._made_of: tuple[str, tuple[int, ...]] | None = None
-        """Which life of the database, and which shards."""
+        self._made_of: tuple[str, int, tuple[int, ...]] | None = None
+        """Which life of the database, generation of the group, and shards: what went and came back was another's in between."""
         self._in_doubt: frozenset[Key] = frozenset()
         """Rows that the last batch changed, until its commit is known."""
 
@@ -35,13 +35,14 @@ class Overlay:
         """It was committed."""
         self._in_doubt = frozenset()
 
-    async def restore(self, life: str, shards: tuple[int, ...]) -> None:
-        """As the store has it: all of it where its shards, or the database, are others than before, else what is in doubt. Raises
+    async def restore(self, life: str, generation: int, shards: tuple[int, ...]) -> None:
+        """As the store has it: all of it after a new assignment or of another database, else what is in doubt. Raises
         Transient; then it is made anew the next time."""
-        if self._made_of != (life, shards):
+        wanted = (life, generation, shards)
+        if self._made_of != wanted:
             self._made_of = None
             await self._make(frozenset(shards))
-            self._made_of = (life, shards)
+            self._made_of = wanted
         for kind in self._kinds:
             ids = sorted(key.id for key in self._in_doubt if key.kind == kind)
             for id, row in (await self._store.rows(kind, ids)).items() if ids else ():

@@ -54,33 +54,43 @@ async def store() -> MemoryStore:
 async def test_a_replica_has_the_rows_of_its_shards_and_gives_up_those_it_loses(store: MemoryStore) -> None:
     view = Shown()
     overlay = Overlay(SERVICE, store, view, SHARDS)
-    await overlay.restore("life", (0, 1))
+    await overlay.restore("life", 1, (0, 1))
     assert view.rows == of_shard(0) | of_shard(1)
-    await overlay.restore("life", (1,))
+    await overlay.restore("life", 1, (1,))
     assert view.rows == of_shard(1) != {}
-    await overlay.restore("life", ())
+    await overlay.restore("life", 1, ())
     assert view.rows == {}
 
 
 async def test_with_the_same_shards_only_what_is_in_doubt_is_read_again(store: MemoryStore) -> None:
     view = Shown()
     overlay = Overlay(SERVICE, store, view, SHARDS)
-    await overlay.restore("life", (0, 1))
+    await overlay.restore("life", 1, (0, 1))
     view.rows.clear()
     overlay.doubt([Key("counter", "a"), Key("other", "b")])
-    await overlay.restore("life", (0, 1))
+    await overlay.restore("life", 1, (0, 1))
     assert view.rows == {"a": Counter("a", 1)}
     view.rows.clear()
     overlay.doubt([Key("counter", "a")])
     overlay.settle()
-    await overlay.restore("life", (0, 1))
+    await overlay.restore("life", 1, (0, 1))
     assert view.rows == {}
 
 
 async def test_of_another_database_everything_is_read_again(store: MemoryStore) -> None:
     view = Shown()
     overlay = Overlay(SERVICE, store, view, SHARDS)
-    await overlay.restore("life", (0,))
+    await overlay.restore("life", 1, (0,))
     view.rows.clear()
-    await overlay.restore("next life", (0,))
+    await overlay.restore("next life", 1, (0,))
     assert view.rows == of_shard(0) != {}
+
+
+async def test_shards_that_went_and_came_back_are_read_again(store: MemoryStore) -> None:
+    """As of a process that was stopped meanwhile: their rows were another replica's in between."""
+    view = Shown()
+    overlay = Overlay(SERVICE, store, view, SHARDS)
+    await overlay.restore("life", 1, (0,))
+    view.rows["gone"] = Counter("gone", 1)
+    await overlay.restore("life", 2, (0,))
+    assert view.rows == of_shard(0)
