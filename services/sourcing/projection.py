@@ -240,6 +240,12 @@ class Network(Documents):
             self._fly(part_id, flight)
         self._undo.clear()
 
+    def forget_overlay(self) -> None:
+        """No plan is in flight, until those of the orders this replica owns are restored."""
+        for part_id in list(self._flights):
+            self._fly(part_id, {})
+        self._undo.clear()
+
     def restore(self, key: Key, state: Any) -> None:
         """At start, and when it is unknown whether a batch was committed: flights that have settled meanwhile end, too."""
         if isinstance(state, Order):

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from schemas.topics import BY_NAME
 from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
 from shared.kernel.model import Key, Need, Service, Woken
+from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     TIMERS,
     Claim,
@@ -127,6 +128,8 @@ class Engine:
         self._offsets: dict[TopicPartition, int] = {}
         self._marks: dict[tuple[TopicPartition, LaneId], int] = {}
         self._shards: tuple[int, ...] = ()
+        self._overlaid: tuple[int, tuple[int, ...]] | None = None
+        """Generation and shards whose rows the view overlays."""
         self._generation = -1
         self._limit = MAX_BATCH
         self._failures = 0
@@ -247,6 +250,7 @@ class Engine:
             self._reader.seek(at, max(claims[at].offset, begin))
         self._shards = shards
         await self._restore_overlay()
+        await self._own_overlay()
         await self._publisher.own(shards)
         self._everything_kept = self._stored_due = True
         self._next_timer_at = self._next_poll_at = 0.0
@@ -536,6 +540,21 @@ class Engine:
             return Need(())
         stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})
         return need
+
+    async def _own_overlay(self) -> None:
+        """After every assignment the overlay is made anew of the rows that go with the shards owned now: how all others go on, somebody
+        else hears."""
+        owned = self._generation, self._shards
+        if self._overlaid == owned or not self.service.overlay:
+            return
+        self._overlaid = None
+        self._view.forget_overlay()
+        for kind in self.service.overlay:
+            async for id, row in self._store.scan(kind):
+                if row.state is not None and partition_of(id, self._partitions[TIMERS]) in self._shards:
+                    self._view.restore(Key(kind, id), row.state)
+        self._view.commit()
+        self._overlaid = owned
 
     async def _restore_overlay(self) -> None:
         """After an unknown commit the overlay takes the rows of its batch as the store has them."""

@@ -182,8 +182,13 @@ class View(Protocol):
         """What was folded since the last commit or rollback never happened."""
         ...
 
+    def forget_overlay(self) -> None:
+        """Other rows are owned from now on: they are restored next."""
+        ...
+
     def restore(self, key: Key, state: Any) -> None:
-        """At start, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the store has it."""
+        """At start, once other rows are owned, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the
+        store has it."""
         ...
 
 

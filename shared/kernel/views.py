@@ -40,5 +40,8 @@ class Documents:
     def rollback(self) -> None:
         """No overlay: nothing to undo."""
 
+    def forget_overlay(self) -> None:
+        """No overlay: nothing to forget."""
+
     def restore(self, key: Key, state: Any) -> None:
         """No overlay: nothing to restore."""

@@ -108,6 +108,17 @@ def test_plans_in_flight_are_rolled_back_with_their_batch_and_known_again_after_
     assert fresh.free("shirt") == {"paris": 1}
 
 
+def test_plans_of_orders_that_somebody_else_owns_now_are_not_in_flight_here() -> None:
+    """Nobody would say here how they end."""
+    trade = Trade(PARIS).stock({("shirt", "paris"): 3})
+    trade.tell(accepted(goods("a", "shirt", 2)))
+    view = trade.spec.view
+    view.commit()
+    view.forget_overlay()
+    view.rollback()
+    assert view.free("shirt") == {"paris": 3}
+
+
 def test_flights_that_settled_in_a_batch_of_unknown_outcome_end_when_it_was_committed() -> None:
     """The batch is rolled back in memory; then the rows come as the store has them. Else the units would be missing until a restart."""
     trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 3, ("shoes", "lyon"): 2})
