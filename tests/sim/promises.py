@@ -26,7 +26,8 @@ def promises(world: World) -> Iterator[str]:
     """Everything that is wrong, as `check: what`."""
     yield from effects_happen_once(world)
     yield from least_urgent_are_shorted(world)
-    yield from changed_reports_are_told(world)
+    if not world.plan.has("rule_bug"):  # a replay goes past the inbox: nobody sees that its id was known
+        yield from changed_reports_are_told(world)
     yield from cancels_are_kept(world)
     if not world.plan.has("skew") and not world.plan.has("lost_records") and not world.plan.has("rule_bug"):
         yield from answers_in_time_count(world)
