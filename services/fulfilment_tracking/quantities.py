@@ -64,7 +64,10 @@ class LineQuantities(Struct):
 
 
 def quantities(order: Order) -> dict[str, LineQuantities]:
-    """By line: the order's own lines, then those that only fulfilment has seen."""
+    """By line: the order's own lines, then those that only fulfilment has seen.
+
+    A unit that was cancelled because its buyer stayed away is not unfillable as well, though its reservation was shorted meanwhile and
+    sourcing found no other: whichever is heard first, order capture counts it once."""
     items = order.content.items if order.content else {}
     lines = {line_id: _ordered(item, order.lines.get(line_id, NOTHING_DECIDED)) for line_id, item in items.items()}
     for part in order.parts.values():
@@ -72,6 +75,7 @@ def quantities(order: Order) -> dict[str, LineQuantities]:
     for parcel in order.parcels.values():
         _add_parcel(lines, parcel)
     for line in lines.values():
+        line.unfillable = min(line.unfillable, max(0, line.ordered - line.cancelled))
         line.backordered = min(line.backordered, line.unaccounted)
         if not line.is_goods:
             line.handed_over = line.open if order.outcome else 0

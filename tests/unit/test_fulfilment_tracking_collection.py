@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from schemas.fulfilment import (
     FactLine,
     LinesHandedOver,
@@ -12,6 +14,7 @@ from schemas.fulfilment import (
     ReservationEnded,
     StockIssued,
 )
+from schemas.orders import LineQuantity, LinesCancelled
 from tests.support.fulfilment_tracking import (
     ORDER,
     PART,
@@ -28,9 +31,11 @@ from tests.support.fulfilment_tracking import (
     part,
     ready,
     rejects,
+    shorted,
     sourced,
     status,
     tracking,
+    unfillable,
     waits_for,
     work,
 )
@@ -79,6 +84,17 @@ def test_goods_nobody_collects_go_back_to_the_shelf() -> None:
         ReservationEnded(part_id=PART, order_id=ORDER, location=STORE, cause="not_collected", lines=shirts(1), occurred_at=minutes(90)),
     )
     assert work(spec).left == 0
+
+
+@pytest.mark.parametrize("unfillable_first", [True, False])
+def test_goods_nobody_collects_are_not_unfillable_as_well(unfillable_first: bool) -> None:
+    """Their reservation was shorted meanwhile, and nobody else had one: the unit is cancelled, once."""
+    gone = LinesCancelled(order_id=ORDER, request_id=None, lines=(LineQuantity(line_id="shirt", quantity=1),), reason="not_collected")
+    decided = (shorted(shirt=1), unfillable(shirt=1))
+    spec = at_work("click_and_collect", shirt=1).given(ready(shirt=1), nobody_came())
+    spec.given(*((*decided, gone) if unfillable_first else (gone, *decided)))
+    assert (line(spec).cancelled, line(spec).unfillable) == (1, 0)
+    assert exceptions(spec) == []
 
 
 def test_the_deadline_alone_sends_goods_back() -> None:
