@@ -17,7 +17,7 @@ from tests.sim.run import Outcome, play
 
 ARCHIVED = range(6)
 """Worlds whose databases have archives, and are lost."""
-OLDER = range(6)
+OLDER = range(20, 28)
 """Of each service: worlds whose database is restored to an older state."""
 WITHIN = 30
 """Seeds within which a protection that is switched off must be missed."""
