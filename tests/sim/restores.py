@@ -4,8 +4,8 @@ With the fault `restore` every database has an archive that follows its commits 
 a restore to its end is like a crash, and the services go on by themselves.
 
 With `--restore SERVICE` that service has a journal and no archive. Once, its database is restored to a state of seconds or minutes ago,
-whatever its topics show since. Then each of its replicas must refuse to run and have changed nothing; `reconcile` repairs the database; and
-everything goes on.
+whatever its topics show since; its replicas have died with it, or are in the middle of something. Then each of them must refuse to run, and
+have changed nothing; `reconcile` repairs the database; and everything goes on.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 LAST_S = 20.0
 """How long it takes at most until a database is lost that will be at a step of its service."""
-HOUSEKEEPING = ("position", "lane_sent", "published", "incarnation")
-"""Tables that say nothing of what was decided; positions are compared by where reading goes on."""
+HOUSEKEEPING = ("position", "lane_sent", "published", "incarnation", "outbox", "parked")
+"""Tables that others than decisions write, too; positions are compared by where reading goes on, the outbox by its lanes' numbers."""
 
 
 class SlowArchive(Archive):
@@ -148,8 +148,12 @@ class Restores:
             return
         assert self._older is not None
         self._armed = False
-        self._kill(self._service, crashing)
         self.happened["restored"] += 1
+        if crashing or self._dice.random() < 0.5:
+            self._kill(self._service, crashing)
+        else:
+            self.happened["under running replicas"] += 1
+            self._later(LAST_S, "replicas are started again", lambda: self._kill(self._service))
         self._database.restore(self._older)
         self._restored = _decided(self._database)
 
@@ -158,6 +162,9 @@ class Restores:
         if not isinstance(error, DatabaseBehind) or process.service.name != self._service or not self._restored or self._repaired:
             return False
         self._refused.add(process.name)
+        for other in self._replicas(self._service):
+            if other.lives and other is not process:
+                other.die(Crash("started again, to see that it refuses, too"))
         if len(self._refused) == len(self._replicas(self._service)):
             self._repaired = True
             self._world.turns.spawn("reconcile", self._repair(), self._world.failures.append)
