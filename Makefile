@@ -18,7 +18,8 @@ demo: $(READY)  ## real baskets from order to delivery, then a report  [ORDERS= 
 	@$(BIN)/nervure demo $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(DAY),--day $(DAY)) \
 		$(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
-test: lint  ## lint, then all tests, a slice of the simulation and of the chaos too  [JSON=FILE]
+test: lint  ## lint, two thousand seeds of the simulation, then all tests, a slice of the chaos too  [JSON=FILE]
+	@$(BIN)/python -m tests.sim --seeds 2000 --jobs 2
 	@echo "$@: $(if $(SUITES),pytest $(SUITES),no tests here yet)"
 	@$(if $(SUITES),$(BIN)/python -m pytest $(SUITES) $(if $(JSON),-p tests.support.json_report --json $(JSON)))
 
