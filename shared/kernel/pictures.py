@@ -124,10 +124,10 @@ class ReadBacks:
         in_doubt = False
         while not self.stopping:
             try:
-                await self._follow_life()
                 waiting += await self._follower.fetch(0.5)
                 await self._mark(waiting)
                 waiting.clear()
+                await self._follow_life()
                 if in_doubt:
                     await self._publisher.republish_dirty()
                 in_doubt = False
