@@ -144,10 +144,11 @@ class ReadBacks:
         """Marks may be lost with their database: over one that was restored under a running replica everything is read again. Without
         a gate such a replica refuses to run, or has lost nothing."""
         life = (await self._store.horizon()).life if self._store.gated else ""
-        if life != self._life and self._life and self._follower is not None:
-            await self._follower.stop()
-            self._follower = self._topics.follow(self._at)
-            await self._follower.start()
+        if life != self._life and self._follower is not None:
+            anew, before = self._topics.follow(self._at), self._follower
+            await anew.start()
+            self._follower = anew
+            await before.stop()
         self._life = life
 
     async def _rest(self) -> None:
