@@ -114,8 +114,10 @@ class ReadBacks:
         self._publisher = publisher
         self._clock = clock
         self._log = log
-        at = partitions_of_all([state.topic for state in service.states], partitions)
-        self._follower = topics.follow(at) if at else None
+        self._topics = topics
+        self._at = partitions_of_all([state.topic for state in service.states], partitions)
+        self._follower = topics.follow(self._at) if self._at else None
+        self._life = ""
 
     async def run(self) -> None:
         if self._follower is None:
@@ -129,6 +131,7 @@ class ReadBacks:
                 waiting += await self._follower.fetch(0.0 if in_doubt else 0.5)
                 await self._mark(waiting)
                 waiting.clear()
+                await self._follow_life()
                 if in_doubt:
                     await self._publisher.republish_dirty()
                 in_doubt = False
@@ -140,6 +143,17 @@ class ReadBacks:
     async def stop(self) -> None:
         if self._follower is not None:
             await self._follower.stop()
+
+    async def _follow_life(self) -> None:
+        """Marks may be lost with their database: over one that was restored under a running replica everything is read again. Without
+        a gate such a replica refuses to run, or has lost nothing."""
+        life = (await self._store.horizon()).life if self._store.gated else ""
+        if life != self._life and self._follower is not None:
+            anew, before = self._topics.follow(self._at), self._follower
+            await anew.start()
+            self._follower = anew
+            await before.stop()
+        self._life = life
 
     async def _rest(self) -> None:
         """A service without state topics has nothing to read back."""

@@ -39,12 +39,16 @@ class Operator:
             self._later(after_s, f"lanes republish {at.topic}/{at.partition}", lambda: self._republish(at, min(seqs), max(seqs)))
 
     def _republish(self, at: TopicPartition, first: int, last: int) -> None:
-        if not self._world.faults.takes(at):
+        if not self._world.faults.takes(at) or self._knows_less(at, last):
             self._later(AGAIN_S, f"lanes republish {at.topic}/{at.partition}", lambda: self._republish(at, first, last))
             return
         service = BY_NAME[at.topic].owner
         store = MemoryStore(load_service(service), self._world.databases[service])
         self._do("republish", self._sent(republish(store, MemoryWriter(self._world.broker), service, at, first, last)))
+
+    def _knows_less(self, at: TopicPartition, last: int) -> bool:
+        """Whether the database was restored to an older state, and has not been reconciled yet."""
+        return bool(self._world.databases[BY_NAME[at.topic].owner].table("lane_out")[at].seq < last)
 
     @staticmethod
     async def _sent(work: Coroutine[Any, Any, int]) -> None:
