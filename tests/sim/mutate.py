@@ -14,13 +14,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.sim.mutant import Mutant
 from tests.sim.mutants import MUTANTS, switch_off
-from tests.sim.plan import plan_of
+from tests.sim.plan import Plan
 from tests.sim.run import Outcome, play
 
 PAGE = Path(__file__).with_name("MUTANTS.md")
@@ -59,21 +60,21 @@ class Caught:
 # ---- in a process of its own: what was switched off stays off ----
 
 
-def first_failing(names: Sequence[str], seeds: range) -> Seen | None:
+def first_failing(names: Sequence[str], seeds: range, plan: Callable[[int], Plan]) -> Seen | None:
     """The first of these worlds in which anything is wrong while all of these protections are off."""
     for name in names:
         switch_off(name)
-    outcomes = (play(plan_of(seed)) for seed in seeds)
+    outcomes = (play(plan(seed)) for seed in seeds)
     return next((Seen.of(outcome) for outcome in outcomes if outcome.wrong), None)
 
 
-def _elsewhere(names: Sequence[str], seeds: range) -> Seen | None:
+def _elsewhere(names: Sequence[str], seeds: range, plan: Callable[[int], Plan]) -> Seen | None:
     """The same in a copy of this process, which ends with it."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     pid = os.fork()
     if pid == 0:
         try:
-            sender.send(first_failing(names, seeds))
+            sender.send(first_failing(names, seeds, plan))
         finally:
             os._exit(0)
     sender.close()
@@ -90,8 +91,8 @@ def _elsewhere(names: Sequence[str], seeds: range) -> Seen | None:
 def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
     """One mutant."""
     mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
-    while (seen := _elsewhere((name,), range(first, seeds.stop))) is not None:
-        if told := seen.besides(_excused(seen.seed, mutant.parts)):
+    while (seen := _elsewhere((name,), range(first, seeds.stop), mutant.plan)) is not None:
+        if told := seen.besides(_excused(seen.seed, mutant)):
             break
         first = seen.seed + 1
     seconds = round(seconds_before + time.monotonic() - began, 1)
@@ -100,9 +101,9 @@ def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
     return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
 
 
-def _excused(seed: int, parts: Sequence[str]) -> frozenset[str]:
+def _excused(seed: int, mutant: Mutant) -> frozenset[str]:
     """Checks that fail in this world anyway, or with a part of the mutant alone."""
-    found = [_elsewhere(names, range(seed, seed + 1)) for names in ((), *((part,) for part in parts))]
+    found = [_elsewhere(names, range(seed, seed + 1), mutant.plan) for names in ((), *((part,) for part in mutant.parts))]
     return frozenset(each.partition(":")[0] for seen in found if seen is not None for each in seen.wrong)
 
 
