@@ -30,12 +30,18 @@ from shared.value import Value
 Q = queries(Path(__file__).parent.with_name("queries.sql"))
 
 
+MOST_TOLD = 500
+"""Characters of an error that are told."""
+
+
 class KeptRow(Value, frozen=True):
     """A row of a state topic: what its newest record must say."""
 
     version: int
     digest: bytes | None
     """Of the whole document; None where the row isn't published."""
+    unrendered: str = ""
+    """Why its document can't be made, if so."""
 
 
 class CapturedLine(Value, frozen=True):
@@ -244,8 +250,11 @@ def _show(books: Books, service: Service[Any], kind: str, id: str, version: int,
         if state is None:
             shown.pop(id, None)
             continue
-        document = topic.render(id, version, state)
-        shown[id] = KeptRow(version, digest_of(value_of(document)) if document is not None else None)
+        try:
+            document = topic.render(id, version, state)
+            shown[id] = KeptRow(version, digest_of(value_of(document)) if document is not None else None)
+        except Exception as error:  # noqa: BLE001 - a rule that fails on one row: its publisher goes on without it, and so does the audit
+            document, shown[id] = None, KeptRow(version, None, f"{type(error).__name__}: {error}"[:MOST_TOLD])
     return document
 
 
