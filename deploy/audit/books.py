@@ -16,6 +16,7 @@ from services.fulfilment_tracking.state import Order as TrackingState
 from services.inventory.service import service as inventory
 from services.inventory.state import Level, Reservation
 from services.order_capture.state import Order as CaptureState
+from services.order_capture.state import Payment
 from services.returns.state import Line as ReturnLine
 from services.returns.state import Purchase
 from services.sourcing.state import Line as SourcingLine
@@ -70,7 +71,7 @@ class Captured(Value, frozen=True):
     billed_minor: int
     keepable_minor: int
     taken_minor: int
-    """Less all that was given back, what a provider gave back unasked among it."""
+    """Less all that was given back, what a provider gave back unasked among it: of each payment no more than was taken from it."""
     capturing_minor: int
     """Of what is taken: asked for, and not answered yet. It can't be refunded before."""
     captures_minor: int
@@ -174,7 +175,7 @@ def _captured_order(books: Books, id: str, _: int, state: CaptureState | None) -
 
 
 def _captured(order: CaptureState) -> Captured:
-    payments = order.money.payments.values()
+    payments = tuple(order.money.payments.values())
     return Captured(
         stage=order.stage,
         outcome=order.outcome,
@@ -196,10 +197,16 @@ def _captured(order: CaptureState) -> Captured:
         owed_minor=order.owed_minor,
         billed_minor=order.billed_minor,
         keepable_minor=order.keepable_minor,
-        taken_minor=order.money.taken_minor - sum(payment.refunded_minor for payment in order.money.payments.values()),
+        taken_minor=order.money.taken_minor - sum(map(_given_back_unasked, payments)),
         capturing_minor=order.money.under_way("capture"),
         captures_minor=sum(payment.captured_for_us_minor for payment in payments) + order.money.under_way("capture"),
     )
+
+
+def _given_back_unasked(payment: Payment) -> int:
+    """What a report says beyond what was there to give back makes up for nothing kept of other payments."""
+    there = payment.all_captured_minor - payment.refunded_for_us_minor - payment.left_to_a_person_minor
+    return min(payment.refunded_minor, max(0, there))
 
 
 def _tracked_order(books: Books, id: str, version: int, state: TrackingState | None) -> None:
