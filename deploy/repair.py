@@ -44,6 +44,7 @@ BY_A_PERSON: Mapping[str, str] = {
     "to a database that was restored",
     flow.readers_are_at_the_ends.__name__: "see that the service runs, and restart it: it reads on from its mark",
     flow.nothing_waits_too_long.__name__: "see that the service runs and keeps up (`nervure watch`)",
+    orders.every_row_can_be_shown.__name__: "mend the rule that fails and start the service with it: it shows the row by itself",
     orders.accepted_orders_are_known.__name__: "the service lost the order, or never read of it: restore its database",
     views.views_show_their_topics.__name__: "restart that process: it reads its views anew; a document it can't read is in its log "
     "(`keep_the_last_good_one`)",
@@ -116,11 +117,13 @@ class Document(NamedTuple):
 
 
 def documents_to_send(violations: Sequence[Violation]) -> list[Document]:
-    """Those that differ from their rows, where the rows are what their events make: of any other it isn't known which is right."""
+    """Those that differ from their rows, where the rows are what their events make: of any other it isn't known which is right. A row
+    on which a rule fails has none to be sent."""
     wrong_rows = {(each.service, each.what) for each in violations if each.check == REBUILD}
+    unrendered = {(each.service, each.what) for each in violations if each.check == orders.every_row_can_be_shown.__name__}
     found: dict[Document, None] = {}
     for each in violations:
-        if each.check in DOCUMENTS:
+        if each.check in DOCUMENTS and (each.service, each.what) not in unrendered:
             for state in load_service(each.service).states:
                 if each.detail.startswith(f"{state.topic.name}: ") and (each.service, f"{state.kind} {each.what}") not in wrong_rows:
                     found[Document(each.service, state.topic.name, each.what)] = None

@@ -56,6 +56,7 @@ CHECKS: Sequence[Check] = (
     flow.nothing_waits_too_long,
     orders.orders_end_or_wait,
     orders.accepted_orders_are_known,
+    orders.every_row_can_be_shown,
     orders.state_topics_show_the_rows,
     orders.read_back_marks_are_true,
     views.views_show_their_topics,

@@ -287,7 +287,7 @@ def _note_state(ledger: Ledger, record: Record) -> None:
 def _note_lane(ledger: Ledger, record: Record) -> bool:
     """Whether the record is new in its lane."""
     lane, seq = lane_of(record)
-    if not lane.service or seq < 1:
+    if lane.service != BY_NAME[record.topic].owner or seq < 1:
         ledger.strays.append((record.at, record.offset))
         ledger.unreadable.append((record.at, record.offset, None))
         return False

@@ -8,6 +8,7 @@ from deploy.audit.books import Books, Captured, CapturedLine, Tracked
 from deploy.audit.findings import Findings
 from deploy.audit.ledger import Ledger
 from schemas.status import LineStatus
+from services.sourcing.state import Line as SourcingLine
 
 CAPTURE, TRACKING, SOURCING, RETURNS = "order_capture", "fulfilment_tracking", "sourcing", "returns"
 OVERSHIPPED = frozenset({"shipped_too_many", "shipped_after_cancel", "unasked", "contradiction", "unknown_line", "other_location"})
@@ -64,13 +65,18 @@ def sourcing_accounts_for_every_unit(books: Books, _: Ledger, found: Findings) -
             told = f"{line.ordered} ordered: {figures}, {line.cancelled} cancelled, {line.unfillable} unfillable"
             found.require(placed == line.ordered, SOURCING, f"{order} {name}", told)
             ours = captured.lines.get(name)
-            same = ours is not None and (ours.quantity, ours.unfillable) == (line.ordered, line.unfillable)
             found.require(
-                same or _excused(books, order),
+                ours is not None and ours.quantity == line.ordered and _same_given_up(ours, line, excused=_excused(books, order)),
                 SOURCING,
                 f"{order} {name}",
                 f"capture has {ours}, sourcing {line.ordered} ordered, {line.unfillable} unfillable",
             )
+
+
+def _same_given_up(ours: CapturedLine, line: SourcingLine, *, excused: bool) -> bool:
+    """Where a person was told, units that sourcing gave up and that were handed over all the same are no difference; no others are."""
+    handed_over = ours.handed_over if excused else 0
+    return ours.unfillable <= line.unfillable <= ours.unfillable + handed_over
 
 
 def returns_stay_within_what_was_handed_over(books: Books, _: Ledger, found: Findings) -> None:

@@ -67,6 +67,13 @@ def accepted_orders_are_known(books: Books, ledger: Ledger, found: Findings) -> 
             found.require(order in known, service, order, "it was accepted, and this service doesn't know it")
 
 
+def every_row_can_be_shown(books: Books, _: Ledger, found: Findings) -> None:
+    """The document of every row can be made: no rule fails on one."""
+    for topic, kept in books.shown.items():
+        for key, row in kept.items():
+            found.require(not row.unrendered, OWNERS[topic], key, f"{topic}: version {row.version} can't be shown: {row.unrendered}")
+
+
 def state_topics_show_the_rows(books: Books, ledger: Ledger, found: Findings) -> None:
     """The newest record of every level and every order is its row: same version, same content, and nothing older stands after it."""
     for topic, shown in ledger.states.items():
@@ -79,6 +86,8 @@ def state_topics_show_the_rows(books: Books, ledger: Ledger, found: Findings) ->
 
 def _difference(key: str, topic: str, books: Books, ledger: Ledger) -> str:
     row, record = books.shown.get(topic, {}).get(key), ledger.states[topic].get(key)
+    if row is not None and row.unrendered:
+        return ""  # what it should be nobody can say; every_row_can_be_shown names it
     if row is None:
         return "a document, but no row" if record is not None and record.digest is not None else ""
     if record is None:

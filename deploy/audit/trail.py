@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from schemas.topics import Topic
+from shared.kernel.codec import Undecodable
 from shared.kernel.contents import Contents, Seen
 from shared.kernel.ports import Record
+from shared.kernel.stage import read_document
 
 MOST_STEPS = 20_000
 """Newest records of a partition behind which its contents are known."""
@@ -22,7 +24,7 @@ class Trail:
 
     def note(self, record: Record, topic: Topic) -> None:
         """One more record, in order."""
-        if self._contents.admit(record, topic) and record.value is not None:
+        if self._contents.admit(record, topic) and record.value is not None and _is_one(record, topic):
             self._contents.show(record.key or b"")
         self._steps.append(self._contents.seen(record.offset + 1))
         if len(self._steps) > 2 * MOST_STEPS:
@@ -38,3 +40,15 @@ class Trail:
         after = bisect_right(self._steps, next, key=lambda step: step.next)
         known = self._judged_from is not None and next >= self._judged_from and after > 0
         return self._steps[after - 1] if known else None
+
+
+def _is_one(record: Record, topic: Topic) -> bool:
+    """Anybody may write to a topic from outside: what no contract reads is in no view, and a dead letter. State documents are our own, and
+    a view that can't read one lacks it."""
+    if not topic.external:
+        return True
+    try:
+        read_document(record, topic)
+    except Undecodable:
+        return False
+    return True

@@ -130,10 +130,18 @@ def _waiting_for_answers(order: Order) -> Iterator[Waiting]:
 
 
 def _waiting_for_goods(order: Order, goods: Sequence[LineQuantities]) -> Iterator[Waiting]:
-    if any(line.backordered for line in goods):
+    backordered = any(line.backordered for line in goods)
+    if backordered:
         yield Waiting(reason="stock", until=order.stock_by)
     if any(line.unaccounted > line.backordered for line in goods):
-        yield Waiting(reason="sourcing", until=order.plan_by)
+        yield Waiting(reason="sourcing", until=_planned_by(order, backordered=backordered))
+
+
+def _planned_by(order: Order, *, backordered: bool) -> datetime | None:
+    """What is delivered together is kept by sourcing until the backordered lines are there, or their deadline has come."""
+    if backordered and order.plan_by and order.stock_by:
+        return max(order.plan_by, order.stock_by)
+    return order.plan_by
 
 
 def _waiting_for_part(order: Order, part: Part) -> Iterator[Waiting]:

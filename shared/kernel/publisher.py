@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -21,7 +21,7 @@ from schemas.topics import BY_NAME, dead_letter_topic, owned_by
 from shared.kernel.behind import Heads, Tails, compare_documents, compare_lanes
 from shared.kernel.codec import lane_record, state_record
 from shared.kernel.gate import Gate, Waiting
-from shared.kernel.model import Service
+from shared.kernel.model import Service, State
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     Clock,
@@ -36,6 +36,7 @@ from shared.kernel.ports import (
     Transient,
     Writer,
 )
+from shared.kernel.unrendered import Unrendered
 
 MEMORY_ROWS = 5_000
 """Rows of one lane kept in memory; above, they are read from the table."""
@@ -114,6 +115,7 @@ class Publisher:
         self._gate_moved_at, self._gate_passed, self._gate_poll_s = 0.0, 0, GATE_POLL_S
         self._states = {state.topic.name: state for state in service.states}
         self._dirty: dict[str, dict[str, Row]] = {name: {} for name in self._states}
+        self.unrendered = Unrendered(log)
         self._incarnation = 1
         self._alone = False
         self._letters_wait = True
@@ -142,6 +144,7 @@ class Publisher:
         """Of another life of the database nothing counts any more: what it had committed last may be lost."""
         for dirty in self._dirty.values():
             dirty.clear()
+        self.unrendered.forget()
         self._gate.clear()
         self._letters, self._letters_at_gate = [], False
         self._journaled = 0
@@ -345,16 +348,28 @@ class Publisher:
             state = self._states[name]
             for id, row in list(dirty.items()):
                 at = TopicPartition(name, partition_of(id, self._partitions[name]))
-                if sizes.get(at, 0) > BATCH_BYTES or len(batches.get(at, ())) >= BATCH_ROWS:
+                full = sizes.get(at, 0) > BATCH_BYTES or len(batches.get(at, ())) >= BATCH_ROWS
+                if full or self.unrendered.waits(name, id, now.timestamp()):
                     continue
-                body = state.render(id, row.version, row.state) if row.state is not None else None
-                if body is None and row.state is not None:
-                    dirty.pop(id)
-                    continue
-                record = state_record(self._service.name, self._incarnation, id, row.version, now, body)
-                batches.setdefault(at, []).append((id, row, record))
-                sizes[at] = sizes.get(at, 0) + len(record.value or b"") + 400
+                record = self._document(state, id, row, now)
+                if record is not None:
+                    batches.setdefault(at, []).append((id, row, record))
+                    sizes[at] = sizes.get(at, 0) + len(record.value or b"") + 400
         return batches
+
+    def _document(self, state: State[Any], id: str, row: Row, now: datetime) -> Outgoing | None:
+        """None where the row isn't published, which is clean then, or where its rule fails: the other rows go on."""
+        try:
+            body = state.render(id, row.version, row.state) if row.state is not None else None
+            record = state_record(self._service.name, self._incarnation, id, row.version, now, body)
+        except Exception as error:  # noqa: BLE001 - whatever a rule raises: its row waits, told as an alarm
+            self.unrendered.note(state, id, row, error, now.timestamp())
+            return None
+        self.unrendered.passed(state.topic.name, id)
+        if body is None and row.state is not None:
+            del self._dirty[state.topic.name][id]
+            return None
+        return record
 
     def _clean(self, topic: str, documents: Sequence[tuple[str, Row, Outgoing]]) -> None:
         dirty = self._dirty[topic]

@@ -31,12 +31,13 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=50_000, help="records over the broker; 0: none")
     parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same inputs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--keep", action="store_true", help="keep the home of a run over the broker where something was wrong, to look at")
     asked = parser.parse_args()
     figures: dict[str, Any] = {"seed": asked.seed}
     if asked.cases:
         figures["decoders"] = _decoders(asked.cases, asked.seed)
     if asked.records:
-        figures["broker"] = _broker(asked.records, asked.seed)
+        figures["broker"] = _broker(asked.records, asked.seed, keep=asked.keep)
     figures["ok"] = all(figures[part]["ok"] for part in ("decoders", "broker") if part in figures)
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=2) + "\n")
@@ -61,15 +62,21 @@ def _tell(tally: Tally) -> None:
     print(f"\r  {tally.cases.total():,} cases, {tally.failed} failed", end="", flush=True)
 
 
-def _broker(records: int, seed: int) -> dict[str, Any]:
+def _broker(records: int, seed: int, *, keep: bool) -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(prefix="nervure-hostile-"))
     home.chmod(0o711)
+    well = False
     try:
         with System(Settings().model_copy(update={"home": home, "log_level": "warning"})) as system:
             system.wait_ready()
-            return asyncio.run(_besiege(system, records, seed))
+            figures = asyncio.run(_besiege(system, records, seed))
+        well = figures["ok"]
+        return figures
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if well or not keep:
+            shutil.rmtree(home, ignore_errors=True)
+        else:
+            print(f"kept to look at: NERVURE_HOME={home} nervure up", flush=True)
 
 
 async def _besiege(system: System, records: int, seed: int) -> dict[str, Any]:

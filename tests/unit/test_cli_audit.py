@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from deploy.audit import CHECKS, Check, flow, lines, money, orders, stock, views
-from deploy.audit.books import Books, Captured, CapturedLine, KeptRow, ServiceBooks, Sourced, Tracked
+from deploy.audit import books as audit_books
+from deploy.audit.books import NOTES, Books, Captured, CapturedLine, KeptRow, ServiceBooks, Sourced, Tracked
 from deploy.audit.findings import MOST_VIOLATIONS, Findings
 from deploy.audit.ledger import Asked, LaneContent, Ledger, MoneyOf, Shown
+from deploy.audit.ledger import _note as note_record
 from deploy.fleet import SERVICES
 from schemas.status import LineStatus, Waiting
-from schemas.topics import BY_NAME
+from schemas.topics import BY_NAME, CARRIERS
+from services.inventory.service import service as inventory
 from services.inventory.state import Level, Reservation
+from services.order_capture.state import Money, Payment
+from services.order_capture.state import Order as CaptureOrder
 from services.returns.state import Line as ReturnLine
 from services.sourcing.state import Line as SourcingLine
 from shared.kernel.contents import Contents
@@ -227,6 +233,10 @@ def _stale(_: Books, found: Ledger) -> None:
     found.states[AVAILABILITY][LEVEL] = Shown((1, 3), b"three", (1, 4))
 
 
+def _unrendered(books: Books, _: Ledger) -> None:
+    books.shown[AVAILABILITY][LEVEL] = KeptRow(5, None, "KeyError: 'tea'")
+
+
 def _unmarked(books: Books, found: Ledger) -> None:
     """The reader has marked what came after it."""
     books.marks[AVAILABILITY] = {"coffee:paris": (2, 10)}
@@ -298,6 +308,7 @@ WRONG: list[tuple[Check, Mischief, str]] = [
     (orders.orders_end_or_wait, _called("late", "sourcing"), "without a deadline, and nobody was told"),
     (orders.orders_end_or_wait, _ended, "order capture has closed it (completed), its status is partly_shipped"),
     (orders.accepted_orders_are_known, _unknown, "it was accepted, and this service doesn't know it"),
+    (orders.every_row_can_be_shown, _unrendered, "version 5 can't be shown: KeyError: 'tea'"),
     (orders.state_topics_show_the_rows, _stale, "version 3 stands after version 4"),
     (orders.state_topics_show_the_rows, _untrue, "says something else than the row"),
     (orders.read_back_marks_are_true, _unmarked, "version 0 at -1 is marked, version 4 stands at 9"),
@@ -325,6 +336,39 @@ def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
     assert run(lines.lines_add_up, (books, found_in)).violations == []
 
 
+def test_a_row_on_which_a_rule_fails_does_not_end_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, once, and everything else is looked at as ever."""
+
+    def fails(*_: object) -> None:
+        raise KeyError("tea")
+
+    broken = replace(inventory, states=(replace(inventory.states[0], render=fails),))
+    monkeypatch.setattr(audit_books, "inventory", broken)
+    books, found_in = world()
+    NOTES["inventory", "level"](books, LEVEL, 5, books.levels[LEVEL])
+    assert [each.detail for check in CHECKS for each in run(check, (books, found_in)).violations] == [
+        f"{AVAILABILITY}: version 5 can't be shown: KeyError: 'tea'"
+    ]
+
+
+@pytest.mark.parametrize("nonsense", [b"{}", b"\xff", b"[]", b'{"carrier": 1}'])
+def test_a_document_that_no_contract_reads_is_in_no_view(nonsense: bytes) -> None:
+    """Whoever may write to a topic from outside may write that; the process and the audit take it for the same."""
+    at = TopicPartition(CARRIERS.name, 0)
+    good = Path("schemas/examples/Carrier.json").read_bytes()
+    books, found_in = world()
+    view = Contents()
+    for offset, (key, value) in enumerate([(b"fast", good), (b"slow", nonsense), (b"fast", nonsense), (b"calm", good)]):
+        record = Record(at.topic, at.partition, offset, 0, key, value, ())
+        found_in.trails[at].note(record, CARRIERS)
+        assert view.admit(record, CARRIERS)
+        if value == good:
+            view.show(key)
+    found_in.trails[at].note_caught_up(4)
+    books.views["sourcing-0"] = {at: view.seen(4)}
+    assert run(views.views_show_their_topics, (books, found_in)).violations == []
+
+
 def test_units_given_up_and_handed_over_unasked_are_excused_by_their_exception() -> None:
     """Order capture counts them as handed over, sourcing as unfillable."""
     books, found_in = world()
@@ -335,6 +379,22 @@ def test_units_given_up_and_handed_over_unasked_are_excused_by_their_exception()
     assert run(lines.sourcing_accounts_for_every_unit, (books, found_in)).violations == []
 
 
+@pytest.mark.parametrize(
+    ("capture", "given_up"),
+    [({}, 2), ({"unfillable": 1}, 0), ({"quantity": 4}, 0)],
+    ids=["more than were handed over", "sourcing knows nothing of them", "another number was ordered"],
+)
+def test_an_exception_excuses_nothing_else(capture: dict[str, int], given_up: int) -> None:
+    """One unit was handed over, and a person was told of that one."""
+    books, found_in = world()
+    line = SourcingLine("l1", "tea", 100, ordered=3, done=1 - min(given_up, 1), unfillable=given_up)
+    books.sourced[ORDER] = replace(books.sourced[ORDER], lines={"l1": line}, held={(PART, "l1"): 3 - line.done - given_up})
+    _captured(**capture)(books, found_in)
+    books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("unasked",))
+    [told] = run(lines.sourcing_accounts_for_every_unit, (books, found_in)).violations
+    assert "capture has" in told.detail
+
+
 def test_money_taken_for_a_request_that_nobody_made_was_taken_all_the_same() -> None:
     """What answers a request of ours is counted once: as asked for."""
     paid = MoneyOf()
@@ -343,6 +403,27 @@ def test_money_taken_for_a_request_that_nobody_made_was_taken_all_the_same() -> 
     assert paid.most("p1", "captured") == 0
     paid.reported["p1", "captured", "no-request-of-ours"] = 200
     assert paid.most("p1", "captured") == 200
+
+
+def test_money_given_back_unasked_makes_up_only_for_its_own_payment() -> None:
+    """A report of more than was taken with a card excuses nothing that is kept of another one."""
+    books, _ = world()
+    paid = {
+        "card-1": Payment("card-1", captured_minor=100, refunded_minor=1_000_000),
+        "card-2": Payment("card-2", captured_minor=300, refunded_minor=50),
+    }
+    NOTES["order_capture", "order"](books, ORDER, 1, CaptureOrder(ORDER, stage="accepted", money=Money(payments=paid)))
+    assert books.captured[ORDER].taken_minor == 250
+
+
+def test_a_lane_belongs_to_the_owner_of_its_topic() -> None:
+    """A stranger's record is of no lane, whatever it claims: its highest number is nobody's gap."""
+    events = BY_NAME["oms.fulfilment.events.v1"]
+    for claimed in (b"stranger/1", b"\xff/1", b"sourcing/1"):
+        found_in = Ledger({}, {})
+        headers = (("ce_lane", claimed), ("ce_seq", b"9223372036854775807"), ("ce_id", b"x"))
+        note_record(found_in, Record(events.name, 1, 5, 0, b"web-fr:1", b"{}", headers))
+        assert (found_in.lanes, found_in.strays) == ({}, [(TopicPartition(events.name, 1), 5)])
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("late", "location"), ("late", "delivery"), ("parcel_returned", "parcel_returned")])

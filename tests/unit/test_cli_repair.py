@@ -41,6 +41,12 @@ def test_a_document_of_a_row_that_is_wrong_is_not_sent() -> None:
     assert documents_to_send([STALE, EDITED]) == []
 
 
+def test_a_document_that_cannot_be_made_is_not_sent() -> None:
+    """Somebody mends the rule; then its service sends it."""
+    unmade = Violation("every_row_can_be_shown", "inventory", "tea:paris", f"{AVAILABILITY.name}: version 4 can't be shown: KeyError")
+    assert documents_to_send([unmade, STALE]) == []
+
+
 def test_other_complaints_send_nothing() -> None:
     assert documents_to_send([EDITED, Violation("lines_add_up", "order_capture", "web:1 l1", "...")]) == []
 

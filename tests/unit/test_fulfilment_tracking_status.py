@@ -209,6 +209,14 @@ def test_scenario_15_an_order_waits_for_a_reason_until_a_date() -> None:
     assert waits_for(spec) == []
 
 
+def test_lines_delivered_together_wait_for_sourcing_as_long_as_the_backordered_ones_wait_for_stock() -> None:
+    """Sourcing keeps what it has reserved until the others are there, or their deadline has come."""
+    spec = tracking().given(accepted(shirt=1, mug=1), backordered(mug=1))
+    assert waits_for(spec) == [("stock", minutes(500)), ("sourcing", minutes(500))]
+    spec.given(sourced(part(shirt=1)))
+    assert [reason for reason, _ in waits_for(spec)] == ["stock", "location"]
+
+
 def test_services_are_given_by_capture_when_it_closes_the_order() -> None:
     """They are no work for a location, and nobody waits for it."""
     order = snapshot(shirt=1, wrapping=1)

@@ -8,15 +8,19 @@ from uuid import UUID
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from shared.kernel import publisher
 from shared.kernel.memory_clock import VirtualClock
 from shared.kernel.memory_log import Broker, MemoryTopics, MemoryWriter
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
-from shared.kernel.ports import TIMERS, OutboxRow, ProduceFailed, TopicPartition
+from shared.kernel.model import State
+from shared.kernel.ports import TIMERS, OutboxRow, ProduceFailed, Row, TopicPartition
 from shared.kernel.publisher import IDLE_REPEAT_S, Publisher
-from tests.support.counting import ALL, COMMANDS, DESK
+from shared.kernel.unrendered import RETRY_S
+from shared.value import replace
+from tests.support.counting import ALL, COMMANDS, DESK, HOUSE, SHOWN, Counter, Shown, shown
 from tests.support.replicas import Crash
 from tests.support.small_world import START, SmallWorld
 
@@ -143,3 +147,105 @@ def test_lanes_that_are_given_up_in_the_middle_of_a_round_are_no_failure(monkeyp
         world.open(counter)
     world.run(world.at_rest)
     assert given_up == [world.process("desk").name]
+
+
+# ---- documents that can't be made ----
+
+
+@dataclass
+class House:
+    """The publisher of the house, whose rule fails on some counters; what it shows and what it tells."""
+
+    publisher: Publisher
+    broker: Broker
+    clock: VirtualClock
+    hopeless: set[str]
+    tried: list[tuple[str, int]]
+
+    def change(self, *ids: str, version: int = 1) -> None:
+        """These rows were committed with this version."""
+        self.publisher.offer_states(SHOWN.name, {id: Row(version, Counter(id, total=version)) for id in ids})
+
+    async def publish(self, after_s: float = 0.0) -> None:
+        self.clock.advance(self.clock.now() + timedelta(seconds=after_s))
+        while await self.publisher.round():
+            """Until nothing is left that can be sent."""
+
+    def shows(self) -> dict[str, int]:
+        """By counter: the version its topic shows."""
+        records = [record for number in range(len(LANES)) for record in self.broker.records(TopicPartition(SHOWN.name, number))]
+        return {(record.key or b"").decode(): int(dict(record.headers)["ce_seq"] or b"") for record in records}
+
+
+@pytest.fixture
+async def house() -> House:
+    clock = VirtualClock(START)
+    broker = Broker(clock)
+    for topic in ALL:
+        broker.create(topic.name, len(LANES), compacted=topic.compacted)
+    hopeless: set[str] = set()
+    tried: list[tuple[str, int]] = []
+
+    def may_fail(id: str, version: int, state: Counter) -> Shown:
+        tried.append((id, version))
+        if id in hopeless:
+            raise ZeroDivisionError("nothing to divide by")
+        return shown(id, version, state)
+
+    service = replace(HOUSE, states=(State(SHOWN, "counter", may_fail),))
+    store = MemoryStore(service, Database(clock), owned=[])
+    partitions = broker.topics() | {TIMERS: len(LANES)}
+    made = Publisher(
+        service, store, MemoryWriter(broker), MemoryTopics(broker), clock, structlog.get_logger(), partitions, timedelta(minutes=10)
+    )
+    await made.own([0, 1])
+    return House(made, broker, clock, hopeless, tried)
+
+
+async def test_a_row_whose_document_cannot_be_made_holds_nobody_up(house: House) -> None:
+    """It is left out and counted; all others are shown, before and after it."""
+    house.hopeless.add("c")
+    house.change("a", "b", "c", "d", "e")
+    await house.publish()
+    assert house.shows() == dict.fromkeys("abde", 1)
+    assert len(house.publisher.unrendered) == 1
+    house.change("a", "f", version=2)
+    await house.publish()
+    assert house.shows() == {"a": 2, "b": 1, "d": 1, "e": 1, "f": 2}
+
+
+async def test_somebody_is_told_of_it_once_for_each_of_its_versions(house: House) -> None:
+    house.hopeless.add("c")
+    with capture_logs() as told:
+        house.change("c")
+        for _ in range(3):
+            await house.publish(after_s=RETRY_S)
+        house.change("c", version=2)
+        for _ in range(3):
+            await house.publish(after_s=RETRY_S)
+    alarms = [(each["topic"], each["row"], each["version"], each["error"]) for each in told if each.get("action") == "alarm"]
+    assert alarms == [(SHOWN.name, "c", version, "ZeroDivisionError: nothing to divide by") for version in (1, 2)]
+
+
+async def test_it_is_tried_again_after_some_seconds_and_no_sooner(house: House) -> None:
+    """However often the row changes and others are published meanwhile."""
+    house.hopeless.add("c")
+    house.change("c")
+    await house.publish()
+    for version in range(2, 12):
+        house.change("a", "c", version=version)
+        await house.publish(after_s=RETRY_S / 20)
+    assert [each for each in house.tried if each[0] == "c"] == [("c", 1)]
+    await house.publish(after_s=RETRY_S)
+    assert [each for each in house.tried if each[0] == "c"] == [("c", 1), ("c", 11)]
+
+
+async def test_once_its_document_can_be_made_it_is_shown(house: House) -> None:
+    """By itself: the row stayed dirty."""
+    house.hopeless.add("c")
+    house.change("c", version=4)
+    await house.publish()
+    house.hopeless.clear()
+    await house.publish(after_s=RETRY_S)
+    assert house.shows() == {"c": 4}
+    assert len(house.publisher.unrendered) == 0
