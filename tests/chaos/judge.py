@@ -41,7 +41,7 @@ def judge_place(place: Place, found: Findings) -> None:
     for status in filter(is_stuck, statuses):
         found.lost(f"{status.order_id} is stuck: {status.status}, waits for {status.waiting}")
     once(found, "instruction", [work.fulfilment_order_id for work in ours(place, ff.FulfilOrder)])
-    once(found, "return", [told.request_id for told in ours(place, rt.ReturnAuthorised)])
+    once(found, "return", [told.request_id for told in ours(place, rt.ReturnAuthorised) if not told.repeated])
     once(found, "end of", [told.order_id for told in ours(place, OrderClosed)])
 
 

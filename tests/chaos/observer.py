@@ -20,7 +20,7 @@ from deploy.audit.books import Q
 from deploy.fleet import SERVICES, kafka_connection, load_service
 from deploy.reading import database
 from schemas.topics import BY_NAME, TOPICS, Topic
-from shared.kernel.codec import Envelope, Undecodable, open_envelope, state_version
+from shared.kernel.codec import Envelope, Undecodable, open_envelope, read_body, state_version
 from shared.kernel.kafka import KafkaFollower, KafkaTopics
 from shared.kernel.ports import Record, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore
@@ -137,10 +137,11 @@ class Observer:
         return {"type": envelope.type, "source": envelope.source, "id": envelope.id, "lane": str(envelope.lane), "seq": envelope.seq}
 
     def _note_effect(self, record: Record, topic: Topic, envelope: Envelope) -> None:
-        """The id of a message derives from its cause: one that comes under two numbers is an effect that came twice."""
+        """The id of a message derives from its cause: one that comes under two numbers is an effect that came twice, if it isn't an answer
+        that is told again, and says so, to who asks again under the same id."""
         self._lanes.is_new(record, envelope, topic)
         number = self._numbers.setdefault((topic.name, envelope.id), envelope.seq)
-        if number != envelope.seq:
+        if number != envelope.seq and not _is_told_again(envelope, topic):
             self._wrong.doubled(f"{topic.name}: {envelope.type} {envelope.id} under the numbers {number} and {envelope.seq}")
 
     # ---- what is consumed ----
@@ -211,3 +212,10 @@ class Observer:
 
 async def _inbox(store: PostgresStore) -> set[tuple[str, str]]:
     return {(row["source"], row["id"]) for row in await store.fetch("SELECT source, id FROM kernel.inbox")}
+
+
+def _is_told_again(envelope: Envelope, topic: Topic) -> bool:
+    try:
+        return bool(getattr(read_body(envelope, topic), "repeated", False))
+    except Undecodable:
+        return False

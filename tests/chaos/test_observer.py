@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from schemas.topics import ORDER_EVENTS
+from schemas.topics import ORDER_EVENTS, RETURN_EVENTS, Topic
 from shared.kernel.ports import Record, TopicPartition
 from shared.settings import Settings
 from tests.chaos.observer import Observer
 
+EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 AT = TopicPartition(ORDER_EVENTS.name, 0)
 
 
@@ -25,17 +27,27 @@ def observer(tmp_path: Path) -> Observer:
 
 def record(offset: int, seq: int, id: int) -> Record:
     """A message of order capture's lane, number `seq`, caused by `id`."""
+    return message(ORDER_EVENTS, "OrderAccepted", b"{}", offset, seq, id)
+
+
+def authorised(offset: int, seq: int, *, repeated: bool) -> Record:
+    """The answer to one request to send something back, told for the first time or again."""
+    example = json.loads((EXAMPLES / "ReturnAuthorised.json").read_text()) | {"repeated": repeated}
+    return message(RETURN_EVENTS, "ReturnAuthorised", json.dumps(example).encode(), offset, seq, 11)
+
+
+def message(topic: Topic, kind: str, value: bytes, offset: int, seq: int, id: int) -> Record:
     headers = {
         "content-type": "application/json",
-        "ce_type": "nervure.OrderAccepted",
+        "ce_type": f"nervure.{kind}",
         "ce_source": "/order-capture",
         "ce_id": str(UUID(int=id)),
         "ce_correlationid": "-",
         "ce_traceparent": "",
-        "ce_lane": "order_capture/1",
+        "ce_lane": f"{topic.owner}/1",
         "ce_seq": str(seq),
     }
-    return Record(*AT, offset, 1_000, b"web:1", b"{}", tuple((name, text.encode()) for name, text in headers.items()))
+    return Record(topic.name, 0, offset, 1_000, b"web:1", value, tuple((name, text.encode()) for name, text in headers.items()))
 
 
 def show(observer: Observer, *records: Record) -> None:
@@ -57,6 +69,14 @@ def test_a_lane_in_order_with_a_record_sent_again_is_as_it_should_be(observer: O
 
 def test_an_effect_that_comes_under_two_numbers_is_doubled(observer: Observer) -> None:
     show(observer, record(0, 1, 11), record(1, 2, 11))
+    assert counts(observer) == {"doubled": 1}
+
+
+def test_an_answer_that_is_told_again_and_says_so_is_none(observer: Observer) -> None:
+    """Its sender had no acknowledgement of the request, and sent it again."""
+    show(observer, authorised(0, 1, repeated=False), authorised(1, 2, repeated=True))
+    assert counts(observer) == {}
+    show(observer, authorised(2, 3, repeated=False))
     assert counts(observer) == {"doubled": 1}
 
 
