@@ -77,7 +77,9 @@ def drawn(seed: int, items: int, sites: int) -> Problem:
     for item in range(items):
         stock[dice.randrange(sites)][item] = 9
     places = [
-        Site(f"place-{n}", dice.choice((300, 500)), 0, dice.choice((0, 100)), 0, dice.choice((0, 1, 40)), dice.choice((1, 3, 99)), tuple(row))
+        Site(
+            f"place-{n}", dice.choice((300, 500)), 0, dice.choice((0, 100)), 0, dice.choice((0, 1, 40)), dice.choice((1, 3, 99)), tuple(row)
+        )
         for n, row in enumerate(stock)
     ]
     return Problem(wants, places, dice.randint(1, 3))
@@ -96,7 +98,7 @@ def best_ways(problem: Problem) -> list[Way]:
 
 @pytest.mark.parametrize("seed", EXACT_SEEDS)
 def test_up_to_the_most_exact_pieces_the_plans_are_the_four_best_of_all(seed: int) -> None:
-    """With what they cost and who serves which line; where the parts don't suffice for everything, the four best that serve the most items."""
+    """With what they cost and who serves which line; where not all fits, the four best that serve the most."""
     problem = drawn(seed, items=2 + seed % (MOST_EXACT - 1), sites=2 + seed % 5)
     plans = choose(problem.wants, problem.sites, Limits(problem.max_parts))
     assert [told(plan) for plan in plans] == [written(problem, each) for each in best_ways(problem)[:MOST_KEPT]]
@@ -134,20 +136,23 @@ def served_by(plans: Sequence[Plan]) -> list[tuple[int, dict[str, int]]]:
 
 
 def test_where_one_parcel_costs_less_than_any_two_all_plans_are_one_parcel() -> None:
-    """Two cheap sites and three dear ones have everything: the third plan is a dear one, not a parcel from each of the cheap ones."""
-    sites = [stocked(f"place-{n}", "xxxxxx", fixed=fixed) for n, fixed in enumerate((500, 520, 5_000, 5_001, 5_002))]
-    assert served_by(choose(six(), sites, Limits(5))) == [
-        (560, {"place-0": 6}),
-        (580, {"place-1": 6}),
-        (5_060, {"place-2": 6}),
-        (5_061, {"place-3": 6}),
+    """Light items are free at b, heavy ones cheaper at a: a parcel from each would cost 1,320, less than the third plan."""
+    wants = [want._replace(weight_g=0 if n < 3 else 3_000) for n, want in enumerate(six())]
+    near = [stocked("a", "xxxxxx", fixed=500, labour=100), stocked("b", "xxxxxx", fixed=520, labour=0, per_kg=100)]
+    dear = [stocked(f"dear-{n}", "xxxxxx", fixed=5_000 + n, labour=100) for n in range(3)]
+    assert served_by(choose(wants, [*near, *dear], Limits(5))) == [
+        (1_100, {"a": 6}),
+        (1_420, {"b": 6}),
+        (5_600, {"dear-0": 6}),
+        (5_601, {"dear-1": 6}),
     ]
 
 
-def test_one_parcel_that_costs_what_the_two_cheapest_would_is_the_only_plan() -> None:
-    halves = [stocked("left", "xxx...", fixed=500), stocked("right", "...xxx", fixed=500)]
-    sites = [stocked("all", "xxxxxx", fixed=1_000), *halves, stocked("spare", "x.....", fixed=500), stocked("waste", "x.....", fixed=500)]
-    assert served_by(choose(six(), sites, Limits(5))) == [(1_060, {"all": 6})]
+def test_one_parcel_that_costs_what_the_cheapest_two_would_is_the_only_plan() -> None:
+    """500 and 10 a line; three lines at the side place for 30 in all would save just these 30."""
+    others = [stocked(f"other-{n}", "x.....", fixed=600) for n in range(3)]
+    sites = [stocked("all", "xxxxxx", fixed=500), stocked("side", "xxx...", fixed=30, labour=0), *others]
+    assert served_by(choose(six(), sites, Limits(5))) == [(560, {"all": 6})]
 
 
 def test_two_parcels_cheaper_than_one_are_found_though_three_would_cost_as_much_as_the_one() -> None:
@@ -165,7 +170,7 @@ def test_where_every_site_is_needed_all_are_used() -> None:
 
 
 def test_labour_and_weight_are_compared_to_the_gram() -> None:
-    """An item of 1,001 g costs 2 at the place that is paid by weight and 1 at the one paid by the line; each place has one that only it has."""
+    """An item of 1,001 g costs 2 at the place that is paid by weight and 1 at the one paid by the line; both places are needed."""
     wants = [*six(weight_g=0)[1:], Wanted("heavy", 1_001, (("heavy", 1),))]
     sites = [stocked("by-weight", "xxx..x", fixed=100, labour=0, per_kg=1), stocked("per-line", "...xxx", fixed=100, labour=1)]
     first, *_ = choose(wants, sites, Limits(5))
