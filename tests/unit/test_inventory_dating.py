@@ -42,15 +42,16 @@ def test_picked_units_are_dated_before_reserved_ones_and_these_before_the_shelf(
 
 
 def test_what_a_departure_did_beside_its_units_keeps_its_time() -> None:
-    """One of two that still wait for the feed is dated: the waiting is not."""
-    effects, _ = dated_anew((Effect(at(15), {"sellable": -2, "unsettled": 2}),), 1, at(15), at(5))
-    assert effects == (Effect(at(5), {"picked": 0, "reserved": 0, "sellable": -1}), Effect(at(15), {"sellable": -1, "unsettled": 2}))
+    """One of two is dated, of which one still waits for the feed: that it waits is not dated, and what is nothing isn't kept."""
+    effects, _ = dated_anew((Effect(at(15), {"sellable": -2, "unsettled": 1, "damaged": 0}),), 1, at(15), at(5))
+    assert effects == (Effect(at(5), {"picked": 0, "reserved": 0, "sellable": -1}), Effect(at(15), {"sellable": -1, "unsettled": 1}))
 
 
-def test_two_that_left_only_from_the_picked_ones_are_dated_both() -> None:
-    effects, moved = dated_anew((Effect(at(15), {"picked": -2}),), 2, at(15), at(5))
-    assert moved == {"picked": -2, "reserved": 0, "sellable": 0}
-    assert effects == (Effect(at(5), {"picked": -2, "reserved": 0, "sellable": 0}),)
+def test_two_that_left_from_one_place_are_dated_both() -> None:
+    """Only from the picked ones, or only from the shelf."""
+    picked, shelf = {"picked": -2, "reserved": 0, "sellable": 0}, {"picked": 0, "reserved": 0, "sellable": -2}
+    assert dated_anew((Effect(at(15), {"picked": -2}),), 2, at(15), at(5)) == ((Effect(at(5), picked),), picked)
+    assert dated_anew((Effect(at(15), {"sellable": -2}),), 2, at(15), at(5)) == ((Effect(at(5), shelf),), shelf)
 
 
 def test_what_a_count_in_between_left_out_already_is_given_back_and_taken_where_it_had_not() -> None:
