@@ -151,8 +151,8 @@ def changes_in(source: str) -> dict[str, str]:
     """Of a file with all its mutants side by side: the change of each, by its name."""
     variants: dict[str, dict[str, list[str]]] = {}
     written = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        found = _VARIANT.fullmatch(node.name) if isinstance(node, ast.FunctionDef) else None
+    for node in (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.FunctionDef)):
+        found = _VARIANT.fullmatch(node.name)
         if found:
             lines = written[node.lineno - 1 : node.end_lineno]  # ast.get_source_segment would split the whole file for each
             variants.setdefault(found["function"], {})[found["number"]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from services.inventory.rules import Split, between, dated_anew, issue, taken
-from services.inventory.state import Effect, Level
+from services.inventory.state import Effect, Figures, Level
 from tests.support.spec import START
 
 
@@ -49,7 +49,8 @@ def test_what_a_departure_did_beside_its_units_keeps_its_time() -> None:
 
 def test_two_that_left_from_one_place_are_dated_both() -> None:
     """Only from the picked ones, or only from the shelf."""
-    picked, shelf = {"picked": -2, "reserved": 0, "sellable": 0}, {"picked": 0, "reserved": 0, "sellable": -2}
+    picked: Figures = {"picked": -2, "reserved": 0, "sellable": 0}
+    shelf: Figures = {"picked": 0, "reserved": 0, "sellable": -2}
     assert dated_anew((Effect(at(15), {"picked": -2}),), 2, at(15), at(5)) == ((Effect(at(5), picked),), picked)
     assert dated_anew((Effect(at(15), {"sellable": -2}),), 2, at(15), at(5)) == ((Effect(at(5), shelf),), shelf)
 

@@ -53,17 +53,17 @@ def cost_of_a_parcel(problem: Problem, choice: Sequence[int | None], number: int
     return site.parcel + site.handling + site.distance + site.lateness + site.labour * sum(len(want.lines) for want in items) + kilograms_up
 
 
-def told(plan: Plan) -> tuple[int, dict[str, list[tuple[str, int]]]]:
-    return plan.cost.total, {part.location: list(part.lines) for part in plan.parts}
+Told = tuple[int, list[tuple[str, list[tuple[str, int]]]]]
+"""The cost, then each location with its lines, in the order of the first item of each."""
 
 
-def written(problem: Problem, best: Way) -> tuple[int, dict[str, list[tuple[str, int]]]]:
-    """As `told`: the cost, and each location's lines."""
-    lines = {
-        problem.sites[number].location: sorted(line for i, want in enumerate(problem.wants) if mask >> i & 1 for line in want.lines)
-        for number, mask in best.blocks
-    }
-    return best.cost, lines
+def told(plan: Plan) -> Told:
+    return plan.cost.total, [(part.location, list(part.lines)) for part in plan.parts]
+
+
+def written(problem: Problem, best: Way) -> Told:
+    parts = [(number, [want for item, want in enumerate(problem.wants) if mask >> item & 1]) for number, mask in best.blocks]
+    return best.cost, [(problem.sites[number].location, sorted(line for want in wants for line in want.lines)) for number, wants in parts]
 
 
 def drawn(seed: int, items: int, sites: int) -> Problem:
@@ -85,9 +85,12 @@ def drawn(seed: int, items: int, sites: int) -> Problem:
     return Problem(wants, places, dice.randint(1, 3))
 
 
-EXACT_SEEDS = range(60)
+EXACT_SEEDS = (*range(60), 179)
 FEW_SEEDS = range(24)
 MORE_SEEDS = tuple(seed for seed in range(40) if seed not in (9, 16, 23))
+TELLING = ((33, 4), (57, 4), (166, 4), (62, 5))
+"""Problems where a search that compares less finds less."""
+SEARCHED = (*((seed, 3 + seed % 2) for seed in FEW_SEEDS), *((seed, 5 + seed % 2) for seed in MORE_SEEDS), *TELLING)
 
 
 def best_ways(problem: Problem) -> list[Way]:
@@ -104,7 +107,7 @@ def test_up_to_the_most_exact_pieces_the_plans_are_the_four_best_of_all(seed: in
     assert [told(plan) for plan in plans] == [written(problem, each) for each in best_ways(problem)[:MOST_KEPT]]
 
 
-@pytest.mark.parametrize(("seed", "sites"), [(seed, 3 + seed % 2) for seed in FEW_SEEDS] + [(seed, 5 + seed % 2) for seed in MORE_SEEDS])
+@pytest.mark.parametrize(("seed", "sites"), SEARCHED)
 def test_with_one_piece_more_and_whole_kilograms_the_first_plan_is_the_best_of_all_in_these_problems(seed: int, sites: int) -> None:
     """With more sites another plan may be found elsewhere: a dearer one in one, one that costs the same in six of the hundred problems."""
     problem = in_kilograms(drawn(seed, MOST_EXACT + 1, sites), max_parts=1 + seed % 5)
