@@ -164,12 +164,12 @@ def divided(want: Wanted, index: int, sites: Sequence[Site], limits: Limits) -> 
     left = {number: site.stock[index] for number, site in enumerate(sites) if site.stock[index] > 0}
     taken: dict[int, list[tuple[str, int]]] = {}
     for line, units in sorted(want.lines, key=lambda entry: -entry[1]):
-        usable = left if len(taken) < limits.max_parts else {number: left[number] for number in taken}
-        for number, served in shares(units, want.weight_g, usable, sites, whole=not limits.divisible):
+        for number, served in shares(units, want.weight_g, left, sites, whole=not limits.divisible):
             left[number] -= served
             taken.setdefault(number, []).append((line, served))
             if len(taken) == limits.max_parts:
-                break
+                for closed in left.keys() - taken.keys():
+                    del left[closed]
     for number, lines in sorted(taken.items()):
         weight_g = want.weight_g * sum(units for _, units in lines)
         yield Piece(want.sku, weight_g, tuple(lines), (number,))
