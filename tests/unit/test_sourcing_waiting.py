@@ -272,3 +272,18 @@ def test_units_changed_cancelled_or_released_are_not_planned_again() -> None:
         trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 5, ("shirt", "lyon"): 5})
         trade.run(accepted(goods("a", "shirt")))
         assert trade.run(trade.inventory.end(f"{ORDER}/1", cause, ("a", 1))) == []
+
+
+def test_who_loses_its_stock_does_not_overtake_who_waits_with_a_better_rank() -> None:
+    """The one shirt at Lyon is seen, and its arrival isn't read yet: it stays for the urgent order, though the other lost its own just now."""
+    trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 1})
+    (decision,) = trade.run(accepted(goods("a", "shirt"), order_id="web:small"))
+    assert isinstance(decision, OrderSourced)
+    trade.run(accepted(goods("a", "shirt", 2), order_id="web:urgent", priority=0))
+    arrived = trade.arrive("shirt", "lyon", 1)
+    trade.spec.documents(trade.inventory.document("shirt", "lyon"))
+    shorted, waits = trade.run(trade.inventory.short(decision.parts[0].part_id, ("a", 1)))
+    assert isinstance(shorted, PartShorted)
+    assert isinstance(waits, LinesBackordered)
+    assert (waits.order_id, waits.reason) == ("web:small", "waiting_in_line")
+    assert served(trade.run(arrived)) == ["web:urgent"]
