@@ -275,7 +275,7 @@ def test_units_changed_cancelled_or_released_are_not_planned_again() -> None:
 
 
 def test_who_loses_its_stock_does_not_overtake_who_waits_with_a_better_rank() -> None:
-    """The one shirt at Lyon is seen, and its arrival isn't read yet: it stays for the urgent order, though the other lost its own just now."""
+    """The one shirt at Lyon is seen, and its arrival isn't read yet: it stays for the urgent order."""
     trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 1})
     (decision,) = trade.run(accepted(goods("a", "shirt"), order_id="web:small"))
     assert isinstance(decision, OrderSourced)
