@@ -134,6 +134,20 @@ def test_an_order_that_announced_supply_will_complete_keeps_its_units() -> None:
     assert served(trade.run(trade.arrive("shirt", "paris", 2))) == ["web:whole"]
 
 
+def test_who_comes_second_takes_only_what_the_first_does_not_keep() -> None:
+    """Three shirts arrive. The first order keeps two until its hat comes too, so the second gets one of its two."""
+    trade = Trade(PARIS)
+    coming = Future(reference="asn-1", quantity=2, eta=START + DAY)
+    for sku in ("shirt", "hat"):
+        trade.inventory.put(sku, "paris", 0)
+        trade.spec.documents(trade.inventory.document(sku, "paris", future=(coming,)))
+    whole = accepted(goods("a", "shirt", 2), goods("b", "hat"), order_id="web:whole", completeness="allocate_complete", priority=0)
+    trade.run(whole, accepted(goods("a", "shirt", 2), order_id="web:small"))
+    (decision,) = trade.run(trade.arrive("shirt", "paris", 3))
+    assert isinstance(decision, OrderSourced)
+    assert (decision.order_id, where(decision.parts)) == ("web:small", {"paris": {"a": 1}})
+
+
 def test_an_arrival_read_just_before_an_order_joined_is_found_by_the_next_look() -> None:
     trade = Trade(PARIS)
     arrived = trade.arrive("shirt", "paris", 1)
@@ -258,3 +272,18 @@ def test_units_changed_cancelled_or_released_are_not_planned_again() -> None:
         trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 5, ("shirt", "lyon"): 5})
         trade.run(accepted(goods("a", "shirt")))
         assert trade.run(trade.inventory.end(f"{ORDER}/1", cause, ("a", 1))) == []
+
+
+def test_who_loses_its_stock_does_not_overtake_who_waits_with_a_better_rank() -> None:
+    """The one shirt at Lyon is seen, and its arrival isn't read yet: it stays for the urgent order."""
+    trade = Trade(PARIS, LYON).stock({("shirt", "paris"): 1})
+    (decision,) = trade.run(accepted(goods("a", "shirt"), order_id="web:small"))
+    assert isinstance(decision, OrderSourced)
+    trade.run(accepted(goods("a", "shirt", 2), order_id="web:urgent", priority=0))
+    arrived = trade.arrive("shirt", "lyon", 1)
+    trade.spec.documents(trade.inventory.document("shirt", "lyon"))
+    shorted, waits = trade.run(trade.inventory.short(decision.parts[0].part_id, ("a", 1)))
+    assert isinstance(shorted, PartShorted)
+    assert isinstance(waits, LinesBackordered)
+    assert (waits.order_id, waits.reason) == ("web:small", "waiting_in_line")
+    assert served(trade.run(arrived)) == ["web:urgent"]
