@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from deploy.reading import Snapshot
 from schemas.status import LineStatus, Waiting
+from services.fulfilment_tracking.rules import asked_back
 from services.fulfilment_tracking.service import service as tracking
 from services.fulfilment_tracking.state import Order as TrackingState
 from services.inventory.service import service as inventory
@@ -87,6 +88,8 @@ class Tracked(Value, frozen=True):
     goods: frozenset[str]
     waiting: tuple[Waiting, ...]
     exceptions: tuple[str, ...]
+    asked_back: Mapping[tuple[str, str], int]
+    """Units by (part, line) that a location still has to do, and was asked to give up because the order has ended."""
 
 
 class Sourced(Value, frozen=True):
@@ -222,6 +225,7 @@ def _tracked_order(books: Books, id: str, version: int, state: TrackingState | N
         goods=frozenset(line.line_id for line in document.lines if line.line_id not in items or items[line.line_id].kind == "goods"),
         waiting=document.waiting,
         exceptions=tuple(each.kind for each in document.exceptions),
+        asked_back=asked_back(state),
     )
 
 

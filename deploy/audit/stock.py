@@ -43,25 +43,34 @@ def levels_equal_their_history(books: Books, _: Ledger, found: Findings) -> None
 
 
 def reservations_are_for_open_orders(books: Books, _: Ledger, found: Findings) -> None:
-    """No units stay reserved for an order that has ended, or that nobody accepted."""
+    """No units stay reserved for an order that has ended, or that nobody accepted; but for what its location was asked to give up, and has
+    not given up yet."""
+    asked = _asked_back(books)
     for id, reservation in books.reservations.items():
         if not reservation.exists or reservation.open == 0:
             continue
         order = books.captured.get(reservation.order_id)
         told = "nobody accepted" if order is None else f"ended ({order.outcome})"
         alive = order is not None and order.stage == "accepted"
+        alive = alive or reservation.open <= asked.get((reservation.part_id, reservation.line_id), 0)
         found.require(alive, INVENTORY, id, f"{reservation.open} units are reserved for {reservation.order_id}, which {told}")
 
 
 def sourcing_and_inventory_agree(books: Books, _: Ledger, found: Findings) -> None:
-    """What sourcing takes to be reserved or on its way in a part is what inventory keeps for it, unit by unit."""
+    """What sourcing takes to be reserved or on its way in a part is what inventory keeps for it, unit by unit. Of an order that has ended
+    sourcing counts nothing, and tracking asks back what is left."""
     kept = {
         (each.part_id, each.line_id): each.open + each.picked
         for each in books.reservations.values()
         if each.exists and each.ahead == 0 and each.lead == 0
     }
     unsettled = {(each.part_id, each.line_id) for each in books.reservations.values() if each.ahead or each.lead}
-    believed = {(part, line): units for _, part, line, units in parts_of(books)}
+    believed = _asked_back(books) | {(part, line): units for _, part, line, units in parts_of(books)}
     for name in (kept.keys() | believed.keys()) - unsettled:
         told = f"sourcing counts {believed.get(name, 0)} units, inventory keeps {kept.get(name, 0)}"
         found.require(kept.get(name, 0) == believed.get(name, 0), "sourcing", ":".join(name), told)
+
+
+def _asked_back(books: Books) -> dict[tuple[str, str], int]:
+    """Units by (part, line) that locations were asked to give up because the order has ended."""
+    return {name: units for tracked in books.tracked.values() for name, units in tracked.asked_back.items()}

@@ -17,7 +17,7 @@ from schemas.sourcing import CancellationPassedOn, PassedLine
 from services.fulfilment_tracking import rules, shortages
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, line_quantities, open_exception
 from services.fulfilment_tracking.events import CancelHeard, CancelOpened, CancelSettled, UnitsEnded
-from services.fulfilment_tracking.parts import finished
+from services.fulfilment_tracking.parts import ask_back, finished
 from services.fulfilment_tracking.state import AskedUnits, Cancel, Part, Reason, Units
 from services.fulfilment_tracking.timeline import listed
 from shared.kernel.model import Wake, Yield
@@ -168,11 +168,19 @@ def _book(case: Case, cancel: Cancel, report: CancelAnswered, heard: list[_Word]
     if cancelled:
         yield from end_units(case, part_id, "cancelled", cancelled, at)
     if dropped:
-        yield from end_units(case, part_id, "dropped", dropped, at)
-        yield from _explain_dropped(case, cancel, part_id, dropped)
+        yield from _drop(case, cancel, part_id, dropped, at)
     yield from shortages.given_up(case, part_id, shorted, at)
     if gone and case.part(part_id).promise is not None:
         yield from _explain_gone(case, part_id, gone)
+
+
+def _drop(case: Case, cancel: Cancel, part_id: str, units: tuple[Units, ...], at: datetime) -> Iterator[Yield]:
+    """Sourcing plans these units again, and a person is told; of an order that has ended nobody waits for them."""
+    if case.order.outcome is not None:
+        yield from end_units(case, part_id, "cancelled", units, at)
+    else:
+        yield from end_units(case, part_id, "dropped", units, at)
+        yield from _explain_dropped(case, cancel, part_id, units)
 
 
 def _explain_dropped(case: Case, cancel: Cancel, part_id: str, dropped: tuple[Units, ...]) -> Iterator[Yield]:
@@ -270,11 +278,13 @@ def end_units(
 
 
 def withdraw(case: Case) -> Iterator[Yield]:
-    """The order has ended: what no location was told to do yet is not done, and keeps no units."""
+    """The order has ended: what no location was told to do is not done, and keeps no units; who was told is asked to give up the rest."""
     for part in tuple(case.order.parts.values()):
         units = as_units({line: work.left for line, work in part.lines.items()})
-        if part.revision == 0 and units:
+        if units and part.revision == 0:
             yield from end_units(case, part.part_id, "cancelled", units, case.now)
+        elif units and not rules.is_asked_back(case.order, part):
+            yield from ask_back(case, part, f"{rules.CLOSED}{part.part_id}", units)
 
 
 def lose(

@@ -247,6 +247,11 @@ def _take_off(case: Case, part: Part, units: tuple[Units, ...]) -> Iterator[Yiel
     """Ask the location to give up units whose stock is gone; whatever it answers, sourcing has them."""
     earlier = sum(cancel.request_id.startswith(f"short:{part.part_id}") for cancel in case.order.cancels.values())
     request_id = f"short:{part.part_id}:{earlier + 1}" if earlier else f"short:{part.part_id}"
+    yield from ask_back(case, part, request_id, units)
+
+
+def ask_back(case: Case, part: Part, request_id: str, units: tuple[Units, ...]) -> Iterator[Yield]:
+    """Ask the location to give units up that nobody waits for: its answer is told to nobody, its silence has no deadline of its own."""
     answer_by = rules.after_s(case.now, case.policy.cancel_answer_s)
     asked = tuple(AskedUnits(part.part_id, entry.line_id, entry.quantity) for entry in units)
     yield CancelOpened(case.order_id, case.now, request_id, answer_by, asked, (), (), quiet=True)

@@ -29,6 +29,8 @@ ReleasedCause = Literal["cancelled", "rejected", "short", "dropped", "changed", 
 """Causes that end a reservation."""
 HandOver = Literal["delivered", "presumed"]
 LostCause = Literal["rejected", "short"]
+CLOSED = "closed:"
+"""Request `closed:<part id>`: the order has ended, and the location still had units to do."""
 LOST: tuple[EndedCause, ...] = ("rejected", "short", "dropped")
 """Causes on which sourcing plans again."""
 
@@ -109,6 +111,18 @@ def asked_units(order: Order, part_id: str, line_id: str) -> int:
         for asked in cancel.asked
         if asked.part_id == part_id and asked.line_id == line_id
     )
+
+
+def asked_back(order: Order) -> dict[tuple[str, str], int]:
+    """Units by (part, line) that a location still has to do, and was asked to give up because the order has ended."""
+    parts = [part for part in order.parts.values() if is_asked_back(order, part)]
+    return {(part.part_id, line): work.left for part in parts for line, work in part.lines.items() if work.left > 0}
+
+
+def is_asked_back(order: Order, part: Part) -> bool:
+    """Whether tracking has asked the location for what was left of a part at the order's end. A stranger's request may have the same id."""
+    cancel = order.cancels.get(f"{CLOSED}{part.part_id}")
+    return cancel is not None and cancel.quiet
 
 
 def is_answered(cancel: Cancel) -> bool:

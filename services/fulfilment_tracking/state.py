@@ -291,7 +291,7 @@ class Cancel(Value, frozen=True):
     answered: tuple[str, ...] = ()
     """Parts whose location has answered."""
     quiet: bool = False
-    """Tracking's own request after a shortage: nobody waits for its answer."""
+    """Tracking's own request, after a shortage or at the order's end: nobody waits for its answer."""
     settled: bool = False
 
 

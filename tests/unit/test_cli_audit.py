@@ -53,7 +53,7 @@ def world() -> World:
     books.level_changes[LEVEL] = {"sellable": 5, "reserved": 2}
     books.reservations[f"{PART}:l1"] = Reservation(PART, "l1", order_id=ORDER, sku="tea", location="paris", open=2)
     books.captured[ORDER] = Captured("accepted", None, {"l1": captured()}, frozenset(), (), 900, 900, 300, 300, 300, 0, 300)
-    books.tracked[ORDER] = Tracked("partly_shipped", False, {"l1": shown()}, frozenset({"l1"}), (waits(60),), ())
+    books.tracked[ORDER] = Tracked("partly_shipped", False, {"l1": shown()}, frozenset({"l1"}), (waits(60),), (), {})
     books.sourced[ORDER] = Sourced(False, False, {"l1": SourcingLine("l1", "tea", 100, ordered=3, done=1)}, {(PART, "l1"): 2})
     books.returned[ORDER] = {"l1": ReturnLine(("tea",), ordered=3, handed_over=1)}
     books.shown[AVAILABILITY] = {LEVEL: KeptRow(4, b"four")}
@@ -334,6 +334,17 @@ def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
     _captured(handed_over=4)(books, found_in)
     books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("shipped_too_many",))
     assert run(lines.lines_add_up, (books, found_in)).violations == []
+
+
+@pytest.mark.parametrize(("asked", "findings"), [(2, 0), (1, 2)])
+def test_units_that_their_location_was_asked_to_give_up_may_stay_reserved_when_the_order_has_ended(asked: int, findings: int) -> None:
+    """Those, and no more; sourcing counts them no longer."""
+    books, found_in = world()
+    _ended(books, found_in)
+    books.sourced[ORDER] = replace(books.sourced[ORDER], closed=True, held={})
+    books.tracked[ORDER] = replace(books.tracked[ORDER], asked_back={(PART, "l1"): asked})
+    checks = (stock.reservations_are_for_open_orders, stock.sourcing_and_inventory_agree)
+    assert sum(len(run(check, (books, found_in)).violations) for check in checks) == findings
 
 
 def test_a_row_on_which_a_rule_fails_does_not_end_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:

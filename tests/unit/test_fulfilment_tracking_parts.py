@@ -15,6 +15,7 @@ from schemas.fulfilment import (
     InstructionLine,
     ReservationEnded,
     ResumeFulfilment,
+    StockIssued,
 )
 from schemas.orders import Contact, LineQuantity, OrderAccepted, OrderLine, PackingSlip
 from services.fulfilment_tracking.state import Reason
@@ -329,6 +330,48 @@ def test_what_nobody_was_told_to_do_when_the_order_ends_keeps_no_units() -> None
     spec.given(sourced(part(2, WAREHOUSE, release_at=minutes(500), shirt=1), cause="backorder"))
     spec.when(closed("completed"))
     assert [(each.part_id, each.cause) for each in spec.of(ReservationEnded)] == [(f"{ORDER}/2", "cancelled")]
+
+
+def test_what_a_location_was_told_to_do_is_asked_back_when_the_order_ends() -> None:
+    """A parcel of another part had a unit of the mug that nobody asked for, and sourcing gave up the rest of that line."""
+    spec = at_work(mug=2).when(closed("completed"))
+    spec.then(_asks_back(mug=2))
+    spec.when(gives_up(f"closed:{PART}", at=5, mug=1))
+    assert [(each.cause, units(each.lines)) for each in spec.of(ReservationEnded)] == [("cancelled", {"mug": 1})]
+    spec.when(ships(mug=1))
+    assert [(each.unasked, units(each.lines)) for each in spec.of(StockIssued)] == [(False, {"mug": 1})]
+    assert exceptions(spec) == [] and work(spec, "mug").left == 0
+
+
+def test_an_order_that_ends_twice_asks_its_locations_once() -> None:
+    """Sourcing's decisions may still arrive, and each is looked through."""
+    spec = at_work(mug=2).given(closed("completed")).when(sourced(part(2, WAREHOUSE, mug=1), cause="backorder"))
+    assert spec.of(CancelFulfilment) == []
+    assert [(each.part_id, each.cause) for each in spec.of(ReservationEnded)] == [(f"{ORDER}/2", "cancelled")]
+
+
+def test_an_answer_that_names_the_request_before_it_was_made_does_not_keep_it_from_being_made() -> None:
+    spec = at_work(mug=2).given(gives_up(f"closed:{PART}", mug=0)).when(closed("completed"))
+    spec.then(_asks_back(mug=2))
+
+
+def test_a_location_that_keeps_what_was_asked_back_is_late_in_the_end() -> None:
+    """Nobody waits for its answer; the units stay with it, until a person asks."""
+    spec = at_work(mug=1).given(closed("completed"), gives_up(f"closed:{PART}", mug=0))
+    assert work(spec, "mug").left == 1
+    spec.advance(timedelta(hours=1))
+    assert exceptions(spec) == ["late"]
+
+
+def _asks_back(**units: int) -> CancelFulfilment:
+    return CancelFulfilment(
+        fulfilment_order_id=PART,
+        order_id=ORDER,
+        location=STORE,
+        request_id=f"closed:{PART}",
+        lines=tuple(LineQuantity(line_id=line, quantity=n) for line, n in units.items()),
+        answer_by=minutes(10),
+    )
 
 
 def test_units_shorted_before_the_instruction_are_none_that_the_location_rejects() -> None:

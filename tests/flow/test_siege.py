@@ -1,20 +1,36 @@
-"""A stranger writes to a state topic of a service. Hostile records by the thousand, among good orders: `make hostile`."""
+"""Hostile records by the hundred over the broker, among good orders: a slice of `make hostile`. See tests/hostile/README.md."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 from schemas.inventory import Availability
 from schemas.topics import AVAILABILITY
 from shared.kernel.codec import state_version
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing
+from tests.hostile.siege import Siege, shown
 from tests.support.desk import Desk, Place
 from tests.support.steps import deliver, ended, left_clean
 
+RECORDS = 1_500
+SEED = 1
 STRANGE_KEYS = (b"\xff\xfe", b"a\x00b", b"k" * 20_000)
 FORGED = (("evil/1", "9"), ("inventory/1", "9" * 30), ("inventory/99999999999", "9"), ("", ""))
 """Lanes and versions under which a stranger's document has none."""
+
+
+@pytest.mark.timeout(600)
+async def test_every_hostile_record_is_accounted_for_and_good_orders_end(desk: Desk) -> None:
+    """Answered, booked, or exactly one dead letter; no process started again, no partition stuck, no lane begun by a stranger."""
+    siege = Siege(desk, RECORDS, SEED)
+    account = await siege.run()
+    assert account.wrong == [], shown(account)
+    assert len(siege.thrown) == RECORDS
+    assert {"answered", "dead letter", "booked", "taken"} <= set(account.fates)
+    await desk.rest()
 
 
 async def test_strangers_documents_in_a_services_state_topic_are_written_over(desk: Desk, place: Callable[..., Awaitable[Place]]) -> None:
