@@ -221,12 +221,13 @@ def shorted(case: Case, shortage: PartShorted) -> Iterator[Yield]:
     part = case.order.parts.get(shortage.part_id)
     if part is None:
         return
-    yield from _gone_already(case, part, rules.beyond_left(part, shortage.lines))
+    if case.order.outcome is None:
+        yield from _gone_already(case, part, rules.beyond_left(part, shortage.lines))
     units = rules.within_left(part, shortage.lines)
     if not units:
         return
     yield UnitsEnded(part.part_id, case.now, case.now, "shorted", units)
-    if part.revision > 0:
+    if part.revision > 0 and not rules.is_asked_back(case.order, part):
         yield from _take_off(case, part, units)
     yield from finished(case, part.part_id)
 

@@ -14,7 +14,7 @@ from schemas.inventory import (
     ReservationShorted,
     StockReserved,
 )
-from schemas.sourcing import PartShorted, SourcingExceptionOpened
+from schemas.sourcing import PartLine, PartShorted, SourcingExceptionOpened
 from services.sourcing.events import (
     LevelsSeen,
     LostUnits,
@@ -122,6 +122,8 @@ def lost_or_ended(desk: Desk, part: Part, ended: ReservationReleased) -> Iterato
 def shorted(desk: Desk, ended: ReservationShorted) -> Iterator[Yield]:
     """A fact took the stock: tracking takes published units off, and they are planned again."""
     part = desk.order.parts.get(number_of(ended.part_id))
+    if part is None and desk.order.closed:
+        yield _forgotten_part_shorted(ended)
     if part is None or part.state in ("withdrawn", "releasing"):
         yield LevelsSeen(desk.order_id, seen(ended.levels))
         return
@@ -130,6 +132,12 @@ def shorted(desk: Desk, ended: ReservationShorted) -> Iterator[Yield]:
         yield PartShorted(order_id=desk.order_id, part_id=ended.part_id, location=part.location, lines=written(lines))
     yield lost(desk, part, lines, ended, exclude=False)
     yield from go_on(desk)
+
+
+def _forgotten_part_shorted(ended: ReservationShorted) -> PartShorted:
+    """Of an order that has ended sourcing plans nothing again; its location may still have to do these units."""
+    lines = tuple(PartLine(line_id=line.line_id, sku=line.sku, quantity=line.quantity) for line in ended.lines)
+    return PartShorted(order_id=ended.order_id, part_id=ended.part_id, location=ended.location, lines=lines)
 
 
 def lost(desk: Desk, part: Part, lines: Iterable[Units], ended: Ended, *, exclude: bool) -> UnitsLost:

@@ -363,6 +363,19 @@ def test_a_location_that_keeps_what_was_asked_back_is_late_in_the_end() -> None:
     assert exceptions(spec) == ["late"]
 
 
+def test_units_that_were_asked_back_and_lose_their_stock_are_asked_for_once() -> None:
+    """What the location gives up then frees nothing a second time."""
+    spec = at_work(mug=2).given(closed("completed")).when(shorted(mug=1))
+    assert names(spec) == [] and work(spec, "mug").left == 1
+    spec.when(gives_up(f"closed:{PART}", at=5, mug=2))
+    assert [(each.cause, units(each.lines)) for each in spec.of(ReservationEnded)] == [("cancelled", {"mug": 1})]
+
+
+def test_nobody_sends_again_what_had_left_before_its_stock_was_taken_and_its_order_ended() -> None:
+    spec = at_work(mug=1).given(ships(mug=1), closed("completed")).when(shorted(mug=1))
+    spec.then()
+
+
 def _asks_back(**units: int) -> CancelFulfilment:
     return CancelFulfilment(
         fulfilment_order_id=PART,

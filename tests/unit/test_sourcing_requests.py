@@ -7,7 +7,7 @@ from typing import Any
 from schemas.fulfilment import CancellationAnswered, ChangeAnswered, LinesNotCollected
 from schemas.inventory import ReleaseStock, ReserveStock
 from schemas.orders import OrderClosed
-from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesBackordered, OrderSourced, Part, PassedLine
+from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesBackordered, OrderSourced, Part, PartShorted, PassedLine
 from services.sourcing.state import Order
 from tests.support.sourcing import (
     ORDER,
@@ -276,6 +276,16 @@ def test_a_closed_order_is_lean_and_leaves_no_reservation_behind() -> None:
     trade.run(shipped(part, ("a", 1)), OrderClosed(order_id=ORDER, outcome="completed"))
     assert trade.spec.state("order", ORDER) == Order(ORDER, closed=True, next_part=2)
     assert not any(key.kind == "order" for key, _ in trade.spec.timers)
+
+
+def test_units_of_a_closed_order_that_lose_their_stock_come_off_their_part_and_are_not_planned_again() -> None:
+    """Something else ended the order: the location still had to do them."""
+    trade = trade_with()
+    (part,) = published(trade, goods("a", "shirt", 1))
+    trade.run(OrderClosed(order_id=ORDER, outcome="partly_completed"))
+    (told,) = trade.run(trade.inventory.short(part.part_id, ("a", 1)))
+    assert isinstance(told, PartShorted)
+    assert (told.part_id, told.location, told.lines) == (part.part_id, "paris", part.lines)
 
 
 def test_scenario_04_an_order_closed_while_it_is_reserved_gives_its_units_back() -> None:
