@@ -362,6 +362,17 @@ def _arrival(body: Body) -> str:
             return ""
 
 
+def _reservation_ended(body: fulfilment.ReservationEnded) -> str:
+    reason = f", {words(body.reason)}" if body.reason != "none" else ""
+    match body.cause:
+        case "shorted":
+            return f"{body.location} gave up {units(body.lines)} whose stock was taken{reason}"
+        case "served":
+            return f"{units(body.lines)} reserved at {body.location} are free again: others left in their place"
+        case _:
+            return f"{body.location} won't do {units(body.lines)}: {words(body.cause)}{reason}"
+
+
 def _fulfilment(body: Body) -> str:
     match body:
         case fulfilment.FulfilmentFact():
@@ -379,11 +390,8 @@ def _fulfilment(body: Body) -> str:
             return f"{units(body.lines)} left {body.location}{', which nobody asked for' if body.unasked else ''}"
         case fulfilment.IssueDated():
             return f"{units(body.lines)} had left {body.location} at {body.occurred_at:%H:%M:%S} already"
-        case fulfilment.ReservationEnded(cause="shorted"):
-            return f"{body.location} gave up {units(body.lines)} whose stock was taken{', damaged' if body.reason == 'damaged' else ''}"
         case fulfilment.ReservationEnded():
-            reason = f", {words(body.reason)}" if body.reason != "none" else ""
-            return f"{body.location} won't do {units(body.lines)}: {words(body.cause)}{reason}"
+            return _reservation_ended(body)
         case _:
             return ""
 

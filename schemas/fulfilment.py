@@ -385,6 +385,8 @@ class ParcelWasShipped(FulfilmentFact):
     """The carrier's tracking number."""
     lines: tuple[FactLine, ...]
     """What left in it, by line."""
+    unplanned: tuple[FactLine, ...] = ()
+    """Of these, what the fulfilment order had not or no longer to do: no reservation was made for it."""
 
 
 class LinesReadyForCollection(FulfilmentFact):
@@ -403,6 +405,8 @@ class LinesHandedOver(FulfilmentFact):
     """What was handed over now, by line."""
     how: Literal["delivered", "collected", "presumed"]
     """presumed: the carrier stayed silent past the policy's deadline."""
+    unplanned: tuple[FactLine, ...] = ()
+    """Of units collected, what the fulfilment order had not or no longer to do: no reservation was made for it."""
 
 
 class LinesNotCollected(FulfilmentFact):
@@ -553,8 +557,8 @@ class ReservationEnded(Message):
     """The order."""
     location: LocationId
     """The location that held the units."""
-    cause: Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected", "shorted"]
-    """Why it ends."""
+    cause: Literal["cancelled", "rejected", "short", "dropped", "changed", "not_collected", "shorted", "served"]
+    """Why it ends. served: other units left for the buyer in their place, from another location or of another item."""
     reason: Literal["not_found", "damaged", "no_capacity", "closed", "wrong_item", "other", "none"] = "none"
     """not_found and short block the item at the location until it is counted; damaged moves the units to damaged."""
     lines: tuple[FactLine, ...]

@@ -141,11 +141,11 @@ class EndedLine(Data):
     """How much ended, in the item's base units."""
 
 
-EndCause = Literal["released", "cancelled", "rejected", "short", "dropped", "changed", "not_collected"]
+EndCause = Literal["released", "cancelled", "rejected", "short", "dropped", "changed", "not_collected", "served"]
 
 
 class ReservationReleased(Message):
-    """Reserved units were given up. Sourcing plans again on every cause but `released`, `cancelled` and `changed`."""
+    """Reserved units were given up. Sourcing plans again what a location won't do after all: `rejected`, `short`, `dropped`."""
 
     part_id: PartId
     """The part whose reservation ended."""

@@ -44,7 +44,8 @@ class _Fate(NamedTuple):
 
 
 def passed_on(case: Case, request: CancellationPassedOn) -> Iterator[Yield]:
-    if not request.passed_on or request.request_id in case.order.cancels:
+    known = case.order.cancels.get(request.request_id)
+    if not request.passed_on or (known is not None and rules.is_request(known)):
         return
     fates = _fates(case, request.passed_on)
     answer_by = rules.after_s(case.now, case.policy.cancel_answer_s)

@@ -73,6 +73,7 @@ def collected(case: Case, report: LinesCollected) -> Iterator[Yield]:
             occurred_at=report.occurred_at,
             lines=lines,
             how="collected",
+            unplanned=goods_lines(gone.over),
         )
     part = case.part(part.part_id)
     yield from issue(case, part, report.location, gone, report.occurred_at, f"{part.part_id}:counter")

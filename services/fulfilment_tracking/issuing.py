@@ -47,15 +47,13 @@ def _book(case: Case, part: Part, location: str, goods: Iterable[Goods], occurre
 
 
 def _release_planned(case: Case, part: Part, instead: Iterable[Goods], occurred_at: datetime) -> ReservationEnded:
-    """These very units were served from another location or by another item: what was reserved for them is free again.
-
-    `cancelled`, so that sourcing doesn't plan them a second time."""
+    """These very units were served from another location or by another item: what was reserved for them is free again."""
     units = rules.total(Units(goods.line_id, goods.quantity) for goods in instead)
     return ReservationEnded(
         part_id=part.part_id,
         order_id=case.order_id,
         location=part.location,
-        cause="cancelled",
+        cause="served",
         lines=fact_lines(part, units),
         occurred_at=occurred_at,
     )

@@ -143,6 +143,7 @@ def _leave(case: Case, said: Parcel, contents: tuple[Goods, ...], occurred_at: d
         carrier=said.carrier,
         tracking_number=said.tracking_number,
         lines=goods_lines(more),
+        unplanned=goods_lines(gone.over),
     )
     yield from issue(case, part, said.location, gone, occurred_at, f"{part.part_id}:{said.parcel_id}")
     if said.location == part.location:

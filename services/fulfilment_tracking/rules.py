@@ -125,6 +125,11 @@ def is_asked_back(order: Order, part: Part) -> bool:
     return cancel is not None and cancel.quiet
 
 
+def is_request(cancel: Cancel) -> bool:
+    """Whether somebody asked for it; what else has its id is a location's answer that nobody asked for."""
+    return bool(cancel.cancelled or cancel.too_late or any(asked.quantity or asked.lost for asked in cancel.asked))
+
+
 def is_answered(cancel: Cancel) -> bool:
     """Whether nothing more can be learned about a request by waiting."""
     return all(asked.part_id in cancel.answered or open_units(cancel, asked) <= 0 for asked in cancel.asked)

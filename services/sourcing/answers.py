@@ -113,7 +113,7 @@ def lost_or_ended(desk: Desk, part: Part, ended: ReservationReleased) -> Iterato
             yield from reconcile(desk)
         case "changed":
             yield UnitsTakenBack(desk.order_id, part.number, lines, seen(ended.levels))
-        case "not_collected":
+        case "not_collected" | "served":
             yield LevelsSeen(desk.order_id, seen(ended.levels))
         case _:
             assert_never(ended.cause)
@@ -157,18 +157,21 @@ def ended_for_good(desk: Desk, fact: Fact) -> Iterator[Yield]:
     part = desk.order.parts.get(number_of(fact.fulfilment_order_id))
     if part is None or part.state != "published":
         return
-    lines = still_there(part, fact.lines)
+    beyond = () if isinstance(fact, LinesNotCollected) else fact.unplanned
+    lines = still_there(part, fact.lines, besides=beyond)
     if lines and isinstance(fact, LinesNotCollected):
         yield UnitsNotCollected(desk.order_id, part.number, lines)
     elif lines:
         yield UnitsDone(desk.order_id, part.number, lines)
 
 
-def still_there(part: Part, lines: Iterable[EndedLine | FactLine]) -> tuple[Units, ...]:
-    """As much of these units as the part still holds."""
+def still_there(part: Part, lines: Iterable[EndedLine | FactLine], *, besides: Iterable[FactLine] = ()) -> tuple[Units, ...]:
+    """As much of these units as the part still holds; those `besides` were never in it, or had left it before."""
     named: dict[str, int] = {}
     for line in lines:
         named[line.line_id] = named.get(line.line_id, 0) + line.quantity
+    for line in besides:
+        named[line.line_id] = named.get(line.line_id, 0) - line.quantity
     return tuple(
         Units(units.line_id, units.sku, min(units.quantity, named[units.line_id]))
         for units in part.lines

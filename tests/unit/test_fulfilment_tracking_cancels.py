@@ -29,6 +29,7 @@ from tests.support.fulfilment_tracking import (
     names,
     part,
     picks,
+    published,
     rejects,
     ships,
     shorted,
@@ -197,6 +198,15 @@ def test_scenario_17_the_yes_arrives_after_the_parcel_left() -> None:
 def test_units_given_up_without_being_asked_are_sourced_again() -> None:
     spec = at_work(shirt=2).when(gives_up("nobody-asked", shirt=1))
     assert ended(spec) == [("dropped", 1)] and exceptions(spec) == ["unasked"]
+
+
+def test_an_answer_that_nobody_asked_for_does_not_stand_in_for_a_request_with_its_id() -> None:
+    """The buyer's request is asked, and answered, as any other."""
+    spec = at_work(shirt=2).given(gives_up("c1", shirt=1)).when(cancel("c1", shirt=1))
+    assert published(spec, CancelFulfilment).model_dump()["request_id"] == "c1"
+    spec.when(gives_up("c1", at=4, shirt=1))
+    assert last_word(spec) == ("c1", {"shirt": 1}, {})
+    assert work(spec).left == 0
 
 
 def test_a_shorted_unit_can_not_be_cancelled_again() -> None:

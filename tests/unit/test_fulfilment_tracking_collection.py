@@ -140,5 +140,5 @@ def test_collected_at_another_store() -> None:
     spec = tracking().given(accepted("click_and_collect", shirt=1), sourced(part(method="click_and_collect", shirt=1)))
     spec.when(collected(location=WAREHOUSE, shirt=1))
     assert [(stock.location, stock.unasked) for stock in spec.of(StockIssued)] == [(WAREHOUSE, True)]
-    assert [(ended.location, ended.cause) for ended in spec.of(ReservationEnded)] == [(STORE, "cancelled")]
+    assert [(ended.location, ended.cause) for ended in spec.of(ReservationEnded)] == [(STORE, "served")]
     assert exceptions(spec) == ["other_location"]

@@ -13,6 +13,7 @@ from schemas.fulfilment import (
     FulfilOrder,
     HoldFulfilment,
     InstructionLine,
+    ParcelWasShipped,
     ReservationEnded,
     ResumeFulfilment,
     StockIssued,
@@ -264,6 +265,13 @@ def test_a_shorted_unit_that_is_shipped_all_the_same_is_booked_with_an_exception
     spec = at_work(shirt=2).given(shorted(shirt=1)).when(ships(shirt=2))
     assert [(stock.unasked, stock.lines[0].quantity) for stock in spec.of(type(spec.published[1]))] == [(False, 1), (True, 1)]
     assert exceptions(spec) == ["shipped_too_many"]
+
+
+def test_what_leaves_beyond_the_plan_is_told_apart() -> None:
+    """Sourcing counts it for no part."""
+    spec = at_work(shirt=2).when(ships(shirt=3))
+    (left,) = spec.of(ParcelWasShipped)
+    assert (units(left.lines), units(left.unplanned)) == ({"shirt": 3}, {"shirt": 1})
 
 
 def test_a_shorted_unit_that_is_shipped_is_not_taken_for_one_the_buyer_was_told_is_cancelled() -> None:

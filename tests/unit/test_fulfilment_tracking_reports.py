@@ -186,7 +186,7 @@ def test_scenario_06_fulfilled_from_another_location_than_planned() -> None:
         StockIssued(part_id=PART, order_id=ORDER, location=WAREHOUSE, lines=shirts(2), occurred_at=minutes(5), unasked=True)
     ]
     assert spec.of(ReservationEnded) == [
-        ReservationEnded(part_id=PART, order_id=ORDER, location=STORE, cause="cancelled", lines=shirts(2), occurred_at=minutes(5))
+        ReservationEnded(part_id=PART, order_id=ORDER, location=STORE, cause="served", lines=shirts(2), occurred_at=minutes(5))
     ]
     assert exceptions(spec) == ["other_location"]
     assert (work(spec).left, line(spec).shipped, status(spec).status) == (0, 2, "shipped")

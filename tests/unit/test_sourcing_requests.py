@@ -270,6 +270,25 @@ def test_units_that_left_are_not_planned_again_whatever_else_is_said_of_them() -
     assert trade.run(trade.inventory.end(part.part_id, "rejected", ("a", 1))) == []
 
 
+def test_a_unit_that_another_location_served_is_done_once() -> None:
+    """Its reservation is free again; the other unit is still to be done, and to be planned again if its location won't."""
+    trade = trade_with()
+    (part,) = published(trade, goods("a", "shirt", 2))
+    trade.run(collected(part, ("a", 1)), trade.inventory.end(part.part_id, "served", ("a", 1)))
+    (again,) = trade.run(trade.inventory.end(part.part_id, "rejected", ("a", 1)))
+    assert isinstance(again, OrderSourced) and where(again.parts) == {"lyon": {"a": 1}}
+
+
+def test_units_that_left_beyond_the_plan_are_not_those_of_the_part() -> None:
+    """Tracking says which: of three only one was still to be done."""
+    trade = trade_with()
+    (part,) = published(trade, goods("a", "shirt", 2))
+    beyond = shipped(part, ("a", 2)).lines
+    trade.run(shipped(part, ("a", 3)).model_copy(update={"unplanned": beyond}))
+    (again,) = trade.run(trade.inventory.end(part.part_id, "rejected", ("a", 1)))
+    assert isinstance(again, OrderSourced) and where(again.parts) == {"lyon": {"a": 1}}
+
+
 def test_a_closed_order_is_lean_and_leaves_no_reservation_behind() -> None:
     trade = trade_with()
     (part,) = published(trade, goods("a", "shirt", 1))
