@@ -58,11 +58,11 @@ COUNTED = tuple(name for name, field in LineStatus.model_fields.items() if field
 
 
 def _line(line_id: str, line: LineQuantities) -> LineStatus:
-    counted = {name: _shown(units) for name in COUNTED if (units := getattr(line, name))}
-    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=_shown(line.ordered), status=line_status(line), **counted)
+    counted = {name: as_shown(units) for name in COUNTED if (units := getattr(line, name))}
+    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=as_shown(line.ordered), status=line_status(line), **counted)
 
 
-def _shown(units: int) -> int:
+def as_shown(units: int) -> int:
     """Reports are booked whatever they say, and their sums may be more than a document can tell."""
     return min(units, MOST_UNITS)
 
@@ -95,7 +95,7 @@ def _parcel(parcel: Parcel) -> ParcelStatus:
         tracking_number=parcel.tracking_number,
         status=parcel.status,
         raw_code=parcel.raw_code,
-        lines=tuple(LineQuantity(line_id=units.line_id, quantity=_shown(units.quantity)) for units in contents),
+        lines=tuple(LineQuantity(line_id=units.line_id, quantity=as_shown(units.quantity)) for units in contents),
         shipped_at=parcel.shipped_at,
         delivered_at=parcel.delivered_at,
     )

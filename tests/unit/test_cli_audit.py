@@ -17,6 +17,7 @@ from deploy.audit.ledger import _note as note_record
 from deploy.fleet import SERVICES
 from schemas.status import LineStatus, Waiting
 from schemas.topics import BY_NAME, CARRIERS
+from services.fulfilment_tracking.status import MOST_UNITS
 from services.inventory.service import service as inventory
 from services.inventory.state import Level, Reservation
 from services.order_capture.state import Money, Payment
@@ -334,6 +335,13 @@ def test_a_fact_nobody_asked_for_is_excused_by_its_exception() -> None:
     _captured(handed_over=4)(books, found_in)
     books.tracked[ORDER] = replace(books.tracked[ORDER], exceptions=("shipped_too_many",))
     assert run(lines.lines_add_up, (books, found_in)).violations == []
+
+
+def test_more_units_than_a_document_can_tell_are_no_difference() -> None:
+    books, found_in = world()
+    _returned(handed_over=MOST_UNITS + 7)(books, found_in)
+    _document(handed_over=MOST_UNITS)(books, found_in)
+    assert run(lines.returns_stay_within_what_was_handed_over, (books, found_in)).violations == []
 
 
 @pytest.mark.parametrize(("asked", "findings"), [(2, 0), (1, 2)])
