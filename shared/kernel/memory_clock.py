@@ -76,12 +76,17 @@ class VirtualClock:
 
     async def until(self, due: datetime, pause: Pause) -> None:
         """Waits until the pause is opened, by somebody or by the time."""
-        alarm = _Alarm(pause)
-        heapq.heappush(self._alarms, (due, next(self._numbers), alarm))
+        alarm = self.alarm(due, pause)
         try:
             await pause
         finally:
             alarm.live = False
+
+    def alarm(self, due: datetime, pause: Pause) -> _Alarm:
+        """Opens the pause when it is time, while it lives."""
+        alarm = _Alarm(pause)
+        heapq.heappush(self._alarms, (due, next(self._numbers), alarm))
+        return alarm
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Acts when so much time has passed."""
@@ -124,8 +129,10 @@ class VirtualSignal:
         if not self._is_set:
             pause = self._pause()
             self._waiting.append(pause)
+            alarm = self._clock.alarm(self._clock.now() + timedelta(seconds=max(0.0, at_most_s)), pause)
             try:
-                await self._clock.until(self._clock.now() + timedelta(seconds=max(0.0, at_most_s)), pause)
+                await pause
             finally:
+                alarm.live = False
                 self._waiting.remove(pause)
         self._is_set = False

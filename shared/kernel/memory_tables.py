@@ -12,34 +12,28 @@ Values are immutable. A statement that doesn't wait runs without giving way, so 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
 
 from shared.kernel.ports import Clock, Signal, Transient
 from shared.value import Value
 
+ARCHIVE = "archive"
+"""Stands for a table that changes when commits arrive in the archive."""
 LOCK_TIMEOUT_S = 10.0
 """How long a session waits for one row before its statement fails."""
 
 
-class Cell(NamedTuple):
-    """One row's place, whether a row is there or not."""
-
-    table: str
-    key: Hashable
+Cell = tuple[str, Hashable]
+"""One row's place, whether a row is there or not: its table, its key."""
 
 
 @dataclass(slots=True)
 class _Waiter:
     session: Session
     signal: Signal
-
-
-@dataclass(slots=True)
-class _Lock:
-    owner: Session
-    waiting: deque[_Waiter] = field(default_factory=deque)
 
 
 class Backup(Value, frozen=True):
@@ -67,9 +61,9 @@ class Archive:
         """So many of those on their way arrive, in order."""
         for _ in range(min(commits, len(self._coming))):
             self.position += 1
-            for cell, value in self._coming.popleft().items():
-                _write(self._tables.setdefault(cell.table, {}), cell.key, value)
-        self._changed()
+            for (table, key), value in self._coming.popleft().items():
+                _write(self._tables.setdefault(table, {}), key, value)
+        self._changed({ARCHIVE})
 
     def behind(self) -> int:
         """How many commits are on their way."""
@@ -106,12 +100,14 @@ class Database:
         self.archive: Archive | None = None
         self.sessions: list[Session] = []
         """The open ones, in order of their beginning."""
-        self.commits = 0
-        """How often there was something new: written, or arrived in the archive."""
-        self.watching: list[Callable[[], None]] = []
-        """Called when there is again, once."""
+        self._written: dict[str, int] = {}
+        """How many commits have written into each table."""
+        self._watching: list[tuple[Collection[str], Callable[[], None]]] = []
         self._tables: dict[str, dict[Hashable, Any]] = {}
-        self._locks: dict[Cell, _Lock] = {}
+        self._owners: dict[Cell, Session] = {}
+        """Who holds the lock on a row."""
+        self._queues: dict[Cell, deque[_Waiter]] = {}
+        """Who waits for it, in order."""
         self._numbers: dict[str, int] = {}
 
     def table(self, name: str) -> dict[Hashable, Any]:
@@ -126,10 +122,23 @@ class Database:
         if self.archive is not None:
             self.archive.provide(table, key, value)
 
-    def changed(self) -> None:
-        """There may be something new: written, or arrived in the archive."""
-        self.commits += 1
-        told, self.watching = self.watching, []
+    def news(self, tables: Collection[str]) -> tuple[int, int]:
+        """Another one than before where any of these tables was written since."""
+        return self.life, sum([self._written.get(table, 0) for table in tables])
+
+    def watch(self, tables: Collection[str], tell: Callable[[], None]) -> None:
+        """Called once, when there is something new in any of these tables."""
+        self._watching.append((tables, tell))
+
+    def unwatch(self, tell: Callable[[], None]) -> None:
+        self._watching = [watcher for watcher in self._watching if watcher[1] is not tell]
+
+    def changed(self, tables: AbstractSet[str]) -> None:
+        """There may be something new in these tables: written, or arrived in the archive."""
+        for table in tables:
+            self._written[table] = self._written.get(table, 0) + 1
+        told = [tell for watched, tell in self._watching if not tables.isdisjoint(watched)]
+        self._watching = [watcher for watcher in self._watching if tables.isdisjoint(watcher[0])]
         for tell in told:
             tell()
 
@@ -140,7 +149,7 @@ class Database:
 
     def waiting(self) -> int:
         """How many sessions wait for a lock."""
-        return sum(len(lock.waiting) for lock in self._locks.values())
+        return sum(map(len, self._queues.values()))
 
     def backup(self) -> Backup:
         return Backup({name: dict(rows) for name, rows in self._tables.items()}, dict(self._numbers))
@@ -152,7 +161,9 @@ class Database:
         self._tables = {name: dict(rows) for name, rows in backup.tables.items()}
         self._numbers = dict(backup.numbers)
         self.life += 1
-        self.changed()
+        told, self._watching = self._watching, []
+        for _, tell in told:
+            tell()
 
     def restore_archive(self) -> None:
         """The database is lost, and restored to the end of its archive."""
@@ -162,28 +173,35 @@ class Database:
 
     def committed(self, writes: dict[Cell, Any]) -> None:
         """A transaction takes effect."""
-        for cell, value in writes.items():
-            _write(self.table(cell.table), cell.key, value)
-        if writes:
-            self.position += 1
-            if self.archive is not None:
-                self.archive.send(dict(writes))
-            self.changed()
+        if not writes:
+            return
+        for (table, key), value in writes.items():
+            _write(self.table(table), key, value)
+        self.position += 1
+        if self.archive is not None:
+            self.archive.send(dict(writes))
+        self.changed({table for table, _ in writes})
 
-    def lock_of(self, cell: Cell) -> _Lock | None:
-        return self._locks.get(cell)
+    def owner_of(self, cell: Cell) -> Session | None:
+        return self._owners.get(cell)
+
+    def queue_of(self, cell: Cell) -> deque[_Waiter]:
+        """Who waits for a lock that somebody holds."""
+        return self._queues.setdefault(cell, deque())
 
     def take(self, cell: Cell, session: Session) -> None:
-        self._locks[cell] = _Lock(session)
+        """Nobody holds it."""
+        self._owners[cell] = session
 
     def let_go(self, cell: Cell) -> None:
         """The next one who waits gets the lock."""
-        lock = self._locks[cell]
-        if not lock.waiting:
-            del self._locks[cell]
+        queue = self._queues.get(cell)
+        if not queue:
+            del self._owners[cell]
+            self._queues.pop(cell, None)
             return
-        waiter = lock.waiting.popleft()
-        lock.owner = waiter.session
+        waiter = queue.popleft()
+        self._owners[cell] = waiter.session
         waiter.session.hold(cell)
         waiter.signal.set()
 
@@ -207,14 +225,14 @@ class Session:
 
     def get(self, table: str, key: Hashable) -> Any:
         """The row, or None."""
-        if self._writes and (cell := Cell(table, key)) in self._writes:
+        if self._writes and (cell := (table, key)) in self._writes:
             return self._writes[cell]
         return self.database.table(table).get(key)
 
     def items(self, table: str) -> Iterable[tuple[Any, Any]]:
         """To be gone through within the statement."""
         rows = self.database.table(table)
-        own = {cell.key: value for cell, value in self._writes.items() if cell.table == table}
+        own = {key: value for (written, key), value in self._writes.items() if written == table} if self._writes else None
         if not own:
             return rows.items()
         written = [(key, value) for key, value in own.items() if value is not None]
@@ -224,17 +242,18 @@ class Session:
 
     def put(self, table: str, key: Hashable, value: Any) -> None:
         """Writes a row that is held, or that nobody else can know of."""
-        cell = Cell(table, key)
+        cell = (table, key)
         if cell not in self._held:
             self.database.take(cell, self)
-            self.hold(cell)
+            self._held[cell] = None
         self._writes[cell] = value
 
     async def lock(self, table: str, key: Hashable) -> Any:
         """Waits for a row that was there when the statement began; its newest version, or None where it is gone by now."""
-        cell = Cell(table, key)
+        cell = (table, key)
         had = cell in self._held
-        await self._hold(cell)
+        if not (had or self._held_at_once(cell)):
+            await self._hold(cell)
         newest = self.get(table, key)
         if newest is None and not had:
             self._let_go(cell)
@@ -242,11 +261,12 @@ class Session:
 
     async def insert(self, table: str, key: Hashable, value: Any) -> bool:
         """Whether the row could be inserted; waits for whoever inserts, changes or deletes the same just now."""
-        cell = Cell(table, key)
+        cell = (table, key)
         if self.get(table, key) is not None and not self._in_doubt(cell):
             return False
         had = cell in self._held
-        await self._hold(cell)
+        if not (had or self._held_at_once(cell)):
+            await self._hold(cell)
         if self.get(table, key) is None:
             self.put(table, key, value)
             return True
@@ -327,21 +347,23 @@ class Session:
 
     def _in_doubt(self, cell: Cell) -> bool:
         """Whether somebody else has written the row and not committed yet."""
-        lock = self.database.lock_of(cell)
-        return lock is not None and lock.owner is not self and lock.owner.wrote(cell)
+        owner = self.database.owner_of(cell)
+        return owner is not None and owner is not self and owner.wrote(cell)
+
+    def _held_at_once(self, cell: Cell) -> bool:
+        """Takes the lock, where nobody holds it."""
+        if self.database.owner_of(cell) is not None:
+            return False
+        self.database.take(cell, self)
+        self._held[cell] = None
+        return True
 
     async def _hold(self, cell: Cell) -> None:
-        if cell in self._held:
-            return
-        lock = self.database.lock_of(cell)
-        if lock is None:
-            self.database.take(cell, self)
-            self.hold(cell)
-            return
+        """Waits for a lock that somebody else holds."""
         if self._closes_circle(cell):
             self._fail("deadlock detected")
         waiter = _Waiter(self, self.database.clock.signal())
-        lock.waiting.append(waiter)
+        self.database.queue_of(cell).append(waiter)
         self.waits_for = cell
         try:
             await self._wait(cell, waiter.signal)
@@ -360,10 +382,10 @@ class Session:
 
     def _stop_waiting(self) -> None:
         cell, self.waits_for = self.waits_for, None
-        lock = self.database.lock_of(cell) if cell is not None else None
-        if lock is not None:
-            for waiter in [waiter for waiter in lock.waiting if waiter.session is self]:
-                lock.waiting.remove(waiter)
+        if cell is not None and self.database.owner_of(cell) is not None:
+            queue = self.database.queue_of(cell)
+            for waiter in [waiter for waiter in queue if waiter.session is self]:
+                queue.remove(waiter)
                 waiter.signal.set()
 
     def _closes_circle(self, cell: Cell) -> bool:
@@ -381,11 +403,11 @@ class Session:
 
     def _ahead(self, cell: Cell, of: Session | None) -> list[Session]:
         """Who gets the lock before `of` (before a newcomer, where that is None)."""
-        lock = self.database.lock_of(cell)
-        if lock is None:
+        owner = self.database.owner_of(cell)
+        if owner is None:
             return []
-        ahead = [lock.owner]
-        for waiter in lock.waiting:
+        ahead = [owner]
+        for waiter in self.database.queue_of(cell):
             if waiter.session is of:
                 break
             ahead.append(waiter.session)

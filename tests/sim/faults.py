@@ -71,6 +71,7 @@ class Faults:
         """Whether the next records of some lane are lost."""
         self.leaderless: set[TopicPartition] = set()
         self._chance = self.dice.choice((0.0005, 0.002, 0.01))
+        self._most_chance = self._chance + (THEME_CHANCE * TELLING_TIMES if plan.theme is not None else 0.0)
         self._every_s = self.dice.choice((0.5, 2.0, 6.0))
         self.bug = RuleBug(plan.dice("rule bug"), lambda: self._hit("rule_bug"))
         self._lasting_s = plan.orders * plan.pace_s + self.dice.choice((3, 10, 30))
@@ -137,19 +138,20 @@ class Faults:
             if what == "commit answer":
                 world.committed(process)
             gives_way = random() < give_way
-            if gives_way or self.active or self.down or self.leaderless:
-                return disturbed(what, gives_way)
-            return AT_ONCE
+            thrown = self.dice.random() if self.active else 1.0
+            if self.down or self.leaderless or thrown < self._most_chance:
+                return disturbed(what, gives_way, thrown)
+            return GIVE_WAY if gives_way else AT_ONCE
 
-        async def disturbed(what: str, gives_way: bool) -> None:
+        async def disturbed(what: str, gives_way: bool, thrown: float) -> None:
             if gives_way:
                 await GIVE_WAY
             if self.down and (writes or what in LOG_STEPS):
                 await world.turns.clock.sleep(NO_ANSWER_S)
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
-            if self.active:
-                await self._may_fail(process, what, writes)
+            if self.active and thrown < self._most_chance:
+                await self._may_fail(process, what, writes, thrown)
 
         return step
 
@@ -161,8 +163,8 @@ class Faults:
             if TopicPartition(topic, int(partition)) in self.leaderless:
                 raise ProduceFailed(f"{what}: no leader")
 
-    async def _may_fail(self, process: str, what: str, writes: bool) -> None:
-        plan, thrown = self.world.plan, self.dice.random()
+    async def _may_fail(self, process: str, what: str, writes: bool, thrown: float) -> None:
+        plan = self.world.plan
         if thrown < self._chance:
             kinds = [kind for kind in self._kinds_at(what, writes) if plan.has(kind)]
         elif plan.theme is not None and thrown < self._chance + THEME_CHANCE * (TELLING_TIMES if what in TELLING else 1):

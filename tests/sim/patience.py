@@ -5,13 +5,13 @@ What a look would find is the same; it takes no turn, and no die is thrown for i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from shared.kernel.memory_clock import VirtualClock
-from shared.kernel.memory_tables import Database
+from shared.kernel.memory_tables import ARCHIVE, Database
 from shared.kernel.ports import Clock, Signal
 
 READER_S, GROUP_READER_S = 30.0, 2.0
@@ -22,11 +22,28 @@ TIMER_SLACK = timedelta(milliseconds=310)
 """How long after its due time a timer runs at the soonest where nothing newer was read."""
 
 
-def next_deadline(database: Database) -> datetime | None:
-    """When the next timer or kept message is due."""
-    timers = (timer.due for timer in database.table("timer").values())
-    kept = (kept.row.until for kept in database.table("kept").values())
-    return min((*timers, *kept), default=None)
+ENGINE_LOOKS, OTHER_ENGINES = frozenset({"kept", "parked", "spool"}), frozenset({"timer"})
+"""The tables in which an engine looks for work; and in which other replicas leave some. Of its own timers it knows."""
+PUBLISHER_LOOKS, OTHER_PUBLISHERS = frozenset({ARCHIVE}), frozenset({"lane_out", "lane_sent", "parked"})
+"""The same of a publisher, to which its engine hands over what it commits: its gate waits for the archive."""
+DEADLINES = ("timer", "kept")
+
+
+class Deadlines:
+    """When the next timer or kept message of a database is due, sought again only where one was written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._news: object = None
+        self._next: datetime | None = None
+
+    def next(self) -> datetime | None:
+        news = self._database.news(DEADLINES)
+        if news != self._news:
+            timers = (timer.due for timer in self._database.table("timer").values())
+            kept = (kept.row.until for kept in self._database.table("kept").values())
+            self._news, self._next = news, min((*timers, *kept), default=None)
+        return self._next
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,11 @@ class PatientClock:
     clock: Clock
     """Its process's."""
     patience_s: float
+    looks: Collection[str]
+    """The tables it looks at."""
     turns: VirtualClock
     database: Database
+    deadlines: Deadlines
 
     def now(self) -> datetime:
         return self.clock.now()
@@ -46,35 +66,39 @@ class PatientClock:
         await self.clock.sleep(seconds)
 
     def signal(self) -> PatientSignal:
-        return PatientSignal(self.turns, self.database, self.patience_s)
+        """It must be told of what its own process commits."""
+        return PatientSignal(self)
 
 
 class PatientSignal:
-    """See ports.Signal. Where nothing was committed since the wait before, the last look has seen all there is: the next one comes as
-    late after the next commit as it would at most, or when a timer is due."""
+    """See ports.Signal. Where nothing it looks at was written since the wait before, the last look has seen all there is: the next one
+    comes as late after the next commit as it would at most, or when a timer is due."""
 
-    def __init__(self, clock: VirtualClock, database: Database, patience_s: float) -> None:
-        self._signal: Signal = clock.signal()
-        self._clock = clock
-        self._database = database
-        self._patience_s = patience_s
-        self._seen = -1
+    def __init__(self, clock: PatientClock) -> None:
+        self._clock = clock.turns
+        self._signal: Signal = self._clock.signal()
+        self._database = clock.database
+        self._deadlines = clock.deadlines
+        self._patience_s = clock.patience_s
+        self._looks = clock.looks
+        self._seen: object = None
 
     def set(self) -> None:
         self._signal.set()
 
     async def wait(self, at_most_s: float) -> None:
-        if self._seen != self._database.commits or at_most_s >= self._patience_s:
-            self._seen = self._database.commits
+        looks = self._looks if not self._database.table("spool") else (*self._looks, "lane_in")
+        news = self._database.news(looks)
+        if self._seen != news or at_most_s >= self._patience_s:
+            self._seen = news
             await self._signal.wait(at_most_s)
             return
         soon: Callable[[], None] = partial(self._clock.later, at_most_s, self._signal.set)
-        self._database.watching.append(soon)
+        self._database.watch(looks, soon)
         await self._signal.wait(max(at_most_s, self._patient_s()))
-        if soon in self._database.watching:
-            self._database.watching.remove(soon)
+        self._database.unwatch(soon)
 
     def _patient_s(self) -> float:
-        due = next_deadline(self._database)
+        due = self._deadlines.next()
         left_s = (due + TIMER_SLACK - self._clock.now()).total_seconds() if due is not None else self._patience_s
         return min(left_s, self._patience_s)

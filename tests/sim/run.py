@@ -8,15 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import cache
 
 from tests.sim.invariants import at_rest
 from tests.sim.plan import Plan, plan_of
 from tests.sim.world import Unexpected, World
-
-WHOLE_EVERY = 25
-"""After so many worlds everything is looked through: what lived long in its world is found by that only."""
-_ENDED = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,8 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """A world is garbage as a whole, once it has ended: until then nothing is to be found."""
+    """A world is garbage as a whole, once it has ended: until then nothing is to be found. Then all of it is looked for, but not in what
+    every world uses."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -59,7 +56,14 @@ def without_collections() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
-            gc.collect(2 if next(_ENDED) % WHOLE_EVERY == 0 else 1)
+            gc.collect()
+            _leave_out()
+
+
+@cache
+def _leave_out() -> None:
+    """What is there once the first world has ended (modules, schemas, services) stays: no collection looks through it again."""
+    gc.freeze()
 
 
 def _play(plan: Plan, keep_trace: bool) -> Outcome:

@@ -29,7 +29,19 @@ from tests.sim.agenda import Agenda
 from tests.sim.faults import Faults, SkewedClock
 from tests.sim.levels import wrong_level
 from tests.sim.operator import Operator
-from tests.sim.patience import ENGINE_S, GROUP_READER_S, PUBLISHER_S, READER_S, TIMER_SLACK, PatientClock, next_deadline
+from tests.sim.patience import (
+    ENGINE_LOOKS,
+    ENGINE_S,
+    GROUP_READER_S,
+    OTHER_ENGINES,
+    OTHER_PUBLISHERS,
+    PUBLISHER_LOOKS,
+    PUBLISHER_S,
+    READER_S,
+    TIMER_SLACK,
+    Deadlines,
+    PatientClock,
+)
 from tests.sim.plan import Plan
 from tests.sim.plans import Plans
 from tests.sim.restores import Restores
@@ -109,6 +121,7 @@ class World:
         services = [watched(each, self.wrong.append) if each.name == "sourcing" else each for each in services]
         self._partitions = self.broker.topics() | {TIMERS: plan.partitions}
         self.databases = {service.name: Database(self.turns.clock) for service in services}
+        self.deadlines = {name: Deadlines(database) for name, database in self.databases.items()}
         self.agenda = Agenda(self.turns.clock, self.note)
         self.restores = Restores(self)
         self.faults = Faults(self)
@@ -141,8 +154,12 @@ class World:
         return self.clocks[process]
 
     def patient_clock(self, process: Process, part: str) -> Clock:
-        database = self.databases[process.service.name]
-        return PatientClock(self.clocks[process.name], PUBLISHER_S if part == "publisher" else ENGINE_S, self.turns.clock, database)
+        name = process.service.name
+        publishes = part == "publisher"
+        patience_s, looks = (PUBLISHER_S, PUBLISHER_LOOKS) if publishes else (ENGINE_S, ENGINE_LOOKS)
+        if self.plan.replicas > 1:
+            looks |= OTHER_PUBLISHERS if publishes else OTHER_ENGINES
+        return PatientClock(self.clocks[process.name], patience_s, looks, self.turns.clock, self.databases[name], self.deadlines[name])
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.restores.hook(process, self.faults.hook(process, failure))
@@ -318,7 +335,7 @@ class World:
 
     def next_deadline(self) -> datetime | None:
         """When the next timer or kept message is due."""
-        return min((due for database in self.databases.values() if (due := next_deadline(database)) is not None), default=None)
+        return min((due for each in self.deadlines.values() if (due := each.next()) is not None), default=None)
 
     def _idle(self) -> bool:
         """Nobody is ready. Where everybody would only look whether there is something new, and there isn't, time moves to what is due."""

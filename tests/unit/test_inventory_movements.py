@@ -214,6 +214,17 @@ def test_a_sale_that_overtook_the_receipt_of_its_goods_leaves_nothing_for_sale(i
     assert figures(inventory) == {"sellable": 2}
 
 
+def test_a_receipt_told_after_a_later_departure_settles_what_an_earlier_sale_left_out(inventory: Spec) -> None:
+    """Two there: one was sold, two came, two left. The departure is read first, the others in their order, long after: one is there."""
+    inventory.now = at(20)
+    inventory.given(counted(2), reserve(A, line(2)), issued(A, fact(2), when=at(20)))
+    inventory.now = at(5)
+    inventory.given(sold(1, when=at(5)))
+    inventory.now = at(6)
+    inventory.given(moved("receipt", 2, "in-1", at(6)))
+    assert figures(inventory) == {"sellable": 1}
+
+
 # ---- a departure whose true time is told later ----
 
 
