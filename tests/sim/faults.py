@@ -134,7 +134,9 @@ class Faults:
 
         def step(what: str) -> Awaitable[None]:
             world.note(f"{process} {what}")
-            if what == "commit answer":
+            if what == "begin":
+                world.begun(process)
+            elif what == "commit answer":
                 world.committed(process)
             gives_way = random() < give_way
             if gives_way or self.active or self.down or self.leaderless:
