@@ -135,7 +135,9 @@ class Faults:
 
         def step(what: str) -> Awaitable[None]:
             world.note(f"{process} {what}")
-            if what == "commit answer":
+            if what == "begin":
+                world.begun(process)
+            elif what == "commit answer":
                 world.committed(process)
             gives_way = random() < give_way
             thrown = self.dice.random() if self.active else 1.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sim.plan import Plan, plan_of
+from tests.sim.themed import ALL, Worlds
 
 Apply = Callable[[], None]
 
@@ -24,8 +24,8 @@ class Mutant:
     parts: tuple[str, ...] = ()
     """Protections that back each other up, and are switched off together: a world shows that they are missed together only by a check
     that none of them alone makes fail there."""
-    plan: Callable[[int], Plan] = plan_of
-    """The world of a seed in which it is hunted."""
+    worlds: Worlds = ALL
+    """Where it is hunted."""
 
 
 MUTANTS: dict[str, Mutant] = {}
@@ -33,11 +33,11 @@ PARTS: dict[str, Mutant] = {}
 """Of a mutant, not hunted alone: something else does the same, by design. Their words say what."""
 
 
-def mutant(takes_away: str, *, parts: tuple[str, ...] = (), plan: Callable[[int], Plan] = plan_of) -> Callable[[Apply], Apply]:
+def mutant(takes_away: str, *, parts: tuple[str, ...] = (), worlds: Worlds = ALL) -> Callable[[Apply], Apply]:
     """Registers a mutant; its parts are switched off before it."""
 
     def register(apply: Apply) -> Apply:
-        MUTANTS[apply.__name__] = Mutant(apply.__name__, takes_away, apply, parts, plan)
+        MUTANTS[apply.__name__] = Mutant(apply.__name__, takes_away, apply, parts, worlds)
         return apply
 
     return register

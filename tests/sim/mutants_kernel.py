@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from services.sourcing.projection import Network
-from shared.kernel import engine, memory_store
+from shared.kernel import engine, feed, memory_store
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
 from shared.kernel.memory_rows import SentRow
@@ -19,6 +19,7 @@ from shared.kernel.publisher import Publisher
 from shared.kernel.stage import Arrival, Stage
 from shared.value import replace
 from tests.sim.mutant import mutant, part, switch
+from tests.sim.themed import CROWDED, DEAF, LONG_DEAF, STOPPED, Worlds
 
 # ---- kernel: reading ----
 
@@ -57,7 +58,7 @@ def inbox() -> None:
     switch(Stage, "_seen", lambda self, arrival: (False, False))
 
 
-@mutant("after a fetch error all partitions are read again from their positions")
+@mutant("after a fetch error all partitions are read again from their positions", worlds=Worlds("fetch_error"))
 def seek_again() -> None:
     recorded = Engine.read
 
@@ -76,9 +77,14 @@ def seek_again() -> None:
     switch(Engine, "read", read)
 
 
-@mutant("external records wait while older internal ones are unread")
+@mutant("external records wait while older internal ones are unread", worlds=DEAF)
 def time_alignment() -> None:
     switch(Feed, "_free", lambda self, queue: True)
+
+
+@mutant("after ten minutes what people say is judged, whatever is still unread", worlds=LONG_DEAF)
+def waits_have_an_end() -> None:
+    switch(feed, "WAIT_AT_MOST_MS", float("inf"))
 
 
 @mutant("timers wait for every older input")
@@ -136,7 +142,7 @@ def kept_row_and_retry() -> None:
 # ---- kernel: committing ----
 
 
-@mutant("rows are written only where they are as they were loaded (version)")
+@mutant("rows are written only where they are as they were loaded (version)", worlds=CROWDED)
 def row_versions() -> None:
     async def changed(self: MemoryTransaction, name: str, changes: Any) -> None:
         for change in changes:
@@ -156,12 +162,12 @@ def row_versions() -> None:
     switch(MemoryTransaction, "load", unlocked)
 
 
-@mutant("positions move only for their owner (epoch) and from where they were loaded (offset)")
+@mutant("positions move only for their owner (epoch) and from where they were loaded (offset)", worlds=STOPPED)
 def epoch_and_offset() -> None:
     switch(memory_store, "_is_as_loaded", lambda move, position: True)
 
 
-@mutant("how far was read (positions, marks of lanes, the inbox) is committed with what it led to")
+@mutant("how far was read (positions, marks of lanes, the inbox) is committed with what it led to", worlds=Worlds("crash"))
 def offsets_in_the_transaction() -> None:
     """As at-least-once systems do: first the effects, then, in a transaction of its own, how far was read."""
     write, begin = MemoryTransaction.write, MemoryStore.begin
@@ -257,29 +263,51 @@ def dead_letters_in_the_transaction() -> None:
     switch(MemoryTransaction, "_put_aside", later)
 
 
-@mutant("lanes are locked, and locked last")
-def lanes_locked() -> None:
-    async def numbered(self: MemoryTransaction, rows: list[OutboxRow]) -> list[LaneRow]:
+@mutant("the numbers of a lane are taken under its lock, which is held until the commit", worlds=CROWDED)
+def lanes_held() -> None:
+    """Numbers of a sequence: whoever took the later one may commit first, and a roll-back leaves a hole."""
+
+    async def number(self: MemoryTransaction, rows: list[OutboxRow]) -> list[LaneRow]:
+        session, found = await self._statement("take_lanes"), list[LaneRow]()
         heads: dict[TopicPartition, Any] = {}
-        session = await self._statement("take_lanes")
-        found = []
         for row in rows:
             at = TopicPartition(row.topic, row.partition)
-            head = heads.get(at) or self._session.database.table("lane_out")[at]
-            heads[at] = head._replace(seq=head.seq + 1)
+            heads[at] = session.get("lane_out", at)._replace(seq=session.database.number(f"lane {at}"))
             found.append(LaneRow(heads[at].seq, heads[at].incarnation, row))
         session = await self._statement("copy outbox")
-        for at, head in heads.items():
-            session.database.table("lane_out")[at] = head
-        for lane_row in found:
-            key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
-            session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
+        for at, head in sorted(heads.items()):
+            await session.upsert("lane_out", at, head, _higher(head))
+        for one in found:
+            key = (TopicPartition(one.row.topic, one.row.partition), one.seq)
+            session.put("outbox", key, SentRow(one, session.database.clock.now()))
         return found
 
-    switch(MemoryTransaction, "number", numbered)
+    switch(MemoryTransaction, "number", number)
 
 
-@mutant("rows are locked in one global order")
+def _higher(head: Any) -> Callable[[Any], Any]:
+    return lambda known: head if known.seq < head.seq else None
+
+
+@mutant("lanes are locked last", worlds=CROWDED)
+def lanes_locked_last() -> None:
+    """Before what is written: two who insert the same row wait for each other."""
+    write, number = MemoryTransaction.write, MemoryTransaction.number
+    waiting: dict[MemoryTransaction, Changes] = {}
+
+    async def later(self: MemoryTransaction, changes: Changes) -> None:
+        waiting[self] = changes
+
+    async def lanes_first(self: MemoryTransaction, rows: list[OutboxRow]) -> list[LaneRow]:
+        numbered = await number(self, rows)
+        await write(self, waiting.pop(self))
+        return numbered
+
+    switch(MemoryTransaction, "write", later)
+    switch(MemoryTransaction, "number", lanes_first)
+
+
+@mutant("rows are locked in one global order", worlds=CROWDED)
 def lock_order() -> None:
     load = MemoryTransaction.load
 
@@ -295,7 +323,7 @@ def lock_order() -> None:
 # ---- kernel: publishing ----
 
 
-@mutant("at most one batch of a partition is in flight")
+@mutant("at most one batch of a partition is in flight", worlds=Worlds("lost_ack"))
 def one_in_flight() -> None:
     """Two halves at once: where the first is refused, a fresh producer id lets the second in."""
     round_ = Publisher.round
@@ -365,9 +393,13 @@ def memory_forgotten() -> None:
     switch(Publisher, "forget_memory", lambda self: None)
 
 
-@mutant("own documents are read back, and stale ones published again")
+@mutant("own documents are read back, and stale ones published again", worlds=Worlds("stale_state"))
 def read_back() -> None:
+    """Marks are noted all the same."""
+    read = MemoryStore.read_back
+
     async def nothing_stale(self: MemoryStore, seen: Any) -> list[str]:
+        await read(self, seen)
         return []
 
     async def nothing_dirty(self: Publisher) -> None:
@@ -421,11 +453,11 @@ def timers_counted() -> None:
     switch(MemoryTransaction, "_write_timers", whatever_is_there)
 
 
-@mutant("a timer is run once, by its owner", parts=("timer_ownership", "timers_counted"))
+@mutant("a timer is run once, by its owner", parts=("timer_ownership", "timers_counted"), worlds=STOPPED)
 def timer_owners_and_counts() -> None:
     """Nothing beside its parts."""
 
 
-@mutant("what a row waits for behind a failed input keeps its order")
+@mutant("what a row waits for behind a failed input keeps its order", worlds=Worlds("rule_bug"))
 def quarantine_order() -> None:
     switch(Stage, "_waits_in_quarantine", lambda self, arrival, need: False)

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from deploy.fleet import SERVICES
 from shared.kernel import behind, publisher
 from shared.kernel.behind import Heads, Tails
 from shared.kernel.gate import Gate
 from shared.kernel.model import Service
 from shared.kernel.ports import Store, TopicPartition, Topics
 from tests.sim.mutant import mutant, switch
-from tests.sim.plan import Plan, plan_of
+from tests.sim.themed import ARCHIVED, RESTORED
 
 
-def restored(seed: int) -> Plan:
-    """The world of a seed in which one service's database is restored to an older state."""
-    return replace(plan_of(seed), restore=SERVICES[seed % len(SERVICES)])
-
-
-@mutant("what is published is in the archive already: a restore to its end is never behind its topics")
+@mutant("what is published is in the archive already: a restore to its end is never behind its topics", worlds=ARCHIVED)
 def publish_gate() -> None:
     switch(Gate, "_is_held", lambda self, one, position: True)
 
 
-@mutant("a service whose database is behind its topics doesn't run", plan=restored)
+@mutant("a service whose database is behind its topics doesn't run", worlds=RESTORED)
 def restore_check() -> None:
     """It begins at what its topics show; what the database doesn't know of it is done a second time."""
 

@@ -12,7 +12,8 @@ import services.inventory.rules as inventory_rules
 import services.returns.requests as returns_requests
 import services.sourcing.answers as sourcing_answers
 import services.sourcing.backorders as sourcing_backorders
-from services.inventory.state import Part, part_key
+from services.inventory.levels import Case
+from services.inventory.state import Part, booked_key, new_booked, part_key
 from services.inventory.state import shorting_order as shorting_order_of
 from services.order_capture.state import Money
 from services.returns.state import Line as ReturnLine
@@ -21,6 +22,7 @@ from services.sourcing.projection import Network
 from shared.kernel.model import Key
 from shared.value import replace as put
 from tests.sim.mutant import mutant, part, switch
+from tests.sim.themed import Worlds
 
 # ---- inventory ----
 
@@ -60,12 +62,9 @@ def reserve_answered_once() -> None:
     """Nothing beside its parts."""
 
 
-@mutant("a fact is booked once under its reference")
+@mutant("a fact is booked once under its reference", worlds=Worlds(oddities=("repeating_feed",)))
 def booked_once() -> None:
-    def anew(row: Any, feed: int, own: int, declared: bool) -> Any:
-        return inventory_rules.Booking(moved=feed if declared else inventory_rules.larger(feed, own), unsettled=0, ahead=0)
-
-    switch(inventory_rules, "book", anew)
+    switch(Case, "booked", lambda self, level, kind, reference: new_booked(booked_key(level, kind, reference).id))
 
 
 @mutant("a count pins its figure at its time; facts before it are in it")
@@ -104,7 +103,7 @@ def shorting_order() -> None:
 # ---- sourcing ----
 
 
-@mutant("a decline tells the true level, and what it should have served is planned by that")
+@mutant("a decline tells the true level, and what it should have served is planned by that", worlds=Worlds("leaderless", ("hot_item",)))
 def decline_hint() -> None:
     def unheard(desk: Any, answer: Any) -> Iterator[Any]:
         return declined(desk, answer.model_copy(update={"levels": ()}))
@@ -147,7 +146,7 @@ def requests_follow_the_goods() -> None:
     switch(tracking_cancels, "_fates", decided_here)
 
 
-@mutant("what left a location is booked, even where nobody asked for it")
+@mutant("what left a location is booked, even where nobody asked for it", worlds=Worlds(oddities=("hasty_location",)))
 def facts_booked() -> None:
     book = tracking_issuing._book
 

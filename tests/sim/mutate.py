@@ -91,7 +91,7 @@ def _elsewhere(names: Sequence[str], seeds: range, plan: Callable[[int], Plan]) 
 def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
     """One mutant."""
     mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
-    while (seen := _elsewhere((name,), range(first, seeds.stop), mutant.plan)) is not None:
+    while (seen := _elsewhere((name,), range(first, seeds.stop), mutant.worlds)) is not None:
         if told := seen.besides(_excused(seen.seed, mutant)):
             break
         first = seen.seed + 1
@@ -103,7 +103,7 @@ def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
 
 def _excused(seed: int, mutant: Mutant) -> frozenset[str]:
     """Checks that fail in this world anyway, or with a part of the mutant alone."""
-    found = [_elsewhere(names, range(seed, seed + 1), mutant.plan) for names in ((), *((part,) for part in mutant.parts))]
+    found = [_elsewhere(names, range(seed, seed + 1), mutant.worlds) for names in ((), *((part,) for part in mutant.parts))]
     return frozenset(each.partition(":")[0] for seen in found if seen is not None for each in seen.wrong)
 
 

@@ -163,18 +163,20 @@ class StockPeople:
         self._move(spot, "receipt", 2, self._reference("receipt"))
 
     def _move(self, spot: Spot, kind: str, quantity: int, reference: str) -> None:
-        self._world.say(
-            stock.StockMoved.model_validate(
-                {
-                    "location": spot.location,
-                    "sku": spot.sku,
-                    "kind": kind,
-                    "reference": reference,
-                    "quantity": quantity,
-                    "occurred_at": self._world.instant(),
-                }
-            )
+        report = stock.StockMoved.model_validate(
+            {
+                "location": spot.location,
+                "sku": spot.sku,
+                "kind": kind,
+                "reference": reference,
+                "quantity": quantity,
+                "occurred_at": self._world.instant(),
+            }
         )
+        self._world.say(report)
+        dice = self._world.plan.dice("feed", reference)
+        if self._world.plan.has("repeating_feed") and dice.random() < 0.7:  # as a message of its own: only the reference is the same
+            self._outside.later(dice.uniform(0.1, 10), f"{reference} is told again", lambda: self._world.say(report))
 
     def _recount(self, spot: Spot) -> None:
         self.count(spot.location, spot)

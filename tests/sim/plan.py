@@ -38,7 +38,16 @@ THEMES = (
 """What a world may be about; what needs the rarest meetings comes more often."""
 OF_GROUPS = frozenset({"stop", "stall", "rebalance", "kill", "silence"})
 """Faults that matter most where another replica takes over meanwhile."""
-ODDITIES = ("hot_item", "rejecting_location", "odd_location", "slow_reports", "declined_payments", "silent_carrier", "hasty_location")
+ODDITIES = (
+    "hot_item",
+    "rejecting_location",
+    "odd_location",
+    "slow_reports",
+    "declined_payments",
+    "silent_carrier",
+    "hasty_location",
+    "repeating_feed",
+)
 """What the people around the system do that is no fault of it, and that it must live with."""
 
 

@@ -26,8 +26,11 @@ from shared.kernel.model import State
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import TIMERS, Clock, Outgoing, Record, TopicPartition
 from tests.sim.agenda import Agenda
+from tests.sim.commits import Commits, Tails
+from tests.sim.deaf import Deafness
 from tests.sim.faults import Faults, SkewedClock
-from tests.sim.levels import wrong_level
+from tests.sim.levels import unsettled_debts, wrong_level
+from tests.sim.once import Once
 from tests.sim.operator import Operator
 from tests.sim.patience import (
     ENGINE_LOOKS,
@@ -123,6 +126,8 @@ class World:
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.deadlines = {name: Deadlines(database) for name, database in self.databases.items()}
         self.agenda = Agenda(self.turns.clock, self.note)
+        self._once, self._tails = Once(self), Tails()
+        self._commits = {name: Commits(name, database) for name, database in self.databases.items()}
         self.restores = Restores(self)
         self.faults = Faults(self)
         self.operator = Operator(self)
@@ -133,7 +138,11 @@ class World:
         self.clocks: dict[str, Clock] = {
             name: SkewedClock(self.turns.clock, skew) if (skew := self.faults.skew_of(name)) else self.turns.clock for name in names
         }
-        self.processes = [Process(self, service, replica) for service in services for replica in range(plan.replicas)]
+        self.processes = [
+            Process(self, self._once.watched(service, f"{service.name}-{replica}"), replica)
+            for service in services
+            for replica in range(plan.replicas)
+        ]
         self._stills: list[Callable[[], bool]] = [
             *(partial(self._is_still, process) for process in self.processes),
             *(partial(self._is_published, service.name) for service in services),
@@ -181,15 +190,22 @@ class World:
         if self.trace is not None:
             self.trace.append(f"{self.turns.clock.now():%H:%M:%S.%f} {what}")
 
+    def begun(self, process: str) -> None:
+        """A transaction begins."""
+        self._once.begun(process)
+
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
-        if process.startswith("inventory"):
+        service = process.rpartition("-")[0]
+        self.wrong += [*self._once.committed(process, service), *self._commits[service].look()]
+        if service == "inventory":
             levels, seen = self.databases["inventory"].table("state.level"), self._levels_seen
             for id, row in levels.items():
                 if row is not seen.get(id) and row.state is not None and (problem := wrong_level(str(id), row.state)):
                     self.wrong.append(problem)
             self._levels_seen = levels.copy()
-        elif process.startswith("sourcing"):
+            self.wrong += unsettled_debts(self.databases["inventory"])
+        elif service == "sourcing":
             self.wrong += self._plans.look()
 
     def digest(self) -> str:
@@ -209,6 +225,8 @@ class World:
             self._hash_noted()
             self._hash.update(record.value or b"-")
             self._hash.update(repr(record.headers).encode())
+            if problem := self._tails.appended(record):
+                self.wrong.append(problem)
             if self.open:
                 self.outside.hear(record)
 
@@ -250,6 +268,7 @@ class World:
         self.open = True
         self.outside.open()
         self.faults.begin()
+        Deafness(self).begin()
         self.restores.begin()
         self.turns.run(lambda: bool(self.failures or self.wrong) or self.ended(), START + AT_MOST)
         if self.failures:
