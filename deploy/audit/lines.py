@@ -81,7 +81,8 @@ def _same_given_up(ours: CapturedLine, line: SourcingLine, *, excused: bool) -> 
 
 
 def returns_stay_within_what_was_handed_over(books: Books, _: Ledger, found: Findings) -> None:
-    """Returns and fulfilment tracking count the same units handed over, as far as a document can tell, and never more credited than inspected and handed over."""
+    """Returns and fulfilment tracking count the same units handed over, as far as a document can tell, and never more credited than
+    inspected and handed over."""
     for order, lines in books.returned.items():
         tracked = books.tracked.get(order)
         for name, line in lines.items():
