@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.locked
 MUTATION := .mutation/.locked
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
-SUITES := $(wildcard tests/unit tests/contract tests/hostile tests/integration tests/sim tests/flow tests/chaos)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test sim mutants mutation hostile chaos up bench lint schemas venv lock clean
@@ -18,10 +17,9 @@ demo: $(READY)  ## real baskets from order to delivery, then a report  [ORDERS= 
 	@$(BIN)/nervure demo $(if $(ORDERS),--orders $(ORDERS)) $(if $(SEED),--seed $(SEED)) $(if $(DAY),--day $(DAY)) \
 		$(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
-test: lint  ## lint, two thousand seeds of the simulation, then all tests, a slice of the chaos too  [JSON=FILE]
-	@$(BIN)/python -m tests.sim --seeds 2000 --jobs 2
-	@echo "$@: $(if $(SUITES),pytest $(SUITES),no tests here yet)"
-	@$(if $(SUITES),$(BIN)/python -m pytest $(SUITES) $(if $(JSON),-p tests.support.json_report --json $(JSON)))
+test: lint  ## lint, two thousand seeds of the simulation, and all tests, a slice of the chaos among them  [JSON=FILE]
+	@echo "$@: tests that wait for servers, and beside them, shown at the end, those that only calculate"
+	@$(BIN)/python -m tests.support.suites $(if $(JSON),--json $(JSON))
 
 sim: $(READY)  ## whole services under a seeded scheduler that breaks things on purpose  [SEEDS= FROM= JOBS= JSON=FILE]
 	@echo "$@: $(or $(SEEDS),2000) seeds; a failure prints the command that replays it"

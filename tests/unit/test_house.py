@@ -70,7 +70,7 @@ def test_the_errands_are_told_by_make_alone() -> None:
     ("target", "commands"),
     [
         ("demo ORDERS=7 SEED=3 DAY=40 KEEP=1 JSON=x.json", ["nervure demo --orders 7 --seed 3 --day 40 --keep --json x.json"]),
-        ("test JSON=x.json", ["python -m tests.support.lint --json x.json", "-p tests.support.json_report --json x.json"]),
+        ("test JSON=x.json", ["python -m tests.support.lint --json x.json", "python -m tests.support.suites --json x.json"]),
         ("lint JSON=x.json", ["python -m tests.support.lint --json x.json"]),
         ("bench QUICK=1 JSON=x.json", ["python -m tests.bench --quick --json x.json"]),
         ("up REPLICAS=sourcing=2", ["nervure up --replicas sourcing=2"]),
