@@ -46,9 +46,12 @@ GROUPS = {
 
 def run(group: Group, report: Path) -> int:
     """All commands of a group; 1 where one of them failed."""
-    commands = (*group.before, group.command(report))
-    codes = [subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode for command in commands if not INTERRUPTED.is_set()]
+    codes = [_run(command) for command in (*group.before, group.command(report)) if not INTERRUPTED.is_set()]
     return 1 if any(codes) or INTERRUPTED.is_set() else 0
+
+
+def _run(command: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
 
 
 def run_both(folder: Path) -> bool:
