@@ -6,7 +6,6 @@ What a look would find is the same; it takes no turn, and no die is thrown for i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -46,24 +45,19 @@ class Deadlines:
         return self._next
 
 
-@dataclass(frozen=True)
 class PatientClock:
-    """The clock of whoever looks for what others have committed."""
+    """The clock of whoever looks for what others have committed: its process's, with other signals."""
 
-    clock: Clock
-    """Its process's."""
-    patience_s: float
-    looks: Collection[str]
-    """The tables it looks at."""
-    turns: VirtualClock
-    database: Database
-    deadlines: Deadlines
-
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await self.clock.sleep(seconds)
+    def __init__(
+        self, clock: Clock, patience_s: float, looks: Collection[str], turns: VirtualClock, database: Database, deadlines: Deadlines
+    ) -> None:
+        """`looks`: the tables it looks at."""
+        self.patience_s = patience_s
+        self.looks = looks
+        self.turns = turns
+        self.database = database
+        self.deadlines = deadlines
+        self.now, self.now_s, self.sleep = clock.now, clock.now_s, clock.sleep
 
     def signal(self) -> PatientSignal:
         """It must be told of what its own process commits."""

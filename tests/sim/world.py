@@ -181,6 +181,10 @@ class World:
         if self.trace is not None:
             self.trace.append(f"{self.turns.clock.now():%H:%M:%S.%f} {what}")
 
+    def notes(self) -> Callable[[str], None]:
+        """What notes the steps of processes, which are many."""
+        return self._noted.append if self.trace is None else self.note
+
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
         if process.startswith("inventory"):
@@ -204,11 +208,11 @@ class World:
     def appended(self, at: TopicPartition, first: int, count: int) -> None:
         partition = self.broker.partition(at)
         for record in partition.records[-count:]:
-            kind = (next((value for name, value in record.headers if name == "ce_type"), b"") or b"").decode(errors="replace")
+            kind = (dict(record.headers).get("ce_type") or b"").decode(errors="replace")
             self.note(f"{at.topic}/{at.partition}@{record.offset} {kind} {(record.key or b'').decode(errors='replace')}")
             self._hash_noted()
             self._hash.update(record.value or b"-")
-            self._hash.update(repr(record.headers).encode())
+            self._hash.update(b"\n".join([value or b"-" for _, value in record.headers]))
             if self.open:
                 self.outside.hear(record)
 
