@@ -340,9 +340,10 @@ class MemoryTransaction:
         found: dict[Key, Row] = {}
         for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
             session = await self._statement(f"load {kind}")
-            there = [key for key in group if session.get(_table(kind), key.id) is not None]
+            table = _table(kind)
+            there = [key for key in group if session.get(table, key.id) is not None]
             for key in there:
-                row = await session.lock(_table(kind), key.id)
+                row = session.get(table, key.id) if session.lock_now(table, key.id) else await session.lock(table, key.id)
                 if row is not None:
                     found[key] = Row(row.version, row.state)
         return found

@@ -155,11 +155,12 @@ class World:
 
     def patient_clock(self, process: Process, part: str) -> Clock:
         name = process.service.name
-        publishes = part == "publisher"
-        patience_s, looks = (PUBLISHER_S, PUBLISHER_LOOKS) if publishes else (ENGINE_S, ENGINE_LOOKS)
-        if self.plan.replicas > 1:
-            looks |= OTHER_PUBLISHERS if publishes else OTHER_ENGINES
-        return PatientClock(self.clocks[process.name], patience_s, looks, self.turns.clock, self.databases[name], self.deadlines[name])
+        clock, turns, database, others = self.clocks[process.name], self.turns.clock, self.databases[name], self.plan.replicas > 1
+        if part == "publisher":
+            gated = PUBLISHER_LOOKS if database.archive is not None else frozenset()
+            return PatientClock(clock, PUBLISHER_S, gated | (OTHER_PUBLISHERS if others else frozenset()), turns, database)
+        looks = ENGINE_LOOKS | (OTHER_ENGINES if others else frozenset())
+        return PatientClock(clock, ENGINE_S, looks, turns, database, self.deadlines[name])
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.restores.hook(process, self.faults.hook(process, failure))
