@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from logging import DEBUG
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -19,6 +20,7 @@ from shared.kernel.journal import Journal
 from shared.kernel.model import Key, Need, Service, Woken
 from shared.kernel.overlay import Overlay
 from shared.kernel.ports import (
+    NOTHING_ATTACHED,
     TIMERS,
     Claim,
     Clock,
@@ -124,7 +126,10 @@ class Engine:
         self._view = view
         self._overlay = Overlay(service, store, view, partitions[TIMERS])
         self._clock = clock
+        self._now_s = clock.now_s
         self._log = log
+        self._tells = log.is_enabled_for(DEBUG)
+        """Whether anybody reads what is told of each batch."""
         self._partitions = partitions
         self._journal = journal
         self._arrived = clock.signal()
@@ -163,10 +168,12 @@ class Engine:
     async def step(self) -> None:
         """One turn: the assignment, what was put aside, timers, then records."""
         try:
-            await self._follow_assignment()
-            if await self._run_stored() or await self._run_timers():
+            if not self._is_settled():
+                await self._follow_assignment()
+            if (self._looks_for_stored() and await self._run_stored()) or (self._looks_for_timers() and await self._run_timers()):
                 return
-            await self._let_some_gather()
+            if self._gather_until > self._now_s():
+                await self._let_some_gather()
             records, late = self.feed.take(self._limit, self.now_ms())
             self._alarm("external messages are judged while older internal ones are unread", late)
             if not records:
@@ -208,19 +215,19 @@ class Engine:
         wait = min(self._next_timer_at, self._next_poll_at) - self._now_s() if self._shards else UNASSIGNED_S
         await self._arrived.wait(max(0.001, min(wait, POLL_S)))
 
-    def _now_s(self) -> float:
-        return self._clock.now().timestamp()
-
     def now_ms(self) -> int:
         """Its clock, in milliseconds since the epoch."""
         return int(self._now_s() * 1000)
 
     # ---- ownership ----
 
+    def _is_settled(self) -> bool:
+        """Whether it has claimed what it is assigned, of the database that is there."""
+        assignment = self._reader.assignment()
+        return bool(assignment.generation == self._generation and self.feed.claimed() == assignment.partitions and self._publisher.life)
+
     async def _follow_assignment(self) -> None:
         assignment = self._reader.assignment()
-        if assignment.generation == self._generation and self.feed.claimed() == assignment.partitions and self._publisher.life:
-            return
         self._generation = assignment.generation
         self.feed.drop(list(self.feed.claimed()))
         await self._claim(assignment.partitions)
@@ -278,14 +285,19 @@ class Engine:
 
     # ---- what runs beside the log ----
 
+    def _looks_for_stored(self) -> bool:
+        """Whether it is time to look for what was put aside."""
+        now_s = self._now_s()
+        if now_s >= self._next_poll_at:
+            self._stored_due = True
+            self._next_poll_at = now_s + POLL_S
+        if now_s >= self._next_kept_at:
+            self._everything_kept = True
+            self._next_kept_at = now_s + KEPT_S
+        return bool(self._retry_kept) or (self._stored_due and bool(self._shards))
+
     async def _run_stored(self) -> bool:
         """Kept, spooled and replayed inputs whose time has come; each replay is a batch alone."""
-        if self._now_s() >= self._next_poll_at:
-            self._stored_due = True
-            self._next_poll_at = self._now_s() + POLL_S
-        if self._now_s() >= self._next_kept_at:
-            self._everything_kept = True
-            self._next_kept_at = self._now_s() + KEPT_S
         if self._retry_kept:
             keys = sorted(self._retry_kept)
             async with self._store.begin() as transaction:
@@ -317,21 +329,27 @@ class Engine:
         """Deadlines up to here may be judged: every older input has been taken."""
         return instant(max(0.0, min(self.feed.horizon_ms(), self.now_ms() - TIMER_SKEW.total_seconds() * 1000)))
 
+    def _looks_for_timers(self) -> bool:
+        return bool(self._shards) and self._now_s() >= self._next_timer_at
+
     async def _run_timers(self) -> bool:
         now = self._clock.now()
-        if not self._shards or now.timestamp() < self._next_timer_at:
-            return False
         until = min(self.feed.horizon_ms() / 1000, max((now - TIMER_SKEW).timestamp(), min(self.feed.newest_ms / 1000, now.timestamp())))
-        due = await self._store.timers_due(self._shards, now.fromtimestamp(until, now.tzinfo), self._limit) if until > 0 else []
-        if due:
-            self._hold_timers(waiting=False)
-            await self._run([wake_up(timer, self.feed.newest_ms) for timer in due])
-            return True
         upcoming = await self._store.next_timer(self._shards)
+        if upcoming is not None and 0 < upcoming.timestamp() <= until and await self._run_due(now.fromtimestamp(until, now.tzinfo)):
+            return True
         at = upcoming.timestamp() + TIMER_SKEW.total_seconds() if upcoming is not None else now.timestamp() + POLL_S
         lasted_s = self._hold_timers(waiting=at < now.timestamp())
         self._next_timer_at = now.timestamp() + min(max(at - now.timestamp(), HELD_S, lasted_s / 10), POLL_S)
         return False
+
+    async def _run_due(self, until: datetime) -> bool:
+        """Whether there were timers due until then."""
+        due = await self._store.timers_due(self._shards, until, self._limit)
+        if due:
+            self._hold_timers(waiting=False)
+            await self._run([wake_up(timer, self.feed.newest_ms) for timer in due])
+        return bool(due)
 
     def _hold_timers(self, waiting: bool) -> float:
         """Timers wait for older inputs as long as it takes; after the time that messages wait at most, somebody is told. For how many
@@ -405,7 +423,8 @@ class Engine:
                     break
                 stage.take(arrival, need)
                 consumed += 1
-            self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
+            if self._tells:
+                self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
             numbered = await self._write(transaction, stage, batch[:consumed])
             self._overlay.doubt(stage.changed)
         return _Outcome(consumed, stage, numbered)
@@ -430,7 +449,8 @@ class Engine:
         rows = await transaction.load(keys) if keys else {}
         stage.loaded(keys, rows)
         await self._load_slices(transaction, stage, needs, rows)
-        stage.attached = await transaction.attached([*keys, *sorted({a.message_key for a in batch if a.record is not None})])
+        named = [*keys, *sorted({a.message_key for a in batch if a.record is not None and not a.skipped})]
+        stage.attached = await transaction.attached(named) if named else NOTHING_ATTACHED
         external = [
             (a.envelope.source, a.envelope.id) for a in batch if a.envelope and a.topic and a.topic.kind == "fact" and a.stored is None
         ]
@@ -480,15 +500,16 @@ class Engine:
             self._publisher.dead_letters_wait()
         self.counters.note(stage, seconds)
         self._watch_quarantines(stage)
-        self._log.debug(
-            "batch",
-            action="committed",
-            inputs=outcome.consumed,
-            positions=_positions(stage),
-            published=len(outcome.numbered),
-            seconds=round(seconds, 4),
-            **stage.counts,
-        )
+        if self._tells:
+            self._log.debug(
+                "batch",
+                action="committed",
+                inputs=outcome.consumed,
+                positions=_positions(stage),
+                published=len(outcome.numbered),
+                seconds=round(seconds, 4),
+                **stage.counts,
+            )
 
     def _note_spool(self, stage: Stage) -> None:
         """A full one stops its partition at the record it had no room for. What closes the gap is read on behind it all the same."""

@@ -105,18 +105,20 @@ class Feed:
                 queue.records.append(record)
                 queue.fetched = record.offset + 1
         for at, queue in self._queues.items():
-            queue.end = max(queue.end, reader.end(at) or 0)
-            queue.fetched = max(queue.fetched, reader.position(at) or 0)
+            end, position = reader.end(at), reader.position(at)
+            if end is not None and end > queue.end:
+                queue.end = end
+            if position is not None and position > queue.fetched:
+                queue.fetched = position
 
     def to_pause(self) -> list[TopicPartition]:
         """Partitions with too much queued, each named once."""
-        return self._turn(lambda queue: not queue.paused and len(queue.records) > PAUSE_ABOVE, paused=True)
+        return self._turn([at for at, queue in self._queues.items() if len(queue.records) > PAUSE_ABOVE and not queue.paused], paused=True)
 
     def to_resume(self) -> list[TopicPartition]:
-        return self._turn(lambda queue: queue.paused and len(queue.records) < RESUME_BELOW, paused=False)
+        return self._turn([at for at, queue in self._queues.items() if queue.paused and len(queue.records) < RESUME_BELOW], paused=False)
 
-    def _turn(self, which: Callable[[_Queue], bool], paused: bool) -> list[TopicPartition]:
-        found = [at for at, queue in self._queues.items() if which(queue)]
+    def _turn(self, found: list[TopicPartition], paused: bool) -> list[TopicPartition]:
         for at in found:
             self._queues[at].paused = paused
         return found
@@ -134,6 +136,9 @@ class Feed:
     def take(self, limit: int, now_ms: int) -> tuple[list[Record], bool]:
         """The oldest records, at most `limit`; and whether the wait for older internal ones was given up."""
         if self._lossy:
+            return [], False
+        if not any(queue.records for queue in self._queues.values()):
+            self.held.note(False, now_ms)
             return [], False
         late = self._gave_up(now_ms)
         heads = [(queue.records[0].appended_ms, at) for at, queue in self._queues.items() if queue.records and (late or self._free(queue))]

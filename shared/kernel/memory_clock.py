@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Protocol
 
+SECOND = 1_000_000
+"""In microseconds."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Hook = Callable[[str], Awaitable[None]]
 """Awaited with the name of a step before it is taken: it may let others go first, or raise what the step shall fail with."""
 
@@ -50,65 +53,85 @@ class _Act:
     open: Callable[[], None]
 
 
-@dataclass(slots=True)
 class _Alarm:
-    pause: Pause | _Act
-    live: bool = True
+    """A pause that the time will open, unless somebody does before."""
+
+    __slots__ = ("live", "pause")
+
+    def __init__(self, pause: Pause | _Act) -> None:
+        self.pause = pause
+        self.live = True
+
+
+def _microseconds(instant: datetime) -> int:
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
+
+
+def _instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class VirtualClock:
-    """Wakes sleepers in order of (due, who slept first); see ports.Clock."""
+    """Wakes sleepers in order of (due, who slept first); see ports.Clock. It counts in whole microseconds."""
 
     def __init__(self, start: datetime, pause: Callable[[], Pause] = AsyncioPause) -> None:
-        self._now = start.astimezone(UTC)
         self._pause = pause
-        self._alarms: list[tuple[datetime, int, _Alarm]] = []
+        self._alarms: list[tuple[int, int, _Alarm]] = []
         self._numbers = count()
+        self._set(_microseconds(start.astimezone(UTC)))
+
+    def _set(self, now: int) -> None:
+        self._microseconds = now
+        self._now, self._now_s = _instant(now), now / SECOND
 
     def now(self) -> datetime:
         return self._now
 
+    def now_s(self) -> float:
+        return self._now_s
+
     async def sleep(self, seconds: float) -> None:
-        await self.until(self._now + timedelta(seconds=max(0.0, seconds)), self._pause())
-
-    def signal(self) -> VirtualSignal:
-        return VirtualSignal(self, self._pause)
-
-    async def until(self, due: datetime, pause: Pause) -> None:
-        """Waits until the pause is opened, by somebody or by the time."""
-        alarm = self.alarm(due, pause)
+        pause = self._pause()
+        alarm = self.alarm(seconds, pause)
         try:
             await pause
         finally:
             alarm.live = False
 
-    def alarm(self, due: datetime, pause: Pause) -> _Alarm:
-        """Opens the pause when it is time, while it lives."""
+    def signal(self) -> VirtualSignal:
+        return VirtualSignal(self, self._pause)
+
+    def alarm(self, seconds: float, pause: Pause | _Act) -> _Alarm:
+        """Opens the pause when so much time has passed, while it lives."""
         alarm = _Alarm(pause)
+        due = self._microseconds + (max(1, round(seconds * SECOND)) if seconds > 0 else 0)
         heapq.heappush(self._alarms, (due, next(self._numbers), alarm))
         return alarm
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Acts when so much time has passed."""
-        heapq.heappush(self._alarms, (self._now + timedelta(seconds=seconds), next(self._numbers), _Alarm(_Act(act))))
+        self.alarm(seconds, _Act(act))
 
     def next_due(self) -> datetime | None:
         """When the next sleeper wakes; None where nobody sleeps."""
         while self._alarms and not self._alarms[0][2].live:
             heapq.heappop(self._alarms)
-        return self._alarms[0][0] if self._alarms else None
+        return _instant(self._alarms[0][0]) if self._alarms else None
 
     def pass_to(self, to: datetime) -> None:
         """Moves the time on, never back, and wakes nobody: whose time has come wakes at the next advance."""
-        self._now = max(self._now, to)
+        if to > self._now:
+            self._set(_microseconds(to))
 
     def advance(self, to: datetime) -> None:
         """Moves the time on, never back, and wakes whose time has come."""
         self.pass_to(to)
-        while (due := self.next_due()) is not None and due <= self._now:
+        while self._alarms and self._alarms[0][0] <= self._microseconds:
             alarm = heapq.heappop(self._alarms)[2]
-            alarm.live = False
-            alarm.pause.open()
+            if alarm.live:
+                alarm.live = False
+                alarm.pause.open()
 
 
 class VirtualSignal:
@@ -129,7 +152,7 @@ class VirtualSignal:
         if not self._is_set:
             pause = self._pause()
             self._waiting.append(pause)
-            alarm = self._clock.alarm(self._clock.now() + timedelta(seconds=max(0.0, at_most_s)), pause)
+            alarm = self._clock.alarm(at_most_s, pause)
             try:
                 await pause
             finally:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.kernel.kafka import BATCH_BYTES, MissingTopic
 from shared.kernel.memory_clock import Hook, undisturbed
@@ -115,9 +115,9 @@ class Broker:
     def group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(self))
 
-    def deadline(self, wait_s: float, patience_s: float) -> datetime:
+    def deadline_s(self, wait_s: float, patience_s: float) -> float:
         """When a fetch that begins now comes back with nothing."""
-        return self.clock.now() + timedelta(seconds=max(wait_s, patience_s) if wait_s else 0.0)
+        return self.clock.now_s() + (max(wait_s, patience_s) if wait_s else 0.0)
 
     def listen(self, signal: Signal, topics: Iterable[str]) -> None:
         """Whoever reads these topics is woken when one of them grows, and when anything happens to groups."""
@@ -163,7 +163,8 @@ class Group:
 
     def beat(self, reader: MemoryReader) -> None:
         """A sign of life: what the reader doesn't know yet, it is told."""
-        self._evict_silent(reader)
+        if len(self._members) > 1:
+            self._evict_silent(reader)
         member = self._members.get(reader.instance)
         if member is None or member.reader is not reader:
             reader.assign(0, frozenset())
@@ -201,7 +202,7 @@ class Group:
             self._broker.wake()
 
     def _now_s(self) -> float:
-        return self._broker.clock.now().timestamp()
+        return self._broker.clock.now_s()
 
 
 def _by_range(topics: Mapping[str, int], members: Mapping[str, Sequence[str]]) -> dict[str, frozenset[TopicPartition]]:
@@ -236,6 +237,8 @@ class MemoryReader:
         self._paused: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._turn = 0
+        self._has_all = False
+        """Whether the last fetch left nothing behind: then there is something new once the signal says so."""
 
     async def start(self) -> None:
         await self._hook("join")
@@ -270,39 +273,47 @@ class MemoryReader:
 
     async def fetch(self, wait_s: float) -> list[Record]:
         broker = self._broker
-        deadline = broker.deadline(wait_s, broker.patience_s if self._group.is_one() else broker.group_patience_s)
+        patience_s = broker.patience_s if self._group.is_one() else broker.group_patience_s
+        deadline_s = broker.deadline_s(wait_s, patience_s)
+        if patience_s and wait_s and self._has_all:
+            await self._signal.wait(patience_s)
         while True:
             await self._hook("fetch")
             self._group.beat(self)
             records = self._drain()
-            left = (deadline - self._broker.clock.now()).total_seconds()
-            if records or left <= 0:
+            self._has_all = len(records) < broker.fetched_at_once
+            left_s = deadline_s - broker.clock.now_s()
+            if records or left_s <= 0:
                 return records
-            await self._signal.wait(left)
+            await self._signal.wait(left_s)
 
     def _drain(self) -> list[Record]:
         found: list[Record] = []
+        limit, silent, ends = self._broker.fetched_at_once, self._broker.silent, self._ends
         for at in self._in_turn():
-            if at not in self._paused and len(found) < self._broker.fetched_at_once:
-                found += self._drain_one(at, self._broker.fetched_at_once - len(found))
-            elif at not in self._broker.silent:
-                self._ends[at] = self._broker.partition(at).end
+            partition, position = self._broker.partition(at), self._positions[at]
+            if position == partition.end:
+                if at not in silent:
+                    ends[at] = position
+            elif at not in self._paused and len(found) < limit:
+                found += self._drain_one(at, partition, limit - len(found))
+            elif at not in silent:
+                ends[at] = partition.end
         return found
 
     def _in_turn(self) -> list[TopicPartition]:
         """Whoever had none left for at the last fetch comes first at the next."""
         partitions, self._turn = list(self._positions), self._turn + 1
-        first = self._turn % len(partitions) if partitions and self._broker.fetched_at_once < FETCHED_AT_ONCE else 0
+        if not partitions or self._broker.fetched_at_once >= FETCHED_AT_ONCE:
+            return partitions
+        first = self._turn % len(partitions)
         return partitions[first:] + partitions[:first]
 
-    def _drain_one(self, at: TopicPartition, limit: int) -> Sequence[Record]:
-        partition, position = self._broker.partition(at), self._positions[at]
+    def _drain_one(self, at: TopicPartition, partition: _Partition, limit: int) -> Sequence[Record]:
+        position = self._positions[at]
         if position < partition.begin:
             raise Expired(f"{at} begins at {partition.begin}, not {position}")
         if at in self._broker.silent:
-            return ()
-        if position == partition.end:
-            self._ends[at] = position
             return ()
         records = partition.read(position, limit)
         self._positions[at] = records[-1].offset + 1 if len(records) == limit else partition.end
@@ -410,28 +421,35 @@ class MemoryFollower:
         self._hook = hook
         self._positions = dict.fromkeys(sorted(at), 0)
         self._signal = broker.clock.signal()
+        self._has_all = False
 
     async def start(self) -> None:
         await self._hook("follow")
         self._broker.listen(self._signal, {at.topic for at in self._positions})
 
     async def fetch(self, wait_s: float) -> list[Record]:
-        deadline = self._broker.deadline(wait_s, self._broker.patience_s)
+        broker = self._broker
+        deadline_s = broker.deadline_s(wait_s, broker.patience_s)
+        if broker.patience_s and wait_s and self._has_all:
+            await self._signal.wait(broker.patience_s)
         while True:
             await self._hook("follow")
-            records = [record for at in self._positions for record in self._drain(at)]
-            left = (deadline - self._broker.clock.now()).total_seconds()
-            if records or left <= 0:
+            self._has_all = True
+            records = self._drain_all()
+            left_s = deadline_s - broker.clock.now_s()
+            if records or left_s <= 0:
                 return records
-            await self._signal.wait(left)
+            await self._signal.wait(left_s)
 
-    def _drain(self, at: TopicPartition) -> list[Record]:
-        partition = self._broker.partition(at)
-        if self._positions[at] == partition.end:
-            return []
-        records = partition.read(self._positions[at], FETCHED_AT_ONCE)
-        self._positions[at] = records[-1].offset + 1 if len(records) == FETCHED_AT_ONCE else partition.end
-        return records
+    def _drain_all(self) -> list[Record]:
+        found: list[Record] = []
+        for at, position in self._positions.items():
+            partition = self._broker.partition(at)
+            if position != partition.end:
+                records = partition.read(position, FETCHED_AT_ONCE)
+                self._positions[at] = records[-1].offset + 1 if len(records) == FETCHED_AT_ONCE else partition.end
+                found += records
+        return found
 
     def position(self, at: TopicPartition) -> int:
         return self._positions.get(at, 0)

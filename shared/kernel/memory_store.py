@@ -70,7 +70,6 @@ class MemoryStore:
         self.gated = database.archive is not None
         self._database = database
         self._hook = hook
-        self._sessions: list[Session] = []
         self._codecs = {kind.name: StoredCodec(_codec_of(kind), round_trip) for kind in service.kinds}
         database.provide("incarnation", "one", 1)
         self._declare_lanes([TopicPartition(topic.name, p) for topic, count in owned if topic.kind == "events" for p in range(count)])
@@ -92,18 +91,11 @@ class MemoryStore:
 
     def open(self) -> Session:
         """A connection of this process, with a transaction on it."""
-        session = Session(self._database)
-        self._sessions.append(session)
-        return session
-
-    def close_session(self, session: Session) -> None:
-        """What it didn't commit is rolled back."""
-        session.roll_back()
-        self._sessions.remove(session)
+        return Session(self._database, self)
 
     def cut(self) -> None:
         """All connections of this process break: what it had open is rolled back."""
-        for session in list(self._sessions):
+        for session in [session for session in self._database.sessions if session.client is self]:
             session.lose("connection lost")
 
     # ---- set-up and ownership ----
@@ -141,17 +133,29 @@ class MemoryStore:
             return min((timer.due for _, timer in session.items("timer") if timer.shard in shards), default=None)
 
     async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
+        async with self._statement("stored_waits") as session:
+            kept = any(_is_due(one, shards, now, everything) for _, one in session.items("kept"))
+            replays = any(parked.status == "replay" for _, parked in session.items("parked"))
+            spooled = any(True for _ in session.items("spool"))
+        found = await self._kept_due(shards, now, limit, everything) if kept else []
+        if replays and 0 in shards:
+            found += await self._replays(limit)
+        return found + (await self._spool_ready(limit) if spooled else [])
+
+    async def _kept_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
         async with self._statement("kept_due") as session:
-            kept = [k for _, k in session.items("kept") if k.row.shard in shards and (k.row.until <= now or everything)]
-        found = [_kept_input(one) for one in sorted(kept, key=lambda one: one.number)[:limit]]
-        if 0 in shards:
-            async with self._statement("replays") as session:
-                replays = [parked for _, parked in session.items("parked") if parked.status == "replay"]
-            found += [StoredInput(one.number, "replay", one.parked.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
+            kept = [one for _, one in session.items("kept") if _is_due(one, shards, now, everything)]
+        return [_kept_input(one) for one in sorted(kept, key=lambda one: one.number)[:limit]]
+
+    async def _replays(self, limit: int) -> list[StoredInput]:
+        async with self._statement("replays") as session:
+            replays = [parked for _, parked in session.items("parked") if parked.status == "replay"]
+        return [StoredInput(one.number, "replay", one.parked.record) for one in sorted(replays, key=lambda one: one.number)[:limit]]
+
+    async def _spool_ready(self, limit: int) -> list[StoredInput]:
         async with self._statement("spool_ready") as session:
             spool, marks = sorted(session.items("spool"), key=lambda entry: entry[0]), dict(session.items("lane_in"))
-        found += [StoredInput(0, "spooled", record) for record in islice(_ready(spool, marks), limit)]
-        return found
+        return [StoredInput(0, "spooled", record) for record in islice(_ready(spool, marks), limit)]
 
     # ---- publishing ----
 
@@ -268,7 +272,7 @@ class _Begun:
         return MemoryTransaction(session, self._codecs, self._hook)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        store, session = self._store, self._session
+        session = self._session
         assert session is not None
         try:
             if kind is None:
@@ -276,11 +280,13 @@ class _Begun:
                 session.commit()
                 await self._hook("commit answer")
         finally:
-            store.close_session(session)
+            session.roll_back()
 
 
 class _Statement:
     """A statement of its own; where its answer is lost, it took effect all the same."""
+
+    __slots__ = ("_hook", "_name", "_session", "_store")
 
     def __init__(self, store: MemoryStore, name: str, hook: Hook) -> None:
         self._store = store
@@ -294,13 +300,13 @@ class _Statement:
         return self._session
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        store, session = self._store, self._session
+        session = self._session
         assert session is not None
         try:
             if kind is None:
                 session.commit()
         finally:
-            store.close_session(session)
+            session.roll_back()
         if kind is None:
             await self._hook(f"{self._name} answer")
 
@@ -334,9 +340,10 @@ class MemoryTransaction:
         found: dict[Key, Row] = {}
         for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
             session = await self._statement(f"load {kind}")
-            there = [key for key in group if session.get(_table(kind), key.id) is not None]
+            table = _table(kind)
+            there = [key for key in group if session.get(table, key.id) is not None]
             for key in there:
-                row = await session.lock(_table(kind), key.id)
+                row = session.get(table, key.id) if session.lock_now(table, key.id) else await session.lock(table, key.id)
                 if row is not None:
                     found[key] = Row(row.version, row.state)
         return found
@@ -356,8 +363,9 @@ class MemoryTransaction:
 
     async def attached(self, keys: Sequence[Key]) -> Attached:
         session = await self._statement("attached")
-        kept = {kept.row.key for _, kept in session.items("kept")}
-        return Attached(frozenset(kept.intersection(keys)), frozenset(key for key in keys if session.get("quarantine", key) is not None))
+        kept = frozenset([kept.row.key for _, kept in session.items("kept")]).intersection(keys)
+        marks = dict(session.items("quarantine"))
+        return Attached(kept, frozenset([key for key in keys if key in marks]) if marks else frozenset())
 
     async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]:
         session = await self._statement("kept_for")
@@ -393,13 +401,20 @@ class MemoryTransaction:
     # ---- writing ----
 
     async def write(self, changes: Changes) -> None:
-        await self._write_rows(changes.rows)
-        await self._write_history(changes.history)
-        await self._write_inbox(changes.inbox)
-        await self._write_timers(changes)
-        await self._take(changes.taken)
-        await self._put_aside(changes)
-        await self._move_offsets(changes)
+        if changes.rows:
+            await self._write_rows(changes.rows)
+        if changes.history:
+            await self._write_history(changes.history)
+        if changes.inbox:
+            await self._write_inbox(changes.inbox)
+        if changes.timers_fired or changes.timers_cancelled or changes.timers_set:
+            await self._write_timers(changes)
+        if changes.taken:
+            await self._take(changes.taken)
+        if changes.kept or changes.quarantines or changes.dead_letters or changes.spooled:
+            await self._put_aside(changes)
+        if changes.offsets or changes.marks:
+            await self._move_offsets(changes)
 
     async def _write_rows(self, rows: Sequence[RowChange]) -> None:
         for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
@@ -426,11 +441,10 @@ class MemoryTransaction:
             _expect(len(changes), done, name)
 
     async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
-        if entries:
-            parsed = [self._codecs[entry.key.kind].entry(entry) for entry in entries]
-            session = await self._statement("history")
-            for entry in parsed:
-                session.put("history", session.database.number("history"), entry)
+        parsed = [self._codecs[entry.key.kind].entry(entry) for entry in entries]
+        session = await self._statement("history")
+        for entry in parsed:
+            session.put("history", session.database.number("history"), entry)
 
     async def _write_inbox(self, marks: Sequence[InboxMark]) -> None:
         fresh = sorted((mark for mark in marks if mark.before is None), key=lambda mark: (mark.source, mark.id))
@@ -522,8 +536,6 @@ class MemoryTransaction:
             await session.insert("quarantine", key, marks[key])
 
     async def _move_offsets(self, changes: Changes) -> None:
-        if not changes.offsets and not changes.marks:
-            return
         session = await self._statement("move_offsets")
         for mark in changes.marks:
             await session.upsert("lane_in", (mark.at, mark.lane), mark.seq, _forward(mark.seq))
@@ -587,6 +599,10 @@ def _place(record: Record) -> Hashable:
 def _storable(record: Record) -> Record:
     """Header names lose their NULs, which jsonb can't hold."""
     return record._replace(headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
+
+
+def _is_due(kept: KeptRow, shards: Sequence[int], now: datetime, everything: bool) -> bool:
+    return kept.row.shard in shards and (kept.row.until <= now or everything)
 
 
 def _kept_input(kept: KeptRow) -> StoredInput:

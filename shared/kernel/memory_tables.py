@@ -147,6 +147,10 @@ class Database:
         self._numbers[name] = self._numbers.get(name, 0) + 1
         return self._numbers[name]
 
+    def given(self, name: str) -> int:
+        """The newest number of an identity column, whether its row was committed or not."""
+        return self._numbers.get(name, 0)
+
     def waiting(self) -> int:
         """How many sessions wait for a lock."""
         return sum(map(len, self._queues.values()))
@@ -172,9 +176,7 @@ class Database:
         self.restore(self.archive.contents(self._numbers))
 
     def committed(self, writes: dict[Cell, Any]) -> None:
-        """A transaction takes effect."""
-        if not writes:
-            return
+        """A transaction takes effect that wrote something."""
         for (table, key), value in writes.items():
             _write(self.table(table), key, value)
         self.position += 1
@@ -209,10 +211,12 @@ class Database:
 class Session:
     """One transaction. All its waiting methods raise Transient: on deadlock, on time-out, when its connection was lost."""
 
-    __slots__ = ("_held", "_lost", "_over", "_writes", "database", "waits_for")
+    __slots__ = ("_held", "_lost", "_over", "_writes", "client", "database", "waits_for")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, client: object = None) -> None:
         self.database = database
+        self.client = client
+        """Whose connection it is on."""
         self._held: dict[Cell, None] = {}
         self._writes: dict[Cell, Any] = {}
         """None: deleted."""
@@ -247,6 +251,11 @@ class Session:
             self.database.take(cell, self)
             self._held[cell] = None
         self._writes[cell] = value
+
+    def lock_now(self, table: str, key: Hashable) -> bool:
+        """Locks a row that is there, where that takes no waiting."""
+        cell = (table, key)
+        return cell in self._held or self._held_at_once(cell)
 
     async def lock(self, table: str, key: Hashable) -> Any:
         """Waits for a row that was there when the statement began; its newest version, or None where it is gone by now."""
@@ -292,7 +301,7 @@ class Session:
         found = [key for key in dict.fromkeys(keys) if (row := self.get(table, key)) is not None and fits(key, row)]
         done = 0
         for key in found:
-            newest = await self.lock(table, key)
+            newest = self.get(table, key) if self.lock_now(table, key) else await self.lock(table, key)
             if newest is not None and fits(key, newest):
                 self.put(table, key, change(key, newest))
                 done += 1
@@ -311,7 +320,8 @@ class Session:
 
     def commit(self) -> None:
         self.check()
-        self.database.committed(self._writes)
+        if self._writes:
+            self.database.committed(self._writes)
         self._end()
 
     def roll_back(self) -> None:
@@ -328,13 +338,14 @@ class Session:
         if self._over:
             return
         self._over = True
-        self._writes.clear()
         self.database.sessions.remove(self)
         if self.waits_for is not None:
             self._stop_waiting()
-        for cell in self._held:
-            self.database.let_go(cell)
-        self._held.clear()
+        if self._held:
+            self._writes.clear()
+            for cell in self._held:
+                self.database.let_go(cell)
+            self._held.clear()
 
     # ---- locks ----
 
@@ -372,9 +383,9 @@ class Session:
 
     async def _wait(self, cell: Cell, signal: Signal) -> None:
         clock = self.database.clock
-        give_up = clock.now().timestamp() + LOCK_TIMEOUT_S
+        give_up = clock.now_s() + LOCK_TIMEOUT_S
         while cell not in self._held:
-            left = give_up - clock.now().timestamp()
+            left = give_up - clock.now_s()
             if left <= 0:
                 self._fail(f"no lock on {cell} within {LOCK_TIMEOUT_S} s")
             await signal.wait(left)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -20,6 +21,10 @@ TIMERS = "~timers"
 class TopicPartition(NamedTuple):
     topic: str
     partition: int
+
+
+_place = lru_cache(maxsize=10_000)(TopicPartition)
+"""Records of one partition share it: it is asked for several times of each."""
 
 
 class LaneId(NamedTuple):
@@ -43,7 +48,7 @@ class Record(NamedTuple):
 
     @property
     def at(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.partition)
+        return _place(self.topic, self.partition)
 
 
 class Outgoing(NamedTuple):
@@ -242,6 +247,9 @@ class Attached(NamedTuple):
 
     kept: frozenset[Key]
     quarantined: frozenset[Key]
+
+
+NOTHING_ATTACHED = Attached(frozenset(), frozenset())
 
 
 class Claim(Value, frozen=True):
@@ -499,6 +507,10 @@ class Signal(Protocol):
 
 class Clock(Protocol):
     def now(self) -> datetime: ...
+
+    def now_s(self) -> float:
+        """The same, in seconds since the epoch."""
+        ...
 
     async def sleep(self, seconds: float) -> None: ...
 

@@ -178,11 +178,14 @@ class PostgresStore:
         return rows[0]["due"] if rows else None
 
     async def stored_due(self, shards: Sequence[int], now: datetime, limit: int, everything: bool) -> list[StoredInput]:
-        kept = await self.fetch(Q["kept_due"], list(shards), now, limit, everything)
-        found = [_kept(row) for row in kept]
-        if 0 in shards:
+        [waits] = await self.fetch(Q["stored_waits"], list(shards), now, everything)
+        found: list[StoredInput] = []
+        if waits["kept"]:
+            found += [_kept(row) for row in await self.fetch(Q["kept_due"], list(shards), now, limit, everything)]
+        if waits["replays"] and 0 in shards:
             found += [StoredInput(r["number"], "replay", _record(r)) for r in await self.fetch(Q["replays"], limit)]
-        found += [StoredInput(0, "spooled", _record(row)) for row in await self.fetch(Q["spool_ready"], limit)]
+        if waits["spooled"]:
+            found += [StoredInput(0, "spooled", _record(row)) for row in await self.fetch(Q["spool_ready"], limit)]
         return found
 
     # ---- publishing ----

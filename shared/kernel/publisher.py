@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from logging import DEBUG
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -98,6 +99,7 @@ class Publisher:
         self._topics = topics
         self._clock = clock
         self._log = log
+        self._tells = log.is_enabled_for(DEBUG)
         self._partitions = partitions
         self._keep = keep
         self._signal = clock.signal()
@@ -279,16 +281,17 @@ class Publisher:
         if not self.life:
             return False
         await self._look_around()
-        await self._open_gate()
+        if self._gate:
+            await self._open_gate()
         batches: dict[TopicPartition, list[Outgoing]] = {}
-        rows = {at: chosen for at in sorted(self._lanes) if (chosen := await self._next_rows(at))}
+        rows = {at: chosen for at in self._waiting_lanes() if (chosen := await self._next_rows(at))}
         for at, chosen in rows.items():
             batches[at] = [lane_record(self._service.name, row) for row in chosen]
         states = self._next_states()
         for at, documents in states.items():
             batches[at] = [record for _, _, record in documents]
         if not batches:
-            return await self._send_dead_letters()
+            return (self._letters_wait or bool(self._letters)) and await self._send_dead_letters()
         sent = await self._writer.send(batches)
         for at, count in sent.items():
             self.published += count
@@ -296,9 +299,17 @@ class Publisher:
                 self._acknowledged(at, rows[at][:count])
             else:
                 self._clean(at.topic, states[at][:count])
-        tails = {f"{at.topic}/{at.partition}": chosen[sent[at] - 1].seq for at, chosen in rows.items()}
-        self._log.debug("published", action="acknowledged", lanes=tails)
+        if self._tells:
+            tails = {f"{at.topic}/{at.partition}": chosen[sent[at] - 1].seq for at, chosen in rows.items()}
+            self._log.debug("published", action="acknowledged", lanes=tails)
         return True
+
+    def _waiting_lanes(self) -> list[TopicPartition]:
+        """Those that have something to send, or were idle for so long that they repeat their last message."""
+        idle_since = self._clock.now_s() - IDLE_REPEAT_S
+        return sorted(
+            at for at, lane in self._lanes.items() if lane.acked < lane.free or (lane.last is not None and lane.idle_since <= idle_since)
+        )
 
     async def _next_rows(self, at: TopicPartition) -> list[LaneRow]:
         lane = self._lanes.get(at)
@@ -321,7 +332,7 @@ class Publisher:
         return chosen
 
     def _idle_repeat(self, lane: _Lane) -> list[LaneRow]:
-        now = self._clock.now().timestamp()
+        now = self._clock.now_s()
         if lane.last is None or now - lane.idle_since < IDLE_REPEAT_S:
             return []
         lane.idle_since = now
@@ -335,7 +346,7 @@ class Publisher:
         if at == self._gate.journal:
             self._journaled = max(self._journaled, lane.acked)
             self._due.pop("sent", None)  # other replicas wait for it
-        lane.last, lane.idle_since = rows[-1], self._clock.now().timestamp()
+        lane.last, lane.idle_since = rows[-1], self._clock.now_s()
         self._untold.add(at)
         for row in rows:
             lane.memory.pop(row.seq, None)
@@ -389,10 +400,8 @@ class Publisher:
     # ---- the gate ----
 
     async def _open_gate(self) -> None:
-        """Lets out what can't be lost any more. Raises Transient where the database is another one than before."""
+        """Lets out of it what can't be lost any more. Raises Transient where the database is another one than before."""
         gate, lanes = self._gate, self._lanes
-        if not gate:
-            return
         if gate.wants_journal_head() and gate.journal is not None:
             asked = gate.unplaced()
             found = await self._store.lane_heads([gate.journal])
@@ -416,7 +425,7 @@ class Publisher:
 
     def _tell_gate(self) -> None:
         """Somebody is told where nothing passes any more: a standby is away, or the archive stands still."""
-        now, gate = self._clock.now().timestamp(), self._gate
+        now, gate = self._clock.now_s(), self._gate
         self._gate_poll_s = min(2 * self._gate_poll_s, GATE_POLL_MOST_S)
         if gate.passed != self._gate_passed or not gate or self._gate_moved_at == 0.0:
             self._gate_moved_at, self._gate_passed, self._gate_poll_s = now, gate.passed, GATE_POLL_S
@@ -461,7 +470,7 @@ class Publisher:
             await self._store.sent({at: lane.acked for at, lane in self._lanes.items()})
 
     def _overdue(self, what: str, every_s: float, first: float = 0.0) -> bool:
-        now = self._clock.now().timestamp()
+        now = self._clock.now_s()
         due = self._due.setdefault(what, now + first)
         if now < due:
             return False

@@ -181,6 +181,12 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigi
 AS u(service, incarnation, seq, topic, partition, off, appended_ms, key, value, headers)
 ON CONFLICT DO NOTHING;
 
+-- name: stored_waits
+-- Whether there is anything to look for: mostly there is nothing, and one question does instead of three.
+SELECT EXISTS (SELECT FROM kernel.kept WHERE shard = ANY($1::int[]) AND (until <= $2 OR $3)) AS kept,
+    EXISTS (SELECT FROM kernel.parked WHERE status = 'replay') AS replays,
+    EXISTS (SELECT FROM kernel.spool) AS spooled;
+
 -- name: kept_due
 SELECT * FROM kernel.kept WHERE shard = ANY($1::int[]) AND (until <= $2 OR $4) ORDER BY number LIMIT $3;
 

@@ -19,6 +19,7 @@ from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, r
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
+    NOTHING_ATTACHED,
     TIMERS,
     Attached,
     Changes,
@@ -79,6 +80,11 @@ class Arrival(NamedTuple):
     @property
     def kept(self) -> bool:
         return self.stored is not None and self.stored.purpose == "kept"
+
+    @property
+    def skipped(self) -> bool:
+        """Of a type this service doesn't read: only its lane and its position move."""
+        return self.body is None and self.broken is None
 
     @property
     def message_key(self) -> Key:
@@ -183,7 +189,7 @@ class Stage:
     """How many more records of a partition may be spooled; SPOOL_MOST where it isn't named."""
     overflow: dict[TopicPartition, int] = field(default_factory=dict)
     """Partitions whose spool is full, by the offset at which they will be read again: until then only what is next in its lane counts."""
-    attached: Attached = Attached(frozenset(), frozenset())
+    attached: Attached = NOTHING_ATTACHED
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     outbox: list[OutboxRow] = field(default_factory=list)
@@ -321,8 +327,9 @@ class Stage:
             self._move(arrival.record)
 
     def _move(self, record: Record) -> None:
-        if record.at not in self.overflow:
-            self.next_offset[record.at] = record.offset + 1
+        at = record.at
+        if at not in self.overflow:
+            self.next_offset[at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
         if arrival.replayed or not self.attached.quarantined:

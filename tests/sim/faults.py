@@ -48,6 +48,9 @@ class SkewedClock:
     def now(self) -> datetime:
         return self.clock.now() + self.off
 
+    def now_s(self) -> float:
+        return self.now().timestamp()
+
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
 
@@ -131,16 +134,16 @@ class Faults:
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         world, random, give_way = self.world, self.world.turns.dice.random, self.world.plan.give_way
-        writes = failure is ProduceFailed
+        writes, note, thrown_by_faults = failure is ProduceFailed, world.notes(), self.dice.random
 
         def step(what: str) -> Awaitable[None]:
-            world.note(f"{process} {what}")
+            note(f"{process} {what}")
             if what == "begin":
                 world.begun(process)
             elif what == "commit answer":
                 world.committed(process)
             gives_way = random() < give_way
-            thrown = self.dice.random() if self.active else 1.0
+            thrown = thrown_by_faults() if self.active else 1.0
             if self.down or self.leaderless or thrown < self._most_chance:
                 return disturbed(what, gives_way, thrown)
             return GIVE_WAY if gives_way else AT_ONCE

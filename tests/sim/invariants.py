@@ -56,10 +56,9 @@ def _rebuilt(world: World) -> Iterator[str]:
             folded[key] = row
         for name in kinds:
             kept = {str(id): Folded(row.version, row.state) for id, row in database.table(f"state.{name}").items()}
-            ids = kept.keys() | {key.id for key, row in folded.items() if key.kind == name and row is not None}
-            for id in sorted(ids):
-                made = next((row for key, row in folded.items() if key == (name, id)), None)
-                if problem := difference(kept.get(id), made):
+            made = {key.id: row for key, row in folded.items() if key.kind == name and row is not None}
+            for id in sorted(kept.keys() | made.keys()):
+                if problem := difference(kept.get(id), made.get(id)):
                     yield f"rows_equal_their_events: {service} {name} {id}: {problem}"
 
 

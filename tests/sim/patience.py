@@ -6,7 +6,6 @@ What a look would find is the same; it takes no turn, and no die is thrown for i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -46,24 +45,29 @@ class Deadlines:
         return self._next
 
 
-@dataclass(frozen=True)
+def _none() -> None:
+    """No deadline."""
+
+
 class PatientClock:
-    """The clock of whoever looks for what others have committed."""
+    """The clock of whoever looks for what others have committed: its process's, with other signals."""
 
-    clock: Clock
-    """Its process's."""
-    patience_s: float
-    looks: Collection[str]
-    """The tables it looks at."""
-    turns: VirtualClock
-    database: Database
-    deadlines: Deadlines
-
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await self.clock.sleep(seconds)
+    def __init__(
+        self,
+        clock: Clock,
+        patience_s: float,
+        looks: Collection[str],
+        turns: VirtualClock,
+        database: Database,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        """`looks`: the tables it looks at; `deadlines`: those it has to keep."""
+        self.patience_s = patience_s
+        self.looks = looks
+        self.turns = turns
+        self.database = database
+        self.deadlines = deadlines
+        self.now, self.now_s, self.sleep = clock.now, clock.now_s, clock.sleep
 
     def signal(self) -> PatientSignal:
         """It must be told of what its own process commits."""
@@ -78,7 +82,7 @@ class PatientSignal:
         self._clock = clock.turns
         self._signal: Signal = self._clock.signal()
         self._database = clock.database
-        self._deadlines = clock.deadlines
+        self._next_deadline = clock.deadlines.next if clock.deadlines is not None else _none
         self._patience_s = clock.patience_s
         self._looks = clock.looks
         self._seen: object = None
@@ -93,12 +97,15 @@ class PatientSignal:
             self._seen = news
             await self._signal.wait(at_most_s)
             return
+        if not looks:
+            await self._signal.wait(max(at_most_s, self._patient_s()))
+            return
         soon: Callable[[], None] = partial(self._clock.later, at_most_s, self._signal.set)
         self._database.watch(looks, soon)
         await self._signal.wait(max(at_most_s, self._patient_s()))
         self._database.unwatch(soon)
 
     def _patient_s(self) -> float:
-        due = self._deadlines.next()
+        due = self._next_deadline()
         left_s = (due + TIMER_SLACK - self._clock.now()).total_seconds() if due is not None else self._patience_s
         return min(left_s, self._patience_s)

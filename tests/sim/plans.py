@@ -31,10 +31,11 @@ class Plans:
 
     def look(self) -> list[str]:
         """What is wrong since the last look."""
-        history: dict[Any, Any] = self._world.databases["sourcing"].table("history")
-        fresh = [(number, history[number]) for number in range(self._read + 1, max(history, default=0) + 1) if number in history]
-        self._read = max((number for number, _ in fresh), default=self._read)
-        wrong = [problem for _, entry in fresh for problem in self._note(entry.key, entry.event)]
+        database = self._world.databases["sourcing"]
+        history: dict[Any, Any] = database.table("history")
+        fresh = [number for number in range(self._read + 1, database.given("history") + 1) if number in history]
+        self._read = fresh[-1] if fresh else self._read
+        wrong = [problem for number in fresh for problem in self._note(history[number].key, history[number].event)]
         return [*wrong, *self._went_back()]
 
     def _note(self, order: Key, event: Any) -> Iterator[str]:

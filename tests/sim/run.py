@@ -12,6 +12,7 @@ from functools import cache
 
 from tests.sim.invariants import at_rest
 from tests.sim.plan import Plan, plan_of
+from tests.sim.remembered import remembered
 from tests.sim.world import Unexpected, World
 
 
@@ -40,7 +41,7 @@ class Outcome:
 def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     """Never raises what a world can cause: that is a failed check, too."""
     began = time.process_time()
-    with without_collections():
+    with without_collections(), remembered():
         outcome = _play(plan, keep_trace)
     return replace(outcome, cpu_s=time.process_time() - began)
 

@@ -164,11 +164,12 @@ class World:
 
     def patient_clock(self, process: Process, part: str) -> Clock:
         name = process.service.name
-        publishes = part == "publisher"
-        patience_s, looks = (PUBLISHER_S, PUBLISHER_LOOKS) if publishes else (ENGINE_S, ENGINE_LOOKS)
-        if self.plan.replicas > 1:
-            looks |= OTHER_PUBLISHERS if publishes else OTHER_ENGINES
-        return PatientClock(self.clocks[process.name], patience_s, looks, self.turns.clock, self.databases[name], self.deadlines[name])
+        clock, turns, database, others = self.clocks[process.name], self.turns.clock, self.databases[name], self.plan.replicas > 1
+        if part == "publisher":
+            gated = PUBLISHER_LOOKS if database.archive is not None else frozenset()
+            return PatientClock(clock, PUBLISHER_S, gated | (OTHER_PUBLISHERS if others else frozenset()), turns, database)
+        looks = ENGINE_LOOKS | (OTHER_ENGINES if others else frozenset())
+        return PatientClock(clock, ENGINE_S, looks, turns, database, self.deadlines[name])
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.restores.hook(process, self.faults.hook(process, failure))
@@ -193,6 +194,10 @@ class World:
     def begun(self, process: str) -> None:
         """A transaction begins."""
         self._once.begun(process)
+
+    def notes(self) -> Callable[[str], None]:
+        """What notes the steps of processes, which are many."""
+        return self._noted.append if self.trace is None else self.note
 
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
@@ -220,11 +225,11 @@ class World:
     def appended(self, at: TopicPartition, first: int, count: int) -> None:
         partition = self.broker.partition(at)
         for record in partition.records[-count:]:
-            kind = (next((value for name, value in record.headers if name == "ce_type"), b"") or b"").decode(errors="replace")
+            kind = (dict(record.headers).get("ce_type") or b"").decode(errors="replace")
             self.note(f"{at.topic}/{at.partition}@{record.offset} {kind} {(record.key or b'').decode(errors='replace')}")
             self._hash_noted()
             self._hash.update(record.value or b"-")
-            self._hash.update(repr(record.headers).encode())
+            self._hash.update(b"\n".join([value or b"-" for _, value in record.headers]))
             if problem := self._tails.appended(record):
                 self.wrong.append(problem)
             if self.open:

@@ -119,10 +119,9 @@ class Turns:
             assert self.clock.now() <= end, f"did not come to rest by {end}"
 
     def _turn(self, task: Task) -> None:
-        if task.done:
-            return
-        if task.frozen:
-            self._stopped.append(task)
+        if task.done or task.frozen:
+            if not task.done:
+                self._stopped.append(task)
             return
         self.taken += 1
         assert self.taken < self.at_most, "turns without end"

@@ -167,6 +167,19 @@ def test_a_cut_connection_frees_its_locks_and_fails_its_waiters(world: World) ->
     world.run(freezes(), goes_on(), cuts())
 
 
+def test_who_watches_tables_is_told_once_and_only_of_what_was_written_there(world: World) -> None:
+    """A restore tells everybody: nothing is as it was."""
+    database, told = Database(world.clock), list[str]()
+    seen = database.news(("a", "b"))
+    for table in ("a", "b", "c"):
+        database.watch((table,), lambda table=table: told.append(table))  # type: ignore[misc]
+    for _ in range(2):
+        database.committed({("b", 1): "written"})
+    assert (told, database.news(("a", "b")) == seen, database.news(("a",)) == (database.life, 0)) == (["b"], False, True)
+    database.restore(database.backup())
+    assert (told, database.news(("a",)) == seen) == (["b", "a", "c"], False)
+
+
 # ---- the log ----
 
 
@@ -181,6 +194,33 @@ def test_compaction_leaves_the_newest_of_each_key(world: World) -> None:
     broker.compact(AT, dirty=2)
     assert [(record.offset, record.key) for record in broker.records(AT)] == [(3, b"b"), (4, b"a"), (5, b"a")]
     assert broker.append(AT, numbered("c")) == 6
+
+
+def test_a_patient_reader_takes_no_look_that_would_find_nothing(world: World) -> None:
+    """It looks where something was appended, and once its patience ends, to give a sign of life."""
+    broker, looks = Broker(world.clock), list[float]()
+    broker.create("topic", 1)
+    broker.patience_s = 30.0
+
+    async def look(what: str) -> None:
+        if what == "fetch":
+            looks.append(world.passed_s())
+
+    reader = MemoryReader(broker, "group", "r-0", ["topic"], look)
+
+    async def reads() -> None:
+        await reader.start()
+        assert await reader.fetch(0.2) == []
+        reader.seek(AT, 0)
+        assert len(await reader.fetch(0.2)) == 1
+        assert await reader.fetch(0.2) == []
+
+    async def appends() -> None:
+        await world.clock.sleep(37)
+        broker.append(AT, numbered("a"))
+
+    world.run(reads(), appends())
+    assert looks[-2:] == [37.0, 67.0]
 
 
 def test_append_times_may_step_back(world: World) -> None:
