@@ -8,14 +8,14 @@ A plan cuts the wanted goods into parts, one location each. A part costs
 
 Up to MOST_EXACT pieces the answer is exact: the cheapest site of every subset, then the cheapest partition into subsets. Beyond, the
 sites to use are chosen, every piece going to its cheapest open site: among FEW_SITES every choice is compared, among more they are
-searched, greedily opened, then opened, closed and swapped while that saves money. Equal costs are decided by fewer parts, then by the
+searched, from several starts, opened, closed and swapped while that saves money. Equal costs are decided by fewer parts, then by the
 locations' ids, so the same input always gives the same plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, reduce
 from itertools import chain, combinations
 from typing import NamedTuple
 
@@ -28,9 +28,11 @@ MOST_KEPT = 4
 MOST_ROUNDS = 60
 """Improvements the search may make from one start."""
 MOST_STARTS = 4
-"""Sites the search tries to start from."""
-MOST_CLOSED = 12
+"""Single sites the search tries to start from."""
+MOST_OPENED = 12
 """Sites the search opens at once, to close what is too much."""
+MOST_NEAR = 1 + 3 * MOST_KEPT
+"""Choices of sites that plans are made of: where the search ended, and its cheapest neighbours."""
 UNSERVED = 10**15
 """What the search pays, in thousandths of a minor unit, for a piece left out: more than any plan costs."""
 
@@ -288,7 +290,9 @@ def split(
 # ---- search ----
 
 
-Priced = tuple[int, tuple[int, ...]]
+Opened = tuple[int, ...]
+"""Open sites by index, ascending."""
+Priced = tuple[int, Opened]
 """(cost, open sites)."""
 
 
@@ -302,25 +306,23 @@ class Prices(NamedTuple):
 
 
 def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
-    """A good plan for many pieces, and its cheapest neighbours: the best that several starts lead to."""
+    """A good plan for many pieces, and its cheapest neighbours."""
     prices = prices_of(pieces, sites)
-    if len(sites) <= FEW_SITES:  # the cheapest but for the rounding of each parcel's weight
+    if len(sites) <= FEW_SITES:
         every = (combinations(range(len(sites)), size) for size in range(1, min(max_parts, len(sites)) + 1))
-        cheapest = sorted((spent(opened, prices), opened) for opened in chain(*every))
-        return best_of(cheapest[: 2 * MOST_KEPT], prices, pieces, sites)
+        return best_of(chain(*every), prices, pieces, sites)
     alone = one_site(pieces, sites, complete=True)
     if alone and 1000 * alone[0][0] <= least_of_two(prices):
         return alone
-    best = improved(opened_greedily(prices, (), max_parts), prices, max_parts)
-    if improved(closed_greedily(prices, max_parts), prices, max_parts) != best:
-        best = min(improved(start, prices, max_parts) for start in starts(prices, max_parts))
-    near = sorted(neighbours(best[1], prices, max_parts))[: 3 * MOST_KEPT]
-    return best_of((best, *near), prices, pieces, sites)
+    around = cache(lambda opened: (*neighbours(opened, prices, max_parts),))
+    _, best = min(improved(start, around) for start in starts(prices, max_parts))
+    near = sorted({*around(best)})[:MOST_NEAR]
+    return best_of((opened for _, opened in near), prices, pieces, sites)
 
 
-def best_of(choices: Iterable[Priced], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> list[Ranked]:
+def best_of(choices: Iterable[Opened], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> list[Ranked]:
     """The cheapest plans among those that serve most."""
-    plans = {ranked(opened, prices, pieces, sites) for _, opened in choices}
+    plans = {ranked(opened, prices, pieces, sites) for opened in choices}
     most = max(served(plan) for plan in plans)
     return sorted(plan for plan in plans if served(plan) == most)[:MOST_KEPT]
 
@@ -330,11 +332,11 @@ def least_of_two(prices: Prices) -> int:
     return sum(sorted(prices.fixed)[:2]) + sum(cheapest_each(tuple(range(len(prices.fixed))), prices))
 
 
-def starts(prices: Prices, max_parts: int) -> set[tuple[int, ...]]:
-    """Where two starts lead to different ends, there are more to try: the most useful sites, each opened first."""
-    alone = sorted((spent((number,), prices), number) for number in range(len(prices.fixed)))
-    first = {opened_greedily(prices, (number,), max_parts) for _, number in alone[:MOST_STARTS]}
-    return first | {opened_greedily(prices, (), max_parts), closed_greedily(prices, max_parts)}
+def starts(prices: Prices, max_parts: int) -> Iterator[Opened]:
+    """Where the search begins: at each of the most useful sites alone, and at many of them together."""
+    by_use = sorted(range(len(prices.fixed)), key=lambda number: spent((number,), prices))
+    yield from ((number,) for number in by_use[:MOST_STARTS])
+    yield closed_greedily(tuple(sorted(by_use[:MOST_OPENED])), prices, max_parts)
 
 
 def served(plan: Ranked) -> int:
@@ -350,82 +352,59 @@ def prices_of(pieces: Sequence[Piece], sites: Sequence[Site]) -> Prices:
     return Prices([1000 * site.fixed for site in sites], each)
 
 
-def opened_greedily(prices: Prices, first: tuple[int, ...], max_parts: int) -> tuple[int, ...]:
-    """Sites opened one by one after the first, each time the one that saves most."""
-    opened = first
-    while len(opened) < max_parts:
-        now = cheapest_each(opened, prices)
-        cost, best = min(more(opened, now, prices), default=(spent(opened, prices), opened))
-        if cost >= fixed_of(opened, prices) + sum(now):
-            break
-        opened = best
+def closed_greedily(opened: Opened, prices: Prices, max_parts: int) -> Opened:
+    """Closes one by one what is too much, each time the site that saves most."""
+    while len(opened) > max_parts:
+        opened = min(combinations(opened, len(opened) - 1), key=lambda rest: spent(rest, prices))
     return opened
 
 
-def closed_greedily(prices: Prices, max_parts: int) -> tuple[int, ...]:
-    """The most useful sites all opened, then closed one by one, each time the one that saves most."""
-    by_use = sorted(range(len(prices.fixed)), key=lambda number: (spent((number,), prices), number))
-    opened = tuple(sorted(by_use[:MOST_CLOSED]))
-    for _ in range(MOST_CLOSED):
-        cost, best = min(fewer(opened, prices), default=(0, ()))
-        if not best or (cost >= spent(opened, prices) and len(opened) <= max_parts):
-            break
-        opened = best
-    return opened
-
-
-def improved(opened: tuple[int, ...], prices: Prices, max_parts: int) -> tuple[int, tuple[int, ...]]:
-    """(cost, open sites): takes the best neighbour as long as it is cheaper."""
-    now = spent(opened, prices)
+def improved(start: Opened, around: Callable[[Opened], Sequence[Priced]]) -> Priced:
+    """Goes on to the best neighbour until none is cheaper, or as cheap and first by its sites."""
+    now = min(around(start))
     for _ in range(MOST_ROUNDS):
-        cost, best = min(neighbours(opened, prices, max_parts), default=(now, opened))
-        if cost >= now:
+        before, now = now, min(around(now[1]))
+        if now == before:
             break
-        now, opened = cost, best
-    return now, opened
+    return now
 
 
-def neighbours(opened: tuple[int, ...], prices: Prices, max_parts: int) -> Iterator[Priced]:
-    """One site more, one less, or another instead of one."""
-    yield from fewer(opened, prices)
-    for gone in opened:
-        rest = tuple(number for number in opened if number != gone)
-        yield from more(rest, cheapest_each(rest, prices), prices, without=gone)
+def neighbours(opened: Opened, prices: Prices, max_parts: int) -> Iterator[Priced]:
+    """The same, one site less, one more, or another instead of one."""
+    for rest in combinations(opened, len(opened) - 1):
+        now = cheapest_each(rest, prices)
+        if rest:
+            yield fixed_of(rest, prices) + sum(now), rest
+        yield from more(rest, now, prices)
     if len(opened) < max_parts:
         yield from more(opened, cheapest_each(opened, prices), prices)
 
 
-def fewer(opened: tuple[int, ...], prices: Prices) -> Iterator[Priced]:
-    for gone in opened if len(opened) > 1 else ():
-        rest = tuple(number for number in opened if number != gone)
-        yield spent(rest, prices), rest
-
-
-def more(opened: tuple[int, ...], now: list[int], prices: Prices, without: int = -1) -> Iterator[Priced]:
+def more(opened: Opened, now: list[int], prices: Prices) -> Iterator[Priced]:
     """One site more; `now` is what each piece costs at the open ones."""
     fixed = fixed_of(opened, prices)
     for number, each in enumerate(prices.each):
-        if number != without and number not in opened:
+        if number not in opened:
             yield fixed + prices.fixed[number] + sum(map(min, now, each)), tuple(sorted((*opened, number)))
 
 
-def spent(opened: tuple[int, ...], prices: Prices) -> int:
+def spent(opened: Opened, prices: Prices) -> int:
     """Every piece at its cheapest open site."""
     return fixed_of(opened, prices) + sum(cheapest_each(opened, prices))
 
 
-def fixed_of(opened: tuple[int, ...], prices: Prices) -> int:
+def fixed_of(opened: Opened, prices: Prices) -> int:
     return sum(prices.fixed[number] for number in opened)
 
 
-def cheapest_each(opened: tuple[int, ...], prices: Prices) -> list[int]:
+def cheapest_each(opened: Opened, prices: Prices) -> list[int]:
     if not opened:
         return [UNSERVED] * len(prices.each[0])
     rows = [prices.each[number] for number in opened]
     return list(map(min, *rows)) if len(rows) > 1 else rows[0]
 
 
-def ranked(opened: tuple[int, ...], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> Ranked:
+def ranked(opened: Opened, prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> Ranked:
     """The plan that an open set means; sites nobody uses fall away."""
     masks: dict[int, int] = {}
     for bit in range(len(pieces)):

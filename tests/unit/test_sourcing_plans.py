@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from services.sourcing.rules import MOST_EXACT, MOST_KEPT, Limits, Plan, Site, Wanted, choose
+from services.sourcing.rules import MOST_EXACT, MOST_KEPT, MOST_NEAR, Limits, Plan, Site, Wanted, choose
 
 
 class Problem(NamedTuple):
@@ -87,7 +87,7 @@ def drawn(seed: int, items: int, sites: int) -> Problem:
 
 EXACT_SEEDS = (*range(60), 179)
 FEW_SEEDS = range(24)
-MORE_SEEDS = tuple(seed for seed in range(40) if seed not in (9, 16, 23))
+MORE_SEEDS = tuple(seed for seed in range(40) if seed != 9)
 TELLING = ((33, 4), (57, 4), (166, 4), (62, 5))
 """Problems where a search that compares less finds less."""
 SEARCHED = (*((seed, 3 + seed % 2) for seed in FEW_SEEDS), *((seed, 5 + seed % 2) for seed in MORE_SEEDS), *TELLING)
@@ -109,7 +109,7 @@ def test_up_to_the_most_exact_pieces_the_plans_are_the_four_best_of_all(seed: in
 
 @pytest.mark.parametrize(("seed", "sites"), SEARCHED)
 def test_with_one_piece_more_and_whole_kilograms_the_first_plan_is_the_best_of_all_in_these_problems(seed: int, sites: int) -> None:
-    """With more sites another plan may be found elsewhere: a dearer one in one, one that costs the same in six of the hundred problems."""
+    """With more sites another plan that costs the same may be found elsewhere: in four of the hundred problems."""
     problem = in_kilograms(drawn(seed, MOST_EXACT + 1, sites), max_parts=1 + seed % 5)
     plan, *others = choose(problem.wants, problem.sites, Limits(problem.max_parts))
     assert told(plan) == written(problem, best_ways(problem)[0])
@@ -170,6 +170,47 @@ def test_where_every_site_is_needed_all_are_used() -> None:
     sites = [stocked(f"place-{n}", "".join("x" if item in (n, n + n // 4) else "." for item in range(6)), fixed=100 + n) for n in range(5)]
     plans = choose(six(), sites, Limits(6))
     assert served_by(plans) == [(510 + 60, {"place-0": 1, "place-1": 1, "place-2": 1, "place-3": 1, "place-4": 2})]
+
+
+def test_two_places_that_complete_each_other_are_found_though_others_come_first_by_their_names() -> None:
+    idle = [stocked("idle-1", "......", fixed=400), stocked("idle-2", "......", fixed=200)]
+    others = [stocked("near", "x.....", fixed=400), stocked("other", ".xx.xx", fixed=500)]
+    halves = [stocked("part-1", "xx..x.", fixed=500), stocked("part-2", "..xx.x", fixed=400)]
+    first, *_ = choose(six(), [*idle, *others, *halves], Limits(3))
+    assert served_by([first]) == [(900 + 60, {"part-1": 3, "part-2": 3})]
+
+
+def test_three_places_that_complete_each_other_are_cheaper_than_the_large_one_and_one_more() -> None:
+    """The large one has five of the six items, at 60 each; with part-3 for the other two it would cost 860."""
+    parts = [stocked("part-1", "x..x..", fixed=200), stocked("part-2", ".x..x.", fixed=300), stocked("part-3", "..x..x", fixed=200)]
+    others = [stocked("extra", "..x...", fixed=200), stocked("idle", "......", fixed=200), stocked("large", "xx.xxx", fixed=400, labour=60)]
+    first, *_ = choose(six(), [*others, *parts], Limits(3))
+    assert served_by([first]) == [(700 + 60, {"part-1": 2, "part-2": 2, "part-3": 2})]
+
+
+def test_one_place_for_two_items_is_found_though_each_of_them_is_cheaper_elsewhere() -> None:
+    """A parcel for 700 and 60 an item instead of two parcels for 600 each."""
+    needed = [stocked("a", "x...x.", fixed=300), stocked("b", ".x....", fixed=100), stocked("c", "...x..", fixed=500)]
+    each = [stocked("third", "..x...", fixed=600), stocked("sixth", ".....x", fixed=600)]
+    first, *_ = choose(six(), [*needed, *each, stocked("both", "..x..x", fixed=700, labour=60)], Limits(5))
+    assert served_by([first]) == [(300 + 100 + 500 + 700 + 60 + 100, {"a": 2, "b": 1, "both": 2, "c": 1})]
+
+
+def test_a_plan_that_saves_one_minor_unit_is_found_among_many_places_of_no_use() -> None:
+    """However the cost is made up: 3,000 for the parcel, or 1 and 500 an item."""
+    idle = [stocked(f"idle-{n}", "x.....", fixed=0, labour=5_000) for n in range(MOST_NEAR)]
+    sites = [stocked("by-parcel", "xxxxxx", fixed=3_000, labour=0), stocked("by-item", "xxxxxx", fixed=1, labour=500)]
+    first, *_ = choose(six(), [*idle, *sites], Limits(5))
+    assert served_by([first]) == [(3_000, {"by-parcel": 6})]
+
+
+def test_among_four_sites_the_other_plans_are_the_cheapest_of_all_too() -> None:
+    """One parcel from `all` costs less than any two; the next three plans are two parcels each, since nobody else has everything."""
+    others = [stocked(f"half-{n}", "xxx...", fixed=500 + n, labour=0) for n in range(3)]
+    assert served_by(choose(six(), [stocked("all", "xxxxxx", fixed=100), *others], Limits(5))) == [
+        (160, {"all": 6}),
+        *((600 + n + 30, {f"half-{n}": 3, "all": 3}) for n in range(3)),
+    ]
 
 
 def test_labour_and_weight_are_compared_to_the_gram() -> None:

@@ -87,9 +87,9 @@ def test_among_few_sites_the_cheapest_plan_of_many_pieces_is_found(seed: int) ->
     assert_cheapest(problem, Limits(max_parts=2 + seed % 3))
 
 
-@pytest.mark.parametrize("seed", range(205, 228))
+@pytest.mark.parametrize("seed", range(200, 228))
 def test_among_more_sites_the_search_finds_the_cheapest_plan_of_these_problems(seed: int) -> None:
-    """It may miss it elsewhere: in one of the hundred problems from 200 on."""
+    """And of all that can be served whole among the two thousand from 200 on."""
     assert_cheapest(drawn(seed, items=MOST_EXACT + 1, sites=FEW_SITES + 2), Limits(max_parts=2 + seed % 4))
 
 
