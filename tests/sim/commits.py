@@ -10,7 +10,7 @@ from schemas.topics import TOPICS
 from shared.kernel.memory_rows import ParkedRow, Position, StoredRow
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import Key
-from shared.kernel.ports import LaneId, Record, TopicPartition
+from shared.kernel.ports import HistoryEntry, LaneId, Record, TopicPartition
 
 LANES = frozenset(topic.name for topic in TOPICS if topic.kind == "events")
 NO_LANE = LaneId("", 0)
@@ -27,12 +27,16 @@ class Commits:
         self._waiting: Mapping[Key, StoredRow | None] = {}
         """Quarantined rows, as they were after the commit before."""
         self._replayed = 0
+        self._told = 0
+        """Number of the newest event that was looked at."""
+        self._versions: dict[Key, int] = {}
 
     def look(self) -> Iterator[str]:
         """What is wrong with the newest commit."""
         if self._database.life != self._life:  # an older state: nothing is compared with what it was
-            self._life, self._positions, self._waiting = self._database.life, {}, {}
+            self._life, self._positions, self._waiting, self._versions = self._database.life, {}, {}, {}
         yield from self._went_back()
+        yield from self._lost_update()
         yield from self._overtaken()
 
     def _went_back(self) -> Iterator[str]:
@@ -45,6 +49,26 @@ class Commits:
                     where = f"{self._service} {at.topic}/{at.partition}"
                     yield f"positions_go_forward: {where} was read to {before.next}, and is to be read from {position.next} again"
                 self._positions[at] = position
+
+    def _lost_update(self) -> Iterator[str]:
+        """Each event changes its row as the one before has left it."""
+        for entry in self._fresh():
+            known = self._versions.get(entry.key)
+            if known is not None and entry.version not in (known + 1, 1):  # 1: the row had ended, and begins anew
+                yield f"updates_follow_each_other: {self._service} {entry.key} has version {entry.version} after {known}: {entry.type}"
+            self._versions[entry.key] = entry.version
+
+    def _fresh(self) -> list[HistoryEntry]:
+        """Events of the newest commits, in their order."""
+        history: dict[Any, HistoryEntry] = self._database.table("history")
+        fresh: list[HistoryEntry] = []
+        newest: int = next(reversed(history), 0)
+        for number in reversed(history):
+            if number == self._told:
+                break
+            fresh.append(history[number])
+        self._told = newest
+        return fresh[::-1]
 
     def _overtaken(self) -> Iterator[str]:
         """While something that failed waits for its replay, nothing else happens to its rows."""

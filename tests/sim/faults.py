@@ -34,6 +34,8 @@ THEME_CHANCE, THEME_EVERY_S = 0.02, 0.7
 """How often the fault that a world is about comes: at a step where it can, and at moments of time."""
 TELLING, TELLING_TIMES = frozenset({"commit", "commit answer", "ack"}), 5
 """Steps at which it comes so many times as often: something has just taken effect, and not everybody knows."""
+SLOW, SLOW_S = "slow_store", 0.1
+"""A fault that only some worlds have: every statement takes up to so long, so that transactions of several replicas overlap."""
 LOST_AT_MOST_S = 300.0
 """Records that were in their topic for longer are on disk."""
 
@@ -164,7 +166,10 @@ class Faults:
                 raise ProduceFailed(f"{what}: no leader")
 
     async def _may_fail(self, process: str, what: str, writes: bool) -> None:
-        plan, thrown = self.world.plan, self.dice.random()
+        plan = self.world.plan
+        if plan.has(SLOW) and not writes and what not in LOG_STEPS:
+            await self.world.turns.clock.sleep(self.dice.random() * SLOW_S)
+        thrown = self.dice.random()
         if thrown < self._chance:
             kinds = [kind for kind in self._kinds_at(what, writes) if plan.has(kind)]
         elif plan.theme is not None and thrown < self._chance + THEME_CHANCE * (TELLING_TIMES if what in TELLING else 1):

@@ -19,7 +19,7 @@ from shared.kernel.publisher import Publisher
 from shared.kernel.stage import Arrival, Stage
 from shared.value import replace
 from tests.sim.mutant import mutant, part, switch
-from tests.sim.themed import CROWDED, DEAF, LONG_DEAF, STOPPED, Worlds
+from tests.sim.themed import CROWDED, DEAF, LONG_DEAF, OVERTAKEN, STOPPED, TWO, Worlds
 
 # ---- kernel: reading ----
 
@@ -134,7 +134,7 @@ def kept_tried_again() -> None:
     switch(engine, "KEPT_S", 1e9)
 
 
-@mutant("a message is not left waiting for a row that is there", parts=("kept_row", "kept_tried_again"))
+@mutant("a message is not left waiting for a row that is there", parts=("kept_row", "kept_tried_again"), worlds=OVERTAKEN)
 def kept_row_and_retry() -> None:
     """Nothing beside its parts."""
 
@@ -144,15 +144,17 @@ def kept_row_and_retry() -> None:
 
 @mutant("rows are written only where they are as they were loaded (version)", worlds=CROWDED)
 def row_versions() -> None:
+    """Nor are they locked before: whoever writes last has written."""
+
     async def changed(self: MemoryTransaction, name: str, changes: Any) -> None:
         for change in changes:
-            session = await self._statement(name)
-            codec = self._codecs[change.key.kind]
-            stored = codec.stored(change) if change.state is not None or change.empty else None
-            session.put(memory_store._table(change.key.kind), change.key.id, stored)
+            session, stored = await self._statement(name), _stored(self, change)
+            await session.update(memory_store._table(change.key.kind), [change.key.id], lambda *_: True, _always(stored))
 
     async def inserted(self: MemoryTransaction, kind: str, changes: Any) -> None:
-        await changed(self, f"insert {kind}", changes)
+        for change in changes:
+            session, stored = await self._statement(f"insert {kind}"), _stored(self, change)
+            await session.upsert(memory_store._table(kind), change.key.id, stored, _always(stored))
 
     async def unlocked(self: MemoryTransaction, keys: Any) -> Any:
         return await self.find(keys)
@@ -160,6 +162,14 @@ def row_versions() -> None:
     switch(MemoryTransaction, "_change_rows", changed)
     switch(MemoryTransaction, "_insert_rows", inserted)
     switch(MemoryTransaction, "load", unlocked)
+
+
+def _stored(transaction: MemoryTransaction, change: Any) -> Any:
+    return transaction._codecs[change.key.kind].stored(change) if change.state is not None or change.empty else None
+
+
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *_: value
 
 
 @mutant("positions move only for their owner (epoch) and from where they were loaded (offset)", worlds=STOPPED)
@@ -263,7 +273,7 @@ def dead_letters_in_the_transaction() -> None:
     switch(MemoryTransaction, "_put_aside", later)
 
 
-@mutant("the numbers of a lane are taken under its lock, which is held until the commit", worlds=CROWDED)
+@mutant("the numbers of a lane are taken under its lock, which is held until the commit", worlds=Worlds("commit_error", given=TWO))
 def lanes_held() -> None:
     """Numbers of a sequence: whoever took the later one may commit first, and a roll-back leaves a hole."""
 
@@ -289,22 +299,19 @@ def _higher(head: Any) -> Callable[[Any], Any]:
     return lambda known: head if known.seq < head.seq else None
 
 
-@mutant("lanes are locked last", worlds=CROWDED)
+@mutant("lanes are locked last, by everybody", worlds=CROWDED)
 def lanes_locked_last() -> None:
-    """Before what is written: two who insert the same row wait for each other."""
-    write, number = MemoryTransaction.write, MemoryTransaction.number
-    waiting: dict[MemoryTransaction, Changes] = {}
+    """Every other transaction locks them first."""
+    load = MemoryTransaction.load
 
-    async def later(self: MemoryTransaction, changes: Changes) -> None:
-        waiting[self] = changes
+    async def lanes_first(self: MemoryTransaction, keys: Any) -> Any:
+        if self._session.database.number("lane coin") % 2:
+            session = await self._statement("take_lanes")
+            for at in sorted(self._session.database.table("lane_out")):  # type: ignore[type-var]
+                await session.lock("lane_out", at)
+        return await load(self, keys)
 
-    async def lanes_first(self: MemoryTransaction, rows: list[OutboxRow]) -> list[LaneRow]:
-        numbered = await number(self, rows)
-        await write(self, waiting.pop(self))
-        return numbered
-
-    switch(MemoryTransaction, "write", later)
-    switch(MemoryTransaction, "number", lanes_first)
+    switch(MemoryTransaction, "load", lanes_first)
 
 
 @mutant("rows are locked in one global order", worlds=CROWDED)
@@ -386,11 +393,6 @@ def acknowledged_only() -> None:
             self._writer.send = send  # type: ignore[method-assign]
 
     switch(Publisher, "round", hopeful)
-
-
-@mutant("after a failed commit nothing is sent from memory")
-def memory_forgotten() -> None:
-    switch(Publisher, "forget_memory", lambda self: None)
 
 
 @mutant("own documents are read back, and stale ones published again", worlds=Worlds("stale_state"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.sim.mutant import Mutant
-from tests.sim.mutants import MUTANTS, switch_off
+from tests.sim.mutants import MUTANTS, PARTS, switch_off
 from tests.sim.plan import Plan
 from tests.sim.run import Outcome, play
 
@@ -55,6 +55,10 @@ class Caught:
     seen_by: str
     """What that world says."""
     seconds: float
+    worlds: str = ""
+    """Where it was hunted; empty: in the worlds of all seeds."""
+    parts: tuple[str, ...] = ()
+    """Protections that back each other up, switched off together."""
 
 
 # ---- in a process of its own: what was switched off stays off ----
@@ -97,8 +101,8 @@ def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
         first = seen.seed + 1
     seconds = round(seconds_before + time.monotonic() - began, 1)
     if seen is None:
-        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds)
-    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
+        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds, str(mutant.worlds), mutant.parts)
+    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds, str(mutant.worlds), mutant.parts)
 
 
 def _excused(seed: int, mutant: Mutant) -> frozenset[str]:
@@ -155,6 +159,7 @@ def report(found: Sequence[Caught]) -> dict[str, Any]:
         "caught": sum(caught.seeds_needed is not None for caught in found),
         "commit": _commit(),
         "each": [asdict(caught) for caught in found],
+        "backed_up": {name: part.takes_away for name, part in PARTS.items()},
     }
 
 
@@ -162,9 +167,10 @@ def page(told: dict[str, Any]) -> str:
     """The report as a table; see MUTANTS.md."""
     rows = [
         f"| `{each['mutant']}` | {each['takes_away']} | {each['seeds_needed'] or 'survives ' + str(each['seeds_played'])} | "
-        f"{each['seen_by'].partition(':')[0]} |"
+        f"{each['seen_by'].partition(':')[0]} | {each['worlds'] or 'all'} |"
         for each in told["each"]
     ]
+    backed_up = [f"| `{name}` | {words.partition(': ')[0]} | {words.partition(': ')[2]} |" for name, words in told["backed_up"].items()]
     return "\n".join(
         [
             "# After how many seeds each mutant is caught",
@@ -172,9 +178,15 @@ def page(told: dict[str, Any]) -> str:
             f"{told['caught']} of {told['mutants']}, at commit {told['commit']}. Made by `python -m tests.sim.mutate --page FILE` from the",
             "JSON of `make mutants`; what it means stands in README.md.",
             "",
-            "| mutant | what it takes away | seeds needed | seen by |",
-            "| --- | --- | --- | --- |",
+            "| mutant | what it takes away | seeds needed | seen by | worlds |",
+            "| --- | --- | --- | --- | --- |",
             *rows,
+            "",
+            "Not hunted alone, for something else does the same: parts of mutants above.",
+            "",
+            "| part | what it takes away | why it isn't missed alone |",
+            "| --- | --- | --- |",
+            *backed_up,
             "",
         ]
     )

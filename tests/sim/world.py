@@ -119,7 +119,7 @@ class World:
         self.faults = Faults(self)
         self.operator = Operator(self)
         if plan.has("rule_bug"):
-            broken = plan.dice("broken service").choice(SERVICES)
+            broken = plan.broken or plan.dice("broken service").choice(SERVICES)
             services = [self.faults.bug.planted_in(each) if each.name == broken else each for each in services]
         names = [f"{name}-{replica}" for name in SERVICES for replica in range(plan.replicas)]
         self.clocks: dict[str, Clock] = {
@@ -180,7 +180,8 @@ class World:
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
         service = process.rpartition("-")[0]
-        self.wrong += [*self._once.committed(process, service), *self._commits[service].look()]
+        told = (*self._once.committed(process, service), *self._commits[service].look())
+        self.wrong += [each for each in told if each.partition(":")[0] not in self.plan.unheard]
         if service == "inventory":
             levels, seen = self.databases["inventory"].table("state.level"), self._levels_seen
             for id, row in levels.items():
