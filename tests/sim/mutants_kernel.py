@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from schemas.topics import INVENTORY_COMMANDS
 from services.sourcing.projection import Network
 from shared.kernel import engine, feed, memory_store
 from shared.kernel.engine import Engine
@@ -26,10 +27,19 @@ from tests.sim.themed import CROWDED, DEAF, LONG_DEAF, OVERTAKEN, STOPPED, TWO, 
 
 @mutant("records of a lane seen before are dropped")
 def lane_dedupe() -> None:
+    _take_twice(lambda topic: True)
+
+
+@part("commands to inventory seen before are dropped: it notes which it has answered")
+def commands_deduped() -> None:
+    _take_twice(lambda topic: topic == INVENTORY_COMMANDS.name)
+
+
+def _take_twice(of: Callable[[str], bool]) -> None:
     passes = Stage._passes_lane
 
     def everything_passes(self: Stage, arrival: Arrival) -> bool:
-        if arrival.lane is not None and arrival.record is not None and arrival.envelope is not None:
+        if arrival.lane is not None and arrival.record is not None and arrival.envelope is not None and of(arrival.record.topic):
             lane = (arrival.record.at, arrival.lane)
             if 0 < arrival.envelope.seq <= self.moved.get(lane, self.marks.get(lane, 0)):
                 return True

@@ -22,7 +22,7 @@ from services.sourcing.projection import Network
 from shared.kernel.model import Key
 from shared.value import replace as put
 from tests.sim.mutant import mutant, part, switch
-from tests.sim.themed import COUNTED, DISORDERED, RESTLESS_ONES, Worlds
+from tests.sim.themed import COUNTED, DISORDERED, RESTLESS_ONES, TWICE, Worlds
 
 # ---- inventory ----
 
@@ -57,7 +57,7 @@ def reserve_answered() -> None:
     switch(inventory_reservations, "reserve", lambda case, command: reserve(put(case, world=Forgetful(case.world, "part")), command))
 
 
-@mutant("a command to reserve is answered once, whoever drops it", parts=("reserve_answered", "lane_dedupe"))
+@mutant("a command to reserve is answered once, whoever drops it", parts=("reserve_answered", "commands_deduped"), worlds=TWICE)
 def reserve_answered_once() -> None:
     """Nothing beside its parts."""
 

@@ -68,5 +68,7 @@ COUNTED = Worlds(given={"faults": frozenset(), "theme": None, "oddities": frozen
 RESTLESS_ONES = Worlds(oddities=(RESTLESS,), given={"quiet_trade": True})
 DISORDERED = Worlds("rule_bug", (RESTLESS,), given={"broken": "inventory", "unheard": frozenset({"what_fails_is_waited_for"})})
 """What comes of it if later messages overtake one that has failed."""
+TWICE = Worlds("duplicates", given={"unheard": frozenset({"inputs_count_once"})})
+"""What comes of it if a message takes effect twice."""
 STOPPED = Worlds("stop", given={"replicas": 2})
 """Replicas are stopped in the middle of something, others take over, and they wake."""

@@ -114,7 +114,7 @@ class World:
         self.databases = {service.name: Database(self.turns.clock) for service in services}
         self.agenda = Agenda(self.turns.clock, self.note)
         self._once, self._tails = Once(self), Tails()
-        self._commits = {name: Commits(name, database) for name, database in self.databases.items()}
+        self._commits = {name: Commits(name, database, self._tails) for name, database in self.databases.items()}
         self.restores = Restores(self)
         self.faults = Faults(self)
         self.operator = Operator(self)
@@ -383,14 +383,6 @@ class World:
             reader = process.reader
             if reader is not None and not process.frozen and reader.instance in reader._group._members:
                 reader._group._members[reader.instance].seen_s = now_s
-
-    def what_moves(self) -> str:
-        """For a world that doesn't come to rest."""
-        timers = {name: [timer.name for timer in each.table("timer").values()][:5] for name, each in self.databases.items()}
-        busy = [process.name for process in self.processes if not self._is_still(process)]
-        unpublished = [name for name in SERVICES if not self._is_published(name)]
-        kept = {name: len(each.table("kept")) for name, each in self.databases.items()}
-        return f"busy {busy}, unpublished {unpublished}, timers {timers}, kept {kept}, {len(self.agenda)} on the agenda"
 
     def alarms(self) -> list[str]:
         """What was told as an alarm, in order."""
