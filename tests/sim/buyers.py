@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PRICE_MINOR = 1000
 OPENS_S = 1.0
 """When the first may order: mostly the first counts are read by then."""
+RESTLESS, RESTLESS_TIMES = "restless_buyers", 4
+"""An oddity that only some worlds have: they change their minds so many times as often, and pay less than they owe."""
 COMPLETENESS = ("free", "free", "allocate_complete", "cancel_remainder", "single_location")
 BUYER = ch.Party(name="Buyer", street=("1 rue",), postal_code="75001", city="Paris", country="FR", latitude=48.8, longitude=2.3)
 
@@ -81,7 +83,7 @@ class Buyers:
         dice, order = buyer.dice, self._content(buyer, {line: units for line, (_, units) in buyer.lines.items()})
         self._ask(buyer, ch.PlaceOrder(**self._head(buyer, "place"), placed_at=self._outside.world.instant(), order=order))
         if order.payment_terms == "capture_on_shipment" and dice.random() < 0.95:
-            self._later(dice.uniform(0.0, 3), buyer, "pays", lambda buyer: self._pay(buyer, order.totals.total_minor))
+            self._later(dice.uniform(0.0, 3), buyer, "pays", lambda buyer: self._pay(buyer, self._offered_minor(order, buyer.number)))
         for what, chance, act in (
             ("cancels", 0.15, self._cancel_all),
             ("cancels some", 0.15, self._cancel_some),
@@ -90,7 +92,7 @@ class Buyers:
             ("is suspected", 0.1, self._hold),
             ("asks for something else", 0.05, self._conflict),
         ):
-            if dice.random() < chance:
+            if dice.random() < chance * (RESTLESS_TIMES if self._plan.has(RESTLESS) else 1):
                 self._later(dice.choice((0.0, 0.3, 2, 8)) * dice.random(), buyer, what, act)
 
     def _head(self, buyer: Buyer, what: str) -> dict[str, Any]:
@@ -116,6 +118,11 @@ class Buyers:
 
     def _again(self, request: ch.ChannelRequest) -> None:
         self._outside.world.say(request, source="/web")
+
+    def _offered_minor(self, order: ch.OrderContent, number: int) -> int:
+        """The restless ones pay less at times."""
+        less = self._plan.has(RESTLESS) and self._plan.dice("pays", number).random() < 0.5
+        return order.totals.total_minor // (2 if less else 1)
 
     def _pay(self, buyer: Buyer, amount_minor: int) -> None:
         now = self._outside.world.instant()

@@ -7,10 +7,10 @@ from typing import Any
 
 from deploy.lanes import lane_of
 from schemas.topics import TOPICS
-from shared.kernel.memory_rows import ParkedRow, Position, StoredRow
+from shared.kernel.memory_rows import ParkedRow, Position, SentRow, StoredRow
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import Key
-from shared.kernel.ports import LaneId, Record, TopicPartition
+from shared.kernel.ports import HistoryEntry, LaneId, Record, TopicPartition
 
 LANES = frozenset(topic.name for topic in TOPICS if topic.kind == "events")
 NO_LANE = LaneId("", 0)
@@ -19,20 +19,28 @@ NO_LANE = LaneId("", 0)
 class Commits:
     """Follows the database of one service."""
 
-    def __init__(self, service: str, database: Database) -> None:
+    def __init__(self, service: str, database: Database, tails: Tails) -> None:
         self._service = service
+        self._tails = tails
         self._database = database
         self._life = database.life
         self._positions: dict[TopicPartition, Position] = {}
         self._waiting: Mapping[Key, StoredRow | None] = {}
         """Quarantined rows, as they were after the commit before."""
         self._replayed = 0
+        self._told = 0
+        """Number of the newest event that was looked at."""
+        self._versions: dict[Key, int] = {}
+        self._numbered: tuple[TopicPartition, int] | None = None
+        """The newest message of a lane that was looked at."""
 
     def look(self) -> Iterator[str]:
         """What is wrong with the newest commit."""
         if self._database.life != self._life:  # an older state: nothing is compared with what it was
-            self._life, self._positions, self._waiting = self._database.life, {}, {}
+            self._life, self._positions, self._waiting, self._versions = self._database.life, {}, {}, {}
         yield from self._went_back()
+        yield from self._lost_update()
+        yield from self._numbered_again()
         yield from self._overtaken()
 
     def _went_back(self) -> Iterator[str]:
@@ -45,6 +53,40 @@ class Commits:
                     where = f"{self._service} {at.topic}/{at.partition}"
                     yield f"positions_go_forward: {where} was read to {before.next}, and is to be read from {position.next} again"
                 self._positions[at] = position
+
+    def _lost_update(self) -> Iterator[str]:
+        """Each event changes its row as the one before has left it."""
+        for entry in self._fresh():
+            known = self._versions.get(entry.key)
+            if known is not None and entry.version not in (known + 1, 1):  # 1: the row had ended, and begins anew
+                yield f"updates_follow_each_other: {self._service} {entry.key} has version {entry.version} after {known}: {entry.type}"
+            self._versions[entry.key] = entry.version
+
+    def _fresh(self) -> list[HistoryEntry]:
+        """Events of the newest commits, in their order."""
+        history: dict[Any, HistoryEntry] = self._database.table("history")
+        fresh: list[HistoryEntry] = []
+        newest: int = next(reversed(history), 0)
+        for number in reversed(history):
+            if number == self._told:
+                break
+            fresh.append(history[number])
+        self._told = newest
+        return fresh[::-1]
+
+    def _numbered_again(self) -> Iterator[str]:
+        """A number that stands in its topic is given to no other message."""
+        outbox: dict[Any, SentRow] = self._database.table("outbox")
+        newest: Any = next(reversed(outbox), None)
+        for at, seq in reversed(outbox):
+            if (at, seq) == self._numbered:
+                break
+            row = outbox[at, seq].row
+            said = self._tails.id_of(at, LaneId(self._service, row.incarnation), seq)
+            if said not in ("", str(row.row.id)):
+                where = f"{seq} of {at.topic}/{at.partition}"
+                yield f"numbers_are_given_once: {where} is {row.row.type} {row.row.id}, and its topic shows {said}"
+        self._numbered = newest
 
     def _overtaken(self) -> Iterator[str]:
         """While something that failed waits for its replay, nothing else happens to its rows."""
@@ -66,18 +108,26 @@ class Commits:
 
 
 class Tails:
-    """The highest number of each lane that ever stood in its topic."""
+    """What ever stood in the topics of lanes."""
 
     def __init__(self) -> None:
-        self._highest: dict[tuple[TopicPartition, LaneId], int] = {}
+        self._ids: dict[tuple[TopicPartition, LaneId], list[str]] = {}
+        """By number, from 1."""
 
     def appended(self, record: Record) -> str:
         """What is wrong with a record: a number of a lane comes first in its topic after all numbers before it. Else whoever takes
         its partition over takes those for sent."""
         lane, seq = lane_of(record) if record.topic in LANES else (NO_LANE, 0)
-        highest = self._highest.get((record.at, lane), 0)
-        if not seq or seq <= highest:
+        if not seq:
             return ""
-        self._highest[record.at, lane] = seq
+        ids = self._ids.setdefault((record.at, lane), [])
+        highest = len(ids)
+        if seq > highest:
+            ids += [""] * (seq - highest - 1) + [(dict(record.headers).get("ce_id") or b"").decode(errors="replace")]
         told = f"lanes_grow_by_one: {record.topic}/{record.partition} shows {seq} of {lane.service}/{lane.incarnation} after {highest}"
         return told if seq > highest + 1 else ""
+
+    def id_of(self, at: TopicPartition, lane: LaneId, seq: int) -> str:
+        """The message that stood first under a number; empty where none did."""
+        ids = self._ids.get((at, lane), ())
+        return ids[seq - 1] if seq <= len(ids) else ""

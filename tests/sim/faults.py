@@ -34,6 +34,8 @@ THEME_CHANCE, THEME_EVERY_S = 0.02, 0.7
 """How often the fault that a world is about comes: at a step where it can, and at moments of time."""
 TELLING, TELLING_TIMES = frozenset({"commit", "commit answer", "ack"}), 5
 """Steps at which it comes so many times as often: something has just taken effect, and not everybody knows."""
+SLOW, SLOW_S = "slow_store", 0.1
+"""A fault that only some worlds have: every statement takes up to so long, so that transactions of several replicas overlap."""
 LOST_AT_MOST_S = 300.0
 """Records that were in their topic for longer are on disk."""
 
@@ -135,6 +137,7 @@ class Faults:
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         world, random, give_way = self.world, self.world.turns.dice.random, self.world.plan.give_way
         writes, note, thrown_by_faults = failure is ProduceFailed, world.notes(), self.dice.random
+        slow = world.plan.has(SLOW) and not writes
 
         def step(what: str) -> Awaitable[None]:
             note(f"{process} {what}")
@@ -144,7 +147,7 @@ class Faults:
                 world.committed(process)
             gives_way = random() < give_way
             thrown = thrown_by_faults() if self.active else 1.0
-            if self.down or self.leaderless or thrown < self._most_chance:
+            if self.down or self.leaderless or thrown < self._most_chance or (slow and self.active):
                 return disturbed(what, gives_way, thrown)
             return GIVE_WAY if gives_way else AT_ONCE
 
@@ -155,6 +158,8 @@ class Faults:
                 await world.turns.clock.sleep(NO_ANSWER_S)
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
+            if slow and self.active and what not in LOG_STEPS:
+                await world.turns.clock.sleep(self.dice.random() * SLOW_S)
             if self.active and thrown < self._most_chance:
                 await self._may_fail(process, what, writes, thrown)
 

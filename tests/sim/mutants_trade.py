@@ -9,7 +9,6 @@ import services.fulfilment_tracking.cancels as tracking_cancels
 import services.fulfilment_tracking.issuing as tracking_issuing
 import services.inventory.reservations as inventory_reservations
 import services.inventory.rules as inventory_rules
-import services.returns.requests as returns_requests
 import services.sourcing.answers as sourcing_answers
 import services.sourcing.backorders as sourcing_backorders
 from services.inventory.levels import Case
@@ -17,12 +16,13 @@ from services.inventory.state import Part, booked_key, new_booked, part_key
 from services.inventory.state import shorting_order as shorting_order_of
 from services.order_capture.state import Money
 from services.returns.state import Line as ReturnLine
+from services.returns.state import Purchase
 from services.sourcing.flow import Desk
 from services.sourcing.projection import Network
 from shared.kernel.model import Key
 from shared.value import replace as put
 from tests.sim.mutant import mutant, part, switch
-from tests.sim.themed import Worlds
+from tests.sim.themed import COUNTED, DISORDERED, RESTLESS_ONES, TWICE, Worlds
 
 # ---- inventory ----
 
@@ -57,7 +57,7 @@ def reserve_answered() -> None:
     switch(inventory_reservations, "reserve", lambda case, command: reserve(put(case, world=Forgetful(case.world, "part")), command))
 
 
-@mutant("a command to reserve is answered once, whoever drops it", parts=("reserve_answered", "lane_dedupe"))
+@mutant("a command to reserve is answered once, whoever drops it", parts=("reserve_answered", "commands_deduped"), worlds=TWICE)
 def reserve_answered_once() -> None:
     """Nothing beside its parts."""
 
@@ -67,12 +67,12 @@ def booked_once() -> None:
     switch(Case, "booked", lambda self, level, kind, reference: new_booked(booked_key(level, kind, reference).id))
 
 
-@mutant("a count pins its figure at its time; facts before it are in it")
+@mutant("a count pins its figure at its time; facts before it are in it", worlds=COUNTED)
 def counts_before_movements() -> None:
     switch(inventory_rules, "beside_counts", lambda level, change, at: change)
 
 
-@mutant("what was counted is compared with what was believed at the count's time")
+@mutant("what was counted is compared with what was believed at the count's time", worlds=COUNTED)
 def counts_at_their_time() -> None:
     believed = inventory_rules.believed
     switch(inventory_rules, "believed", lambda level, status, basis, as_of, effects: believed(level, status, basis, as_of, ()))
@@ -83,7 +83,7 @@ def shorting() -> None:
     switch(inventory_reservations, "short", lambda case, woken: iter(()))
 
 
-@mutant("a release before its reserve is remembered")
+@part("a release before its reserve is remembered: lanes and quarantine keep their order")
 def released_before_reserved() -> None:
     reserve = inventory_reservations.reserve
 
@@ -92,6 +92,15 @@ def released_before_reserved() -> None:
         return reserve(put(case, world=Forgetful(case.world, "part")) if part.released and not part.answered else case, command)
 
     switch(inventory_reservations, "reserve", forgetting)
+
+
+@mutant(
+    "a release that overtakes its reserve, which waits for a replay, is remembered",
+    parts=("quarantine_order", "released_before_reserved"),
+    worlds=DISORDERED,
+)
+def release_before_reserve() -> None:
+    """Nothing beside its parts."""
 
 
 @mutant("the least urgent reservations are shorted first")
@@ -121,11 +130,6 @@ def backorder_rank() -> None:
 @mutant("newcomers leave to those who wait what they wait for")
 def newcomers_wait() -> None:
     switch(Desk, "ahead", lambda self: {})
-
-
-@mutant("an answer nobody waits for gives its units back")
-def strays_given_back() -> None:
-    switch(sourcing_answers, "unexpected", lambda answer, *, give_back: iter(()))
 
 
 @mutant("plans in flight are taken off what is free")
@@ -159,7 +163,7 @@ def facts_booked() -> None:
 # ---- order capture ----
 
 
-@mutant("no more is captured than was authorised")
+@mutant("no more is captured than was authorised", worlds=RESTLESS_ONES)
 def capture_bound() -> None:
     switch(Money, "capturable_of", lambda self, payment: 10**9)
 
@@ -174,7 +178,7 @@ def refund_bound() -> None:
 
 @mutant("no more is returned than was handed over")
 def return_bound() -> None:
-    switch(returns_requests, "_left", lambda purchase, line_id, request, now, policy: 10**6)
+    switch(Purchase, "returnable", lambda self, line_id: 10**6)
 
 
 @mutant("what is credited is credited once")

@@ -15,17 +15,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.sim.mutant import Mutant
-from tests.sim.mutants import MUTANTS, switch_off
+from tests.sim.mutants import MUTANTS, PARTS, switch_off
 from tests.sim.plan import Plan
 from tests.sim.run import Outcome, play
 
 PAGE = Path(__file__).with_name("MUTANTS.md")
 TOLD_LENGTH = 200
+ALONE_SEEDS = 200
+"""Worlds in which a part is hunted alone, to see that it isn't missed."""
 
 
 class Seen(NamedTuple):
@@ -55,6 +57,10 @@ class Caught:
     seen_by: str
     """What that world says."""
     seconds: float
+    worlds: str = ""
+    """Where it was hunted; empty: in the worlds of all seeds."""
+    parts: tuple[str, ...] = ()
+    """Protections that back each other up, switched off together."""
 
 
 # ---- in a process of its own: what was switched off stays off ----
@@ -90,15 +96,22 @@ def _elsewhere(names: Sequence[str], seeds: range, plan: Callable[[int], Plan]) 
 
 def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
     """One mutant."""
-    mutant, began, first, told = MUTANTS[name], time.monotonic(), seeds.start, ""
+    mutant, began, first, told = _named(name), time.monotonic(), seeds.start, ""
     while (seen := _elsewhere((name,), range(first, seeds.stop), mutant.worlds)) is not None:
         if told := seen.besides(_excused(seen.seed, mutant)):
             break
         first = seen.seed + 1
     seconds = round(seconds_before + time.monotonic() - began, 1)
     if seen is None:
-        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds)
-    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds)
+        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds, str(mutant.worlds), mutant.parts)
+    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds, str(mutant.worlds), mutant.parts)
+
+
+def _named(name: str) -> Mutant:
+    """A part alone is hunted where the mutant is that it belongs to."""
+    if name in MUTANTS:
+        return MUTANTS[name]
+    return replace(PARTS[name], worlds=next(whole.worlds for whole in MUTANTS.values() if name in whole.parts))
 
 
 def _excused(seed: int, mutant: Mutant) -> frozenset[str]:
@@ -109,6 +122,7 @@ def _excused(seed: int, mutant: Mutant) -> frozenset[str]:
 
 def _go_on(task: tuple[str, int, Caught | None]) -> Caught:
     name, seeds, before = task
+    seeds = min(seeds, ALONE_SEEDS) if name in PARTS else seeds
     if before is None:
         return hunt(name, range(seeds))
     if before.seeds_needed is not None or before.seeds_played >= seeds:
@@ -131,7 +145,7 @@ def hunt_all(names: Sequence[str], seeds: int, jobs: int, before: dict[str, Caug
 
 def main() -> int:
     options = _options()
-    names = options.only.split(",") if options.only else list(MUTANTS)
+    names = options.only.split(",") if options.only else [*MUTANTS, *PARTS]
     before = _told_before(options.json) if options.resume and options.json else {}
     found: list[Caught] = []
     for caught in hunt_all(names, options.seeds, options.jobs, before):
@@ -139,8 +153,9 @@ def main() -> int:
         print(_line(caught), flush=True)
         if options.json:
             options.json.write_text(json.dumps(report([*found, *_others(before, found)]), indent=2) + "\n")
-    survivors = [caught.mutant for caught in found if caught.seeds_needed is None]
-    print(f"{len(found)} mutants, {len(found) - len(survivors)} caught" + (f"; these survive: {', '.join(survivors)}" if survivors else ""))
+    whole = [caught for caught in found if caught.mutant in MUTANTS]
+    survivors = [caught.mutant for caught in whole if caught.seeds_needed is None]
+    print(f"{len(whole)} mutants, {len(whole) - len(survivors)} caught" + (f"; these survive: {', '.join(survivors)}" if survivors else ""))
     return 1 if survivors else 0
 
 
@@ -150,20 +165,25 @@ def _line(caught: Caught) -> str:
 
 
 def report(found: Sequence[Caught]) -> dict[str, Any]:
+    each, alone = [[asdict(one) for one in found if one.mutant in names] for names in (MUTANTS, PARTS)]
     return {
-        "mutants": len(found),
-        "caught": sum(caught.seeds_needed is not None for caught in found),
+        "mutants": len(each),
+        "caught": sum(one["seeds_needed"] is not None for one in each),
         "commit": _commit(),
-        "each": [asdict(caught) for caught in found],
+        "each": each,
+        "alone": alone,
     }
 
 
 def page(told: dict[str, Any]) -> str:
     """The report as a table; see MUTANTS.md."""
     rows = [
-        f"| `{each['mutant']}` | {each['takes_away']} | {each['seeds_needed'] or 'survives ' + str(each['seeds_played'])} | "
-        f"{each['seen_by'].partition(':')[0]} |"
+        f"| `{each['mutant']}` | {each['takes_away']} | {_needed(each)} | {each['seen_by'].partition(':')[0]} | {each['worlds'] or 'all'} |"
         for each in told["each"]
+    ]
+    alone = [
+        f"| `{each['mutant']}` | {each['takes_away'].partition(': ')[0]} | {each['takes_away'].partition(': ')[2]} | {_needed(each)} |"
+        for each in told["alone"]
     ]
     return "\n".join(
         [
@@ -172,12 +192,22 @@ def page(told: dict[str, Any]) -> str:
             f"{told['caught']} of {told['mutants']}, at commit {told['commit']}. Made by `python -m tests.sim.mutate --page FILE` from the",
             "JSON of `make mutants`; what it means stands in README.md.",
             "",
-            "| mutant | what it takes away | seeds needed | seen by |",
-            "| --- | --- | --- | --- |",
+            "| mutant | what it takes away | seeds needed | seen by | worlds |",
+            "| --- | --- | --- | --- | --- |",
             *rows,
+            "",
+            "Parts of mutants above, alone: something else does the same, so they aren't missed.",
+            "",
+            "| part | what it takes away | what does the same | seeds needed |",
+            "| --- | --- | --- | --- |",
+            *alone,
             "",
         ]
     )
+
+
+def _needed(each: dict[str, Any]) -> str:
+    return str(each["seeds_needed"] or f"survives {each['seeds_played']}")
 
 
 def _told_before(file: Path) -> dict[str, Caught]:
@@ -188,7 +218,7 @@ def _told_before(file: Path) -> dict[str, Caught]:
     if told["commit"] != _commit():
         print(f"{file} is of {told['commit']}: all is hunted anew", flush=True)
         return {}
-    return {each["mutant"]: Caught(**each) for each in told["each"] if each["mutant"] in MUTANTS}
+    return {each["mutant"]: Caught(**each) for each in (*told["each"], *told["alone"]) if each["mutant"] in {**MUTANTS, **PARTS}}
 
 
 def _others(before: dict[str, Caught], found: Sequence[Caught]) -> list[Caught]:

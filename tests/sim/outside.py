@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHANNEL, POLICY, CARRIER = "web", "default", "post"
 """The policy of that name also says how long inventory blocks what was not found."""
+MANY_COUNTS = "many_counts"
+"""An oddity that only some worlds have: somebody counts all day, and tells it later."""
 LATITUDES = (48.8, 45.7, 43.3, 50.6)
 
 
@@ -146,6 +148,9 @@ class StockPeople:
             spot, when = dice.choice(sorted(self._outside.opening)), dice.uniform(0.5, day_s)
             act = dice.choice((self._walk_in, self._walk_in, self._bring, self._recount))
             self._outside.later(when, f"stock {number}", partial(act, spot))
+        if plan.has(MANY_COUNTS):
+            for number in range(2 * int(day_s)):
+                self._outside.later(number / 2, f"count {number}", partial(self._recount, dice.choice(sorted(self._outside.opening))))
 
     def _reference(self, what: str) -> str:
         self._numbers += 1
@@ -185,14 +190,17 @@ class StockPeople:
         """What is really there, carts included; of the whole location where no spot is named."""
         shelves = self._outside.shelves
         counted = spots or tuple(spot for spot in self._outside.opening if spot.location == location)
-        self._world.say(
-            stock.StockCounted(
-                location=location,
-                count_id=self._reference("count"),
-                as_of=self._world.instant(),
-                lines=tuple(stock.CountedLine(sku=spot.sku, quantity=shelves.physical(spot)) for spot in counted),
-            )
+        count = stock.StockCounted(
+            location=location,
+            count_id=self._reference("count"),
+            as_of=self._world.instant(),
+            lines=tuple(stock.CountedLine(sku=spot.sku, quantity=shelves.physical(spot)) for spot in counted),
         )
+        if spots and self._world.plan.has(MANY_COUNTS):
+            late_s = self._world.plan.dice("count", count.count_id).uniform(0, 6)
+            self._outside.later(late_s, f"{count.count_id} is told", lambda: self._world.say(count))
+        else:
+            self._world.say(count)
 
 
 class Provider:

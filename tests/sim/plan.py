@@ -53,7 +53,7 @@ ODDITIES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One world. The last four fields leave something out: a shorter course of the same seed."""
+    """One world. The last fields leave something out: a shorter course of the same seed."""
 
     seed: int
     partitions: int
@@ -82,6 +82,10 @@ class Plan:
     only_orders: frozenset[int] | None = None
     quiet_trade: bool = False
     """Nobody walks in, counts, or brings goods."""
+    broken: str = ""
+    """The service whose rules raise, where it isn't left to the dice."""
+    unheard: frozenset[str] = frozenset()
+    """Checks at single steps that are left out, so that what comes of it is seen."""
     restore: str = ""
     """The service whose database is restored to an older state, once: tests/sim/restores.py."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ def promises(world: World) -> Iterator[str]:
     if not world.plan.has("rule_bug"):  # a replay goes past the inbox: nobody sees that its id was known
         yield from changed_reports_are_told(world)
     yield from cancels_are_kept(world)
+    yield from returns_are_bounded(world)
     if not world.plan.has("skew") and not world.plan.has("lost_records") and not world.plan.has("rule_bug"):
         yield from answers_in_time_count(world)
         yield from returns_are_judged_on_what_was_handed_over(world)
@@ -149,6 +150,26 @@ def answers_in_time_count(world: World) -> Iterator[str]:
             answered = first.get((part, request))
             if trouble.kind == "accepted_after_deadline" and cancel is not None and answered is not None and answered < cancel.answer_by:
                 yield f"answers_in_time_count: {part} answered {request} at {answered:%T}, due {cancel.answer_by:%T}: taken for silence"
+
+
+def returns_are_bounded(world: World) -> Iterator[str]:
+    """No more may come back of a line than was handed over, requests that ran out aside."""
+    handed: Counter[tuple[str, str]] = Counter()
+    for _, body in read(world, FULFILMENT_EVENTS):
+        if isinstance(body, ff.LinesHandedOver):
+            handed.update({(body.order_id, line.line_id): line.quantity for line in body.lines})
+    authorised: dict[tuple[str, str], Counter[str]] = {}
+    for _, body in read(world, RETURN_EVENTS):
+        if isinstance(body, rt.ReturnAuthorised):
+            authorised[body.order_id, body.return_id] = Counter({line.line_id: line.quantity for line in body.lines})
+        elif isinstance(body, rt.ReturnExpired):
+            authorised[body.order_id, body.return_id].subtract({line.line_id: line.quantity for line in body.lines})
+    wanted: Counter[tuple[str, str]] = Counter()
+    for (order, _), lines in authorised.items():
+        wanted.update({(order, line): units for line, units in lines.items()})
+    for (order, name), units in wanted.items():
+        if units > handed[order, name]:
+            yield f"returns_are_bounded: {units} of {order} {name} may come back, {handed[order, name]} were handed over"
 
 
 def returns_are_judged_on_what_was_handed_over(world: World) -> Iterator[str]:

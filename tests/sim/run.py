@@ -13,6 +13,7 @@ from functools import cache
 from tests.sim.invariants import at_rest
 from tests.sim.plan import Plan, plan_of
 from tests.sim.remembered import remembered
+from tests.sim.unrest import what_moves
 from tests.sim.world import Unexpected, World
 
 
@@ -75,7 +76,7 @@ def _play(plan: Plan, keep_trace: bool) -> Outcome:
     except Unexpected as error:
         wrong = [f"process_lives: {error}"]
     except AssertionError as error:
-        wrong = [f"comes_to_rest: {error} {world.what_moves()}"]
+        wrong = [f"comes_to_rest: {error} {what_moves(world)}"]
     happened = world.faults.happened + world.restores.happened
     return Outcome(plan, world.digest(), tuple(wrong), world.faults.count, happened, world.turns.taken, tuple(world.trace or ()))
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from deploy.fleet import SERVICES
 from tests.sim import deaf
+from tests.sim.buyers import RESTLESS
+from tests.sim.faults import SLOW
+from tests.sim.outside import MANY_COUNTS
 from tests.sim.plan import RESTORE, Plan, plan_of
 
 
@@ -41,9 +44,9 @@ class Worlds:
         words = [f"about {self.theme}"] if self.theme else []
         words += [f"with {' and '.join(self.oddities)}"] if self.oddities else []
         words += [f"without {' and '.join(self.spared)}"] if self.spared else []
-        words += [f"{name} {_told(value)}" for name, value in self.given.items()]
+        words += [f"{name} {_told(value)}" for name, value in self.given.items() if value is not None]
         words += ["restored to an older state"] if self.restored else []
-        return ", ".join(words) or "all"
+        return ", ".join(words)
 
 
 def _told(value: Any) -> str:
@@ -55,8 +58,17 @@ RESTORED = Worlds(restored=True)
 ARCHIVED = Worlds(given={"faults": frozenset({RESTORE}), "theme": RESTORE})
 DEAF = Worlds(given={"faults": frozenset({deaf.DEAF}), "theme": None})
 LONG_DEAF = Worlds(given={"faults": frozenset({deaf.LONG_DEAF}), "theme": None})
-TWO = {"partitions": 2, "replicas": 2}
-CROWDED = Worlds(given=TWO | {"give_way": 1.0, "pace_s": 0.3, "orders": 10, "opening": 2, "items": 2, "oddities": frozenset()})
+TWO: dict[str, Any] = {"partitions": 2, "replicas": 2}
+OVERLAPPING = TWO | {"faults": frozenset({SLOW}), "theme": None, "pace_s": 0.3, "orders": 10, "items": 2}
+CROWDED = Worlds(given=OVERLAPPING | {"opening": 2, "oddities": frozenset()})
 """Two replicas decide on the same rows at once."""
+OVERTAKEN = Worlds(given=OVERLAPPING | {"opening": 5, "oddities": frozenset({"slow_reports"})})
+"""Carriers are quicker than locations."""
+COUNTED = Worlds(given={"faults": frozenset(), "theme": None, "oddities": frozenset({"slow_reports", MANY_COUNTS})})
+RESTLESS_ONES = Worlds(oddities=(RESTLESS,), given={"quiet_trade": True})
+DISORDERED = Worlds("rule_bug", (RESTLESS,), given={"broken": "inventory", "unheard": frozenset({"what_fails_is_waited_for"})})
+"""What comes of it if later messages overtake one that has failed."""
+TWICE = Worlds("duplicates", given={"unheard": frozenset({"inputs_count_once"})})
+"""What comes of it if a message takes effect twice."""
 STOPPED = Worlds("stop", given={"replicas": 2})
 """Replicas are stopped in the middle of something, others take over, and they wake."""

@@ -127,12 +127,12 @@ class World:
         self.deadlines = {name: Deadlines(database) for name, database in self.databases.items()}
         self.agenda = Agenda(self.turns.clock, self.note)
         self._once, self._tails = Once(self), Tails()
-        self._commits = {name: Commits(name, database) for name, database in self.databases.items()}
+        self._commits = {name: Commits(name, database, self._tails) for name, database in self.databases.items()}
         self.restores = Restores(self)
         self.faults = Faults(self)
         self.operator = Operator(self)
         if plan.has("rule_bug"):
-            broken = plan.dice("broken service").choice(SERVICES)
+            broken = plan.broken or plan.dice("broken service").choice(SERVICES)
             services = [self.faults.bug.planted_in(each) if each.name == broken else each for each in services]
         names = [f"{name}-{replica}" for name in SERVICES for replica in range(plan.replicas)]
         self.clocks: dict[str, Clock] = {
@@ -202,7 +202,8 @@ class World:
     def committed(self, process: str) -> None:
         """A transaction has taken effect: what must hold at every step is looked at."""
         service = process.rpartition("-")[0]
-        self.wrong += [*self._once.committed(process, service), *self._commits[service].look()]
+        told = (*self._once.committed(process, service), *self._commits[service].look())
+        self.wrong += [each for each in told if each.partition(":")[0] not in self.plan.unheard]
         if service == "inventory":
             levels, seen = self.databases["inventory"].table("state.level"), self._levels_seen
             for id, row in levels.items():
@@ -404,14 +405,6 @@ class World:
             reader = process.reader
             if reader is not None and not process.frozen and reader.instance in reader._group._members:
                 reader._group._members[reader.instance].seen_s = now_s
-
-    def what_moves(self) -> str:
-        """For a world that doesn't come to rest."""
-        timers = {name: [timer.name for timer in each.table("timer").values()][:5] for name, each in self.databases.items()}
-        busy = [process.name for process in self.processes if not self._is_still(process)]
-        unpublished = [name for name in SERVICES if not self._is_published(name)]
-        kept = {name: len(each.table("kept")) for name, each in self.databases.items()}
-        return f"busy {busy}, unpublished {unpublished}, timers {timers}, kept {kept}, {len(self.agenda)} on the agenda"
 
     def alarms(self) -> list[str]:
         """What was told as an alarm, in order."""
