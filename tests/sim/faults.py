@@ -158,9 +158,7 @@ class Faults:
                 await world.turns.clock.sleep(NO_ANSWER_S)
             if self.down or self.leaderless:
                 self._check_broker(what, writes)
-            if slow and self.active and what not in LOG_STEPS:
-                await world.turns.clock.sleep(self.dice.random() * SLOW_S)
-            if self.active and thrown < self._most_chance:
+            if self.active:
                 await self._may_fail(process, what, writes, thrown)
 
         return step
@@ -175,6 +173,8 @@ class Faults:
 
     async def _may_fail(self, process: str, what: str, writes: bool, thrown: float) -> None:
         plan = self.world.plan
+        if plan.has(SLOW) and not writes and what not in LOG_STEPS:
+            await self.world.turns.clock.sleep(self.dice.random() * SLOW_S)
         if thrown < self._chance:
             kinds = [kind for kind in self._kinds_at(what, writes) if plan.has(kind)]
         elif plan.theme is not None and thrown < self._chance + THEME_CHANCE * (TELLING_TIMES if what in TELLING else 1):
