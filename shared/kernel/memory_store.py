@@ -559,20 +559,20 @@ class MemoryTransaction:
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []
-        destinations = sorted({TopicPartition(row.topic, row.partition) for row in rows})
+        destinations = sorted({row.at for row in rows})
         session = await self._statement("take_lanes")
         there = [at for at in destinations if session.get("lane_out", at) is not None]
         heads = {at: await session.lock("lane_out", at) for at in there}
         numbered = []
         for row in rows:
-            at = TopicPartition(row.topic, row.partition)
+            at = row.at
             heads[at] = heads[at]._replace(seq=heads[at].seq + 1)
             numbered.append(LaneRow(heads[at].seq, heads[at].incarnation, row))
         for at, head in heads.items():
             session.put("lane_out", at, head)
         session = await self._statement("copy outbox")
         for lane_row in numbered:
-            key = (TopicPartition(lane_row.row.topic, lane_row.row.partition), lane_row.seq)
+            key = (lane_row.row.at, lane_row.seq)
             session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return numbered
 

@@ -193,6 +193,10 @@ class OutboxRow(NamedTuple):
     subject_version: int
     value: bytes
 
+    @property
+    def at(self) -> TopicPartition:
+        return _place(self.topic, self.partition)
+
 
 class LaneRow(NamedTuple):
     """One numbered message of a lane."""

@@ -451,12 +451,12 @@ class PostgresTransaction:
     async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         if not rows:
             return []
-        counts = Counter(TopicPartition(row.topic, row.partition) for row in rows)
+        counts = Counter(row.at for row in rows)
         taken = await self.connection.fetch(Q["take_lanes"], *_columns(list(counts)), list(counts.values()))
         heads = {TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]] for r in taken}
         numbered = []
         for row in rows:
-            head = heads[TopicPartition(row.topic, row.partition)]
+            head = heads[row.at]
             head[1] += 1
             numbered.append(LaneRow(head[1], head[0], row))
         await self.connection.copy_records_to_table(

@@ -186,12 +186,12 @@ class Publisher:
 
     def offer(self, rows: Sequence[LaneRow]) -> None:
         for row in rows:
-            lane = self._lanes.get(TopicPartition(row.row.topic, row.row.partition))
+            lane = self._lanes.get(row.row.at)
             if lane is not None:
                 lane.head = max(lane.head, row.seq)
                 if len(lane.memory) < MEMORY_ROWS:
                     lane.memory[row.seq] = row
-        self._commit = Waiting({TopicPartition(row.row.topic, row.row.partition): row.seq for row in rows})
+        self._commit = Waiting({row.row.at: row.seq for row in rows})
         self._commit.journal = self._commit.heads.get(self._gate.journal, 0) if self._gate.journal is not None else 0
         self._pass(self._commit)
 
