@@ -69,6 +69,10 @@ class ContentReplaced(OfOrder, frozen=True):
     demand_changed: bool
 
 
+class DemandRestated(OfOrder, frozen=True):
+    """Order capture counts another demand, from nothing: what it had cancelled of the one before counts no more."""
+
+
 class HoldPlaced(OfOrder, frozen=True):
     hold_id: str
     deadline: datetime
@@ -370,6 +374,7 @@ OrderEvent = (
     OrderOpened
     | OrderRefused
     | ContentReplaced
+    | DemandRestated
     | HoldPlaced
     | HoldLifted
     | LinesCounted

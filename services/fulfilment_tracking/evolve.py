@@ -78,11 +78,10 @@ def _of_order(order: Order, event: e.OrderEvent) -> Order:  # noqa: C901 - one a
             return replace(order, phase="rejected", outcome="rejected", holds={})
         case e.ContentReplaced():
             return _replaced(order, event)
-        case e.HoldPlaced():
-            phase = "held" if order.phase == "unknown" else order.phase
-            return replace(order, phase=phase, holds={**order.holds, event.hold_id: event.deadline})
-        case e.HoldLifted():
-            return replace(order, holds=_only(order.holds, event.open_holds))
+        case e.DemandRestated():
+            return replace(order, lines={line: replace(counts, cancelled=0) for line, counts in order.lines.items()})
+        case e.HoldPlaced() | e.HoldLifted():
+            return _held(order, event)
         case e.LinesCounted():
             return _capped(_added(order, event.what, event.lines))
         case e.DemandBackordered():
@@ -98,6 +97,13 @@ def _of_order(order: Order, event: e.OrderEvent) -> Order:  # noqa: C901 - one a
             return replace(order, outcome=event.outcome, holds={})
         case _:
             assert_never(event)
+
+
+def _held(order: Order, event: e.HoldPlaced | e.HoldLifted) -> Order:
+    if isinstance(event, e.HoldLifted):
+        return replace(order, holds=_only(order.holds, event.open_holds))
+    phase = "held" if order.phase == "unknown" else order.phase
+    return replace(order, phase=phase, holds={**order.holds, event.hold_id: event.deadline})
 
 
 def _opened(order: Order, event: e.OrderOpened) -> Order:

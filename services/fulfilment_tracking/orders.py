@@ -31,6 +31,7 @@ from services.fulfilment_tracking.case import Case
 from services.fulfilment_tracking.events import (
     ContentReplaced,
     DemandBackordered,
+    DemandRestated,
     HoldLifted,
     HoldPlaced,
     LinesCounted,
@@ -79,6 +80,8 @@ def changed(case: Case, fact: OrderChanged) -> Iterator[Yield]:
         replacement = Content.of(fact.order)
         if replacement != content:
             yield ContentReplaced(case.order_id, case.now, replacement, fact.effect == "demand")
+    if fact.effect == "demand" and any(counts.cancelled for counts in case.order.lines.values()):
+        yield DemandRestated(case.order_id, case.now)
 
 
 def cancelled(case: Case, fact: LinesCancelled) -> Iterator[Yield]:

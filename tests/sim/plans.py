@@ -26,6 +26,8 @@ class Plans:
         self._read = 0
         self._declined: dict[tuple[Key, Spot], int] = {}
         """By order and (item, location): the version of the level by which it was declined there last."""
+        self._given_back: frozenset[str] = frozenset()
+        """Locations at which units were being given up before the commit that is looked at."""
         self._seen: dict[tuple[Any, Spot], int] = {}
         """By view: the newest version of a level it had."""
 
@@ -35,16 +37,18 @@ class Plans:
         history: dict[Any, Any] = database.table("history")
         fresh = [number for number in range(self._read + 1, database.given("history") + 1) if number in history]
         self._read = fresh[-1] if fresh else self._read
-        wrong = [problem for number in fresh for problem in self._note(history[number].key, history[number].event)]
+        before, self._given_back = self._given_back, self._gives_back()
+        giving = before | self._given_back
+        wrong = [problem for number in fresh for problem in self._note(history[number].key, history[number].event, giving)]
         return [*wrong, *self._went_back()]
 
-    def _note(self, order: Key, event: Any) -> Iterator[str]:
+    def _note(self, order: Key, event: Any, giving: frozenset[str]) -> Iterator[str]:
         if isinstance(event, PartDeclined):
             for level in self._said(f"{order.id}/{event.number}"):
                 self._declined[order, (level.sku, level.location)] = level.version
         elif isinstance(event, PlanMade):
             for part in event.parts:
-                for units in part.lines:
+                for units in part.lines if part.location not in giving else ():
                     yield from self._in_vain(order, (units.sku, part.location), units.quantity)
 
     def _said(self, part_id: str) -> tuple[Level, ...]:
@@ -53,21 +57,18 @@ class Plans:
         return next((body.levels for body in said), ())
 
     def _in_vain(self, order: Key, spot: Spot, units: int) -> Iterator[str]:
-        """A location that has declined is asked again only once something has changed there, or for what it said it has."""
+        """A location that has declined is asked again only once something changed or is given back there, or for what it said it has."""
         version = self._version(*spot)
-        if self._declined.get((order, spot)) != version or version == 0 or self._comes_back(spot):
+        if self._declined.get((order, spot)) != version or version == 0:
             return
         there = rules.atp(self._world.databases["inventory"].table("state.level")[f"{spot[0]}:{spot[1]}"].state)
         if units > there:
             yield f"declines_teach: {order.id} asks {spot[1]} again for {units} {spot[0]}, and it has said that it has {there}"
 
-    def _comes_back(self, spot: Spot) -> bool:
-        """Whether units of that level are being given up by somebody."""
-        for row in self._world.databases["sourcing"].table("state.order").values():
-            parts = row.state.parts.values() if row.state is not None else ()
-            if any((part.state in ("withdrawn", "releasing")) and part.location == spot[1] for part in parts):
-                return True
-        return False
+    def _gives_back(self) -> frozenset[str]:
+        """Locations at which somebody is giving units up."""
+        orders = (row.state for row in self._world.databases["sourcing"].table("state.order").values() if row.state is not None)
+        return frozenset(part.location for order in orders for part in order.parts.values() if part.state in ("withdrawn", "releasing"))
 
     def _version(self, sku: str, location: str) -> int:
         row = self._world.databases["inventory"].table("state.level").get(f"{sku}:{location}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from schemas.fulfilment import AmendOrder, ChangeAnswered, FulfilOrder, ReservationEnded
-from schemas.orders import OrderChanged
+from schemas.orders import LineQuantity, LinesCancelled, OrderChanged
 from services.fulfilment_tracking.state import Content
 from tests.support.fulfilment_tracking import (
     ORDER,
@@ -84,6 +84,15 @@ def test_what_was_unfillable_is_wanted_anew_once_the_demand_changes() -> None:
     assert (line(spec).ordered, line(spec).unfillable) == (2, 0)
     spec.given(unfillable(2, shirt=2), OrderChanged(order_id=ORDER, order=snapshot(2, shirt=2), effect="demand"))
     assert (line(spec).ordered, line(spec).unfillable) == (2, 2)
+
+
+def test_what_was_cancelled_of_a_demand_replaced_since_does_not_count() -> None:
+    """A buyer stayed away while the change was passed on: order capture counts the new demand from nothing."""
+    cancelled = LinesCancelled(order_id=ORDER, request_id=None, lines=(LineQuantity(line_id="shirt", quantity=1),), reason="not_collected")
+    spec = tracking().given(accepted(shirt=2), cancelled, changed(shirt=4))
+    assert (line(spec).ordered, line(spec).cancelled) == (4, 0)
+    spec.given(cancelled)
+    assert line(spec).cancelled == 1
 
 
 def test_changed_demand_is_too_late_once_instructed() -> None:
