@@ -37,7 +37,7 @@ hostile: $(READY)  ## hostile input: generated cases for every decoder, then rec
 		$(if $(JSON),--json $(JSON))
 
 mutation: $(READY) $(MUTATION)  ## mutants of decide.py and rules.py: unit tests kill each, or mutants.toml says why not  [ONLY= JOBS= JSON=FILE]
-	@echo "$@: one change at a time, unit tests against it; all of it takes an hour of processor time"
+	@echo "$@: one change at a time, unit tests against it; all of it takes about half an hour"
 	@$(BIN)/python -m tests.support.mutation $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) $(if $(JSON),--json $(JSON))
 
 $(MUTATION): deploy/mutation.txt | $(READY)
