@@ -115,6 +115,32 @@ def test_units_lost_before_sourcing_could_know(work: Work, asked: int, believed:
     assert rules.lost_unseen(work, asked, believed, counted_already) == lost
 
 
+def test_units_asked_back_at_the_end_are_those_that_the_location_still_has_to_do() -> None:
+    """The mugs have left; what has the other part's id was asked for by somebody else."""
+    here = part(shirt=Work("shirt", planned=1), mug=Work("mug", planned=2, served=2))
+    known = order(here, part(OTHER_PART, hat=Work("hat", planned=1)), shirt=1, mug=2, hat=1)
+    requests = (Cancel(f"closed:{PART}", START, quiet=True), Cancel(f"closed:{OTHER_PART}", START))
+    assert rules.asked_back(replace(known, cancels={each.request_id: each for each in requests})) == {(PART, "shirt"): 1}
+
+
+@pytest.mark.parametrize(
+    "cancel",
+    [
+        Cancel("c1", START, asked=(AskedUnits(PART, "mug", 0), AskedUnits(PART, "shirt", 1))),
+        Cancel("c1", START, asked=(AskedUnits(PART, "shirt", 0, lost=1),)),
+        Cancel("c1", START, cancelled=(Units("shirt", 1),)),
+        Cancel("c1", START, too_late=(Units("shirt", 1),)),
+    ],
+    ids=["asked for", "lost before", "cancelled at once", "too late"],
+)
+def test_a_request_is_for_some_units_whatever_becomes_of_them(cancel: Cancel) -> None:
+    assert rules.is_request(cancel)
+
+
+def test_an_answer_that_nobody_asked_for_is_no_request() -> None:
+    assert not rules.is_request(Cancel("c1", START, asked=(AskedUnits(PART, "shirt", 0, heard=2),), answered=(PART,)))
+
+
 def test_a_rejection_without_a_reason_has_another_reason() -> None:
     assert rules.rejection("none") == "other"
     assert rules.rejection("damaged") == "damaged"
