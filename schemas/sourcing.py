@@ -177,6 +177,8 @@ class OrderSourced(Message):
     """The latest of its parts."""
     explanation: tuple[Explanation, ...]
     """Why, for each plan behind the parts."""
+    revision: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The revision of the order that sourcing had: a change up to it doesn't take these parts back, however late it is read."""
 
 
 class LinesBackordered(Message):

@@ -18,7 +18,7 @@ from services.fulfilment_tracking import rules, shortages
 from services.fulfilment_tracking.case import Case, as_units, fact_lines, line_quantities, open_exception
 from services.fulfilment_tracking.events import CancelHeard, CancelOpened, CancelSettled, UnitsEnded
 from services.fulfilment_tracking.parts import ask_back, finished
-from services.fulfilment_tracking.state import AskedUnits, Cancel, Part, Reason, Units
+from services.fulfilment_tracking.state import AskedUnits, Cancel, Reason, Units
 from services.fulfilment_tracking.timeline import listed
 from shared.kernel.model import Wake, Yield
 
@@ -110,7 +110,7 @@ def answered(case: Case, report: CancelAnswered) -> Iterator[Yield]:
         yield from _unasked(case, report)
     cancel = case.order.cancels[report.request_id]
     said = {line.line_id: line.total for line in report.accepted}
-    heard = [_hear(case, cancel, case.part(part_id), line_id, total) for line_id, total in said.items()]
+    heard = [_hear(case, cancel, report, line_id, total) for line_id, total in said.items()]
     if any(word.news for word in heard) or part_id not in cancel.answered:
         yield CancelHeard(
             part_id,
@@ -137,14 +137,17 @@ class _Word(NamedTuple):
     """Of these, given up although nobody waits for the answer any more, or nobody asked."""
     shorted: int
     """Of these, ended by a shortage already."""
+    left_out: int = 0
+    """Of these, ended by a shortage, and given up by a final pick that was made later and read before."""
 
     @property
     def gone(self) -> int:
         """Units accepted that had left or ended already."""
-        return self.news - self.cancelled - self.dropped - self.shorted
+        return self.news - self.cancelled - self.dropped - self.shorted - self.left_out
 
 
-def _hear(case: Case, cancel: Cancel, part: Part, line_id: str, total: int) -> _Word:
+def _hear(case: Case, cancel: Cancel, report: CancelAnswered, line_id: str, total: int) -> _Word:
+    part = case.part(report.fulfilment_order_id)
     mine = (entry for entry in cancel.asked if entry.part_id == part.part_id and entry.line_id == line_id)
     asked = next(mine, AskedUnits(part.part_id, line_id, 0))
     work = part.lines.get(line_id)
@@ -152,8 +155,10 @@ def _hear(case: Case, cancel: Cancel, part: Part, line_id: str, total: int) -> _
     if work is None:
         return _Word(line_id, news, 0, 0, 0)
     if cancel.quiet:
-        shorted = min(news, max(0, asked.quantity - asked.heard), work.shorted_open)
-        return _Word(line_id, news, 0, min(news - shorted, work.left), shorted)
+        wanted = min(news, max(0, asked.quantity - asked.heard))
+        shorted = min(wanted, work.shorted_open)
+        left_out = min(wanted - shorted, rules.left_out_before(work, report.occurred_at))
+        return _Word(line_id, news, 0, min(news - shorted - left_out, work.left), shorted, left_out)
     in_time = min(news, rules.open_units(cancel, asked), work.left)
     others = rules.asked_units(case.order, part.part_id, line_id) - rules.open_units(cancel, asked)
     free = max(0, work.left - in_time - others)

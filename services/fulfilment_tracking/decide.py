@@ -186,7 +186,7 @@ def _waits(order: Order, body: Decision | Report | ReturnFact) -> bool:
     """Topics have no order among each other: what an input builds on may still be on its way."""
     if isinstance(body, ChangePassedOn):
         return body.request_id not in order.changes
-    if isinstance(body, LinesUnfillable) and order.content is not None and body.revision is not None:
+    if isinstance(body, LinesUnfillable | OrderSourced) and order.content is not None and body.revision is not None:
         return body.revision > order.content.revision
     return not order.known
 

@@ -181,6 +181,8 @@ class UnitsRefused(OfPart, frozen=True):
     """Of these, units a shortage had ended already."""
     by_pick: bool = False
     """They were left out of a final pick; why, a rejection may say."""
+    picked_at: datetime | None = None
+    """When that pick was made."""
     explained: tuple[Units, ...] = ()
     """Units that an earlier final pick had left out, and that this rejection explains."""
 

@@ -260,7 +260,8 @@ def _instructed(part: Part, event: e.PartInstructed) -> Part:
 def _refused(part: Part, event: e.UnitsRefused) -> Part:
     part = _with_lines(replace(part, accepted=True), event.lines, lambda work, n: replace(work, told_off=work.told_off + n))
     if event.by_pick:
-        part = _with_lines(part, event.lines, lambda work, n: replace(work, unexplained=work.unexplained + n))
+        at = event.picked_at
+        part = _with_lines(part, event.lines, lambda work, n: replace(work, unexplained=work.unexplained + n, left_out_at=at))
     part = _with_lines(part, event.explained, lambda work, n: replace(work, unexplained=work.unexplained - n))
     return _with_lines(part, event.shorted, lambda work, n: replace(work, shorted_open=work.shorted_open - n))
 

@@ -66,7 +66,7 @@ def _short(case: Case, part_id: str, occurred_at: datetime) -> Iterator[Yield]:
     missing = as_units({line: work.left - work.carted for line, work in works.items()})
     shorted = as_units({line: rules.shorted_unpicked(work) for line, work in works.items()})
     if missing or shorted:
-        yield UnitsRefused(part_id, case.now, rules.total((*missing, *shorted)), shorted, by_pick=True)
+        yield UnitsRefused(part_id, case.now, rules.total((*missing, *shorted)), shorted, by_pick=True, picked_at=occurred_at)
     if missing:
         yield from lose(case, part_id, missing, "short", "none", occurred_at)
 

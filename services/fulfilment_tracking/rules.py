@@ -70,6 +70,11 @@ def shorted_unpicked(work: Work) -> int:
     return max(0, work.shorted_open - max(0, work.picked_said - work.picked))
 
 
+def left_out_before(work: Work, occurred_at: datetime) -> int:
+    """Units a final pick has left out, where it was made after that time: what the location had given up then is of them."""
+    return work.unexplained if work.left_out_at is not None and occurred_at < work.left_out_at else 0
+
+
 def newly_ready(work: Work, total: int) -> int:
     """Units that became ready for the buyer, given a running total; collected ones were ready before."""
     return max(0, min(total - max(work.ready_said, work.collected), work.left - work.awaiting_buyer))

@@ -162,6 +162,8 @@ class Work(Value, frozen=True):
     """Units the location said it will not do, by rejection or short pick, whatever they were booked as."""
     unexplained: int = 0
     """Of these, units only a final pick left out: a rejection of them may still come and say why."""
+    left_out_at: datetime | None = None
+    """When a final pick left units out last: what its location gave up before is of these."""
     shorted_open: int = 0
     """Shorted units the location has not given up yet: its next rejections are about these."""
     shorted_carted: int = 0

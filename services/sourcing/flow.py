@@ -262,6 +262,7 @@ def publish(desk: Desk) -> Iterator[Yield]:
         split=len({part.location for part in order.parts_in("reserved", "published")}) > 1,
         promise=max((entry.promise for entry in dates.values()), key=lambda promise: promise.latest),
         explanation=tuple(map(explanation, order.reasons)),
+        revision=terms.revision,
     )
     yield PartsPublished(order.order_id, tuple(part.number for part in reserved))
 

@@ -230,7 +230,7 @@ def timer_ownership() -> None:
     switch(MemoryStore, "next_timer", next_of_anybody)
 
 
-@part("no row, no effect: a timer that is gone, or was put off, is not run: its shard has one owner, who reads before he runs")
+@mutant("no row, no effect: a timer that is gone, or was put off, is not run", worlds=STOPPED)
 def timers_counted() -> None:
     write = MemoryTransaction._write_timers
 

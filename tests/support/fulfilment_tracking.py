@@ -110,8 +110,17 @@ def part(number: int = 1, location: str = STORE, method: Method = "home", releas
     )
 
 
-def sourced(*parts: Part, cause: Literal["new", "resourced", "backorder", "change"] = "new") -> OrderSourced:
-    return OrderSourced(order_id=ORDER, decision=1, cause=cause, parts=parts, split=len(parts) > 1, promise=PROMISE, explanation=())
+def sourced(*parts: Part, cause: Literal["new", "resourced", "backorder", "change"] = "new", revision: int | None = None) -> OrderSourced:
+    return OrderSourced(
+        order_id=ORDER,
+        decision=1,
+        cause=cause,
+        parts=parts,
+        split=len(parts) > 1,
+        promise=PROMISE,
+        explanation=(),
+        revision=revision,
+    )
 
 
 def at_work(method: Method = "home", **units: int) -> Spec:

@@ -29,6 +29,7 @@ from tests.support.fulfilment_tracking import (
     tracking,
     unfillable,
     waits_for,
+    work,
 )
 from tests.support.spec import Spec
 
@@ -108,6 +109,15 @@ def test_the_decision_waits_for_the_content_it_is_about() -> None:
     assert answer(spec)
     spec = scheduled().when(change_passed_on(demand=True), overdue=True)
     assert not answer(spec)
+
+
+def test_a_plan_of_changed_demand_waits_for_the_change() -> None:
+    """Both decisions are read before the request: the change doesn't take back what was planned after it."""
+    spec = tracking().given(accepted(shirt=2), change_passed_on(accepted=True, passed_on=False, demand=True))
+    spec.when(sourced(part(shirt=1), cause="change", revision=2)).then()
+    spec.when(change(snapshot(2, shirt=1), demand=True))
+    assert (spec.of(ReservationEnded), [entry.quantity for entry in spec.of(FulfilOrder)[0].lines]) == ([], [1])
+    assert work(spec).left == 1
 
 
 def test_a_changed_address_of_scheduled_parts_is_taken_at_once() -> None:

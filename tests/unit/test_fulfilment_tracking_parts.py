@@ -251,6 +251,15 @@ def test_a_shorted_unit_that_a_final_pick_leaves_out_is_given_up_by_it() -> None
     assert work(spec).left == 0
 
 
+def test_what_was_given_up_before_the_final_pick_is_what_the_pick_left_out() -> None:
+    """The answer is read after the pick that followed it: neither is the picked unit dropped, nor has anything left that was cancelled."""
+    spec = at_work(shirt=2).given(shorted(shirt=1), picks(shirt=1, final=True))
+    spec.when(gives_up(f"short:{PART}", at=2, shirt=1)).then()
+    assert work(spec).left == 1
+    spec = at_work(shirt=2).given(shorted(shirt=1), picks(shirt=1, final=True), ships(shirt=1))
+    spec.when(gives_up(f"short:{PART}", at=2, shirt=1)).then()
+
+
 def test_a_shorted_unit_that_was_picked_all_the_same_is_not_given_up_by_the_final_pick() -> None:
     spec = at_work(shirt=2).given(shorted(shirt=1), picks(shirt=2, final=True))
     assert work(spec).shorted_open == 1
