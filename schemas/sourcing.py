@@ -220,6 +220,8 @@ class PartShorted(Message):
     """The part's location."""
     lines: tuple[PartLine, ...]
     """What it lost, by line."""
+    ended: bool = False
+    """Whether the order has ended: then nothing is planned again."""
 
 
 class PassedLine(Data):

@@ -222,7 +222,7 @@ def shorted(case: Case, shortage: PartShorted) -> Iterator[Yield]:
     part = case.order.parts.get(shortage.part_id)
     if part is None:
         return
-    if case.order.outcome is None:
+    if not shortage.ended:
         yield from _gone_already(case, part, rules.beyond_left(part, shortage.lines))
     units = rules.within_left(part, shortage.lines)
     if not units:

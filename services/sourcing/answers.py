@@ -137,7 +137,7 @@ def shorted(desk: Desk, ended: ReservationShorted) -> Iterator[Yield]:
 def _forgotten_part_shorted(ended: ReservationShorted) -> PartShorted:
     """Of an order that has ended sourcing plans nothing again; its location may still have to do these units."""
     lines = tuple(PartLine(line_id=line.line_id, sku=line.sku, quantity=line.quantity) for line in ended.lines)
-    return PartShorted(order_id=ended.order_id, part_id=ended.part_id, location=ended.location, lines=lines)
+    return PartShorted(order_id=ended.order_id, part_id=ended.part_id, location=ended.location, lines=lines, ended=True)
 
 
 def lost(desk: Desk, part: Part, lines: Iterable[Units], ended: Ended, *, exclude: bool) -> UnitsLost:

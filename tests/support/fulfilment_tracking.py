@@ -230,9 +230,9 @@ def cancel(request_id: str = "c1", part_id: str = PART, standing: int | None = N
     return CancellationPassedOn(order_id=ORDER, request_id=request_id, cancelled=(), passed_on=lines)
 
 
-def shorted(part_id: str = PART, **units: int) -> PartShorted:
+def shorted(part_id: str = PART, *, ended: bool = False, **units: int) -> PartShorted:
     lines = tuple(PartLine(line_id=line, sku=line, quantity=n) for line, n in units.items())
-    return PartShorted(order_id=ORDER, part_id=part_id, location=STORE, lines=lines)
+    return PartShorted(order_id=ORDER, part_id=part_id, location=STORE, lines=lines, ended=ended)
 
 
 def change(order: OrderSnapshot, *, demand: bool, request_id: str = "ch1") -> ChangeRequested:

@@ -398,8 +398,14 @@ def test_units_that_were_asked_back_and_lose_their_stock_are_asked_for_once() ->
 
 
 def test_nobody_sends_again_what_had_left_before_its_stock_was_taken_and_its_order_ended() -> None:
-    spec = at_work(mug=1).given(ships(mug=1), closed("completed")).when(shorted(mug=1))
+    spec = at_work(mug=1).given(ships(mug=1), closed("completed")).when(shorted(mug=1, ended=True))
     spec.then()
+
+
+def test_a_shortage_that_was_planned_again_is_told_also_when_the_order_has_ended_since() -> None:
+    """Sourcing found nothing more and gave the units up, and so the order ended without those that had left."""
+    spec = at_work(mug=1).given(ships(mug=1), closed("partly_completed")).when(shorted(mug=1))
+    assert exceptions(spec) == ["shipped_too_many"]
 
 
 def _asks_back(**units: int) -> CancelFulfilment:

@@ -304,7 +304,7 @@ def test_units_of_a_closed_order_that_lose_their_stock_come_off_their_part_and_a
     trade.run(OrderClosed(order_id=ORDER, outcome="partly_completed"))
     (told,) = trade.run(trade.inventory.short(part.part_id, ("a", 1)))
     assert isinstance(told, PartShorted)
-    assert (told.part_id, told.location, told.lines) == (part.part_id, "paris", part.lines)
+    assert (told.part_id, told.location, told.lines, told.ended) == (part.part_id, "paris", part.lines, True)
 
 
 def test_scenario_04_an_order_closed_while_it_is_reserved_gives_its_units_back() -> None:
