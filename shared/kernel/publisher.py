@@ -220,11 +220,15 @@ class Publisher:
             if at in self._lanes and at != self._gate.journal:
                 self._lanes[at].free = max(self._lanes[at].free, seq)
         for topic, rows in waiting.states.items():
-            dirty = self._dirty[topic]
-            dirty.update({id: row for id, row in rows.items() if id not in dirty} if waiting.found else rows)
+            self._dirty[topic].update(self._newer(topic, rows) if waiting.found else rows)
         if waiting.letters:
             self._letters, self._letters_at_gate = waiting.letters, False
         self._signal.set()
+
+    def _newer(self, topic: str, rows: Mapping[str, Row]) -> dict[str, Row]:
+        """What was read from the database may be older than what was offered since, and newer than what waits from before."""
+        dirty = self._dirty[topic]
+        return {id: row for id, row in rows.items() if id not in dirty or row.version > dirty[id].version}
 
     def _find(self, states: Mapping[str, Mapping[str, Row]]) -> None:
         """State rows read from the database: of a commit nobody told of."""

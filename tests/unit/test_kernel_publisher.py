@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from shared.kernel import publisher
 from shared.kernel.memory_clock import VirtualClock
 from shared.kernel.memory_log import Broker, MemoryTopics, MemoryWriter
+from shared.kernel.memory_rows import StoredRow
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import State
@@ -159,6 +160,7 @@ class House:
     publisher: Publisher
     broker: Broker
     clock: VirtualClock
+    database: Database
     hopeless: set[str]
     tried: list[tuple[str, int]]
 
@@ -193,13 +195,24 @@ async def house() -> House:
         return shown(id, version, state)
 
     service = replace(HOUSE, states=(State(SHOWN, "counter", may_fail),))
-    store = MemoryStore(service, Database(clock), owned=[])
+    database = Database(clock)
+    store = MemoryStore(service, database, owned=[])
     partitions = broker.topics() | {TIMERS: len(LANES)}
     made = Publisher(
         service, store, MemoryWriter(broker), MemoryTopics(broker), clock, structlog.get_logger(), partitions, timedelta(minutes=10)
     )
     await made.own([0, 1])
-    return House(made, broker, clock, hopeless, tried)
+    return House(made, broker, clock, database, hopeless, tried)
+
+
+@pytest.mark.parametrize(("offered", "stored"), [(1, 2), (3, 2)])
+async def test_of_what_waits_and_what_the_database_has_the_newer_one_is_shown(house: House, offered: int, stored: int) -> None:
+    """The answer of a commit was lost, and what it changed was still waiting in an older version; or one was offered meanwhile."""
+    house.change("a", version=offered)
+    house.database.table("state.counter")["a"] = StoredRow(stored, Counter("a", total=stored))
+    await house.publisher.republish_states(SHOWN.name, ["a"])
+    await house.publish()
+    assert house.shows() == {"a": max(offered, stored)}
 
 
 async def test_a_row_whose_document_cannot_be_made_holds_nobody_up(house: House) -> None:
