@@ -209,7 +209,7 @@ async def house() -> House:
 async def test_of_what_waits_and_what_the_database_has_the_newer_one_is_shown(house: House, offered: int, stored: int) -> None:
     """The answer of a commit was lost, and what it changed was still waiting in an older version; or one was offered meanwhile."""
     house.change("a", version=offered)
-    house.database.table("state.counter")["a"] = StoredRow(stored, Counter("a", total=stored))
+    house.database.table("state.counter")["a"] = StoredRow(stored, Counter("a", total=stored), None, None)
     await house.publisher.republish_states(SHOWN.name, ["a"])
     await house.publish()
     assert house.shows() == {"a": max(offered, stored)}
