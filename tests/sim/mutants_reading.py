@@ -93,12 +93,12 @@ def timers_wait_for_inputs() -> None:
     switch(Feed, "horizon_ms", lambda self: float("inf"))
 
 
-@part("the follower of a view passes on only newer documents: the view itself knows versions, too")
+@mutant("the follower of a view passes on only newer documents")
 def newer_documents_pass() -> None:
     switch(Pictures, "_is_newer", lambda self, record, topic: True)
 
 
-@part("a view takes a level only in a newer version: its follower passes on no other")
+@mutant("a view takes a level only in a newer version")
 def newer_levels_count() -> None:
     def see(self: Network, sku: str, location: str, version: int, atp: int) -> None:
         self._levels.setdefault(sku, {})[location] = (version, atp)

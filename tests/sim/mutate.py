@@ -26,7 +26,7 @@ from tests.sim.run import Outcome, play
 
 PAGE = Path(__file__).with_name("MUTANTS.md")
 TOLD_LENGTH = 200
-ALONE_SEEDS = 200
+ALONE_SEEDS = 100
 """Worlds in which a part is hunted alone, to see that it isn't missed."""
 
 

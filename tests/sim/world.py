@@ -393,6 +393,8 @@ class World:
                 row = database.table(f"state.{key.kind}").get(key.id)
                 if row is not None and row.state is not None:
                     waits = True
+                    if self.broker.silent:  # its deadline waits for what is unread, too
+                        self._kept_since[name, place] = now
                     since = self._kept_since.setdefault((name, place), now)
                     if now - since > KEPT_AT_MOST:
                         self.wrong.append(f"kept_in_vain: {name} keeps {kept.row.record.topic} for {key}, which is there since {since}")
