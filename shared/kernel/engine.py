@@ -281,7 +281,6 @@ class Engine:
         self._log.warning("batch failed", action="claim_again", error=f"{type(error).__name__}: {error}"[:300], wait_s=delay)
         await self._clock.sleep(delay)
         self._generation = -1
-        self._publisher.forget_memory()
 
     # ---- what runs beside the log ----
 

@@ -251,12 +251,6 @@ class Publisher:
             self._journaled = max(self._journaled, sent)
         return waiting
 
-    def forget_memory(self) -> None:
-        """After a failed or unknown commit nothing is sent from memory."""
-        for lane in self._lanes.values():
-            lane.memory.clear()
-        self._due.pop("heads", None)
-
     def depth(self) -> int:
         """What was committed and is not in its topics yet, as far as is known; documents only as long as the gate holds them back."""
         return sum(lane.head - lane.acked for lane in self._lanes.values()) + self._gate.documents()
