@@ -15,8 +15,9 @@ from deploy.fleet import load_service, service_dsn
 from schemas.topics import Topic
 from shared.kernel.kafka import KafkaTopics, MissingTopic
 from shared.kernel.ports import Record, TopicPartition
-from shared.kernel.postgres import TRANSIENT, PostgresStore
+from shared.kernel.postgres import PostgresStore
 from shared.kernel.postgres_refusals import postgres_refusal
+from shared.kernel.postgres_transaction import TRANSIENT
 from shared.kernel.rows import RowCodec
 from shared.settings import Settings
 

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from schemas.topics import Topic
-from shared.kernel.model import Key, Service, Slice
+from shared.kernel.model import Key, Service
 from shared.kernel.ports import (
     EVERYTHING_KEPT,
-    Attached,
     Begins,
-    Changes,
     Claim,
-    Collision,
-    CommitUnknown,
     DeadLetter,
-    HistoryEntry,
     Horizon,
-    InboxMark,
     LaneId,
     LaneRow,
-    NotOwner,
-    OutboxRow,
-    Quarantine,
     ReadBack,
-    Record,
     Row,
-    RowChange,
     StoredInput,
     TimerRow,
     TopicPartition,
     Transient,
-    parked_of,
 )
+from shared.kernel.postgres_columns import columns, kept_of, lane_row_of, record_of
 from shared.kernel.postgres_horizon import OPEN, LivingConnection, PublishGate, horizon, note_life
 from shared.kernel.postgres_refusals import postgres_refusal
+from shared.kernel.postgres_transaction import LOST, TRANSIENT, PostgresTransaction, commit, roll_back, rows_done
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
 
@@ -58,38 +45,6 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "15s",
     "jit": "off",
 }
-OUTBOX_COLUMNS = [
-    "topic",
-    "partition",
-    "seq",
-    "incarnation",
-    "key",
-    "type",
-    "id",
-    "time",
-    "correlation",
-    "causation",
-    "trace",
-    "subject",
-    "subject_version",
-    "value",
-]
-HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
-LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncio.TimeoutError)
-"""InternalClientError is what a statement meets between the server's last word and the end of the connection."""
-TRANSIENT = (
-    *LOST,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-)
-"""The last two are a standby's, until it is promoted."""
 
 
 class MigrationChanged(Exception):
@@ -119,11 +74,11 @@ class PostgresStore:
                 await transaction.start()
                 yield PostgresTransaction(connection, self._codecs)
             except BaseException as error:
-                await _roll_back(connection, transaction)
+                await roll_back(connection, transaction)
                 if isinstance(error, TRANSIENT):
                     raise Transient(f"{error!r}") from error
                 raise
-            await _commit(connection, transaction)
+            await commit(connection, transaction)
         finally:
             await self._pool.release(connection)
 
@@ -148,17 +103,17 @@ class PostgresStore:
             raise Transient(f"{error!r}") from error
 
     async def declare(self, partitions: Sequence[TopicPartition]) -> None:
-        await self.fetch(Q["declare"], *_columns(partitions))
+        await self.fetch(Q["declare"], *columns(partitions))
 
     async def declare_lanes(self, partitions: Sequence[TopicPartition]) -> None:
-        await self.fetch(Q["declare_lanes"], *_columns(partitions))
-        await self.fetch(Q["declare_sent"], *_columns(partitions))
+        await self.fetch(Q["declare_lanes"], *columns(partitions))
+        await self.fetch(Q["declare_sent"], *columns(partitions))
 
     async def claim(self, partitions: Sequence[TopicPartition], begins: Begins = EVERYTHING_KEPT) -> dict[TopicPartition, Claim]:
         async with self.begin() as transaction:
-            rows = await transaction.connection.fetch(Q["claim"], *_columns(partitions), [begins.get(at, 0) for at in partitions])
+            rows = await transaction.connection.fetch(Q["claim"], *columns(partitions), [begins.get(at, 0) for at in partitions])
             marks: dict[TopicPartition, dict[LaneId, int]] = {}
-            for row in await transaction.connection.fetch(Q["marks"], *_columns(partitions)):
+            for row in await transaction.connection.fetch(Q["marks"], *columns(partitions)):
                 lanes = marks.setdefault(TopicPartition(row["topic"], row["partition"]), {})
                 lanes[LaneId(row["service"], row["incarnation"])] = row["seq"]
         claims = {}
@@ -181,29 +136,29 @@ class PostgresStore:
         [waits] = await self.fetch(Q["stored_waits"], list(shards), now, everything)
         found: list[StoredInput] = []
         if waits["kept"]:
-            found += [_kept(row) for row in await self.fetch(Q["kept_due"], list(shards), now, limit, everything)]
+            found += [kept_of(row) for row in await self.fetch(Q["kept_due"], list(shards), now, limit, everything)]
         if waits["replays"] and 0 in shards:
-            found += [StoredInput(r["number"], "replay", _record(r)) for r in await self.fetch(Q["replays"], limit)]
+            found += [StoredInput(r["number"], "replay", record_of(r)) for r in await self.fetch(Q["replays"], limit)]
         if waits["spooled"]:
-            found += [StoredInput(0, "spooled", _record(row)) for row in await self.fetch(Q["spool_ready"], limit)]
+            found += [StoredInput(0, "spooled", record_of(row)) for row in await self.fetch(Q["spool_ready"], limit)]
         return found
 
     # ---- publishing ----
 
     async def outbox(self, at: TopicPartition, after: int, limit: int) -> list[LaneRow]:
-        return [_lane_row(row) for row in await self.fetch(Q["outbox"], at.topic, at.partition, after, limit)]
+        return [lane_row_of(row) for row in await self.fetch(Q["outbox"], at.topic, at.partition, after, limit)]
 
     async def lane_heads(self, at: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int, int]]:
-        rows = await self.fetch(Q["lane_heads"], *_columns(at))
+        rows = await self.fetch(Q["lane_heads"], *columns(at))
         return {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"], r["sent"]) for r in rows}
 
     async def sent(self, tails: Mapping[TopicPartition, int]) -> None:
         at = sorted(tails)
-        await self.fetch(Q["sent"], *_columns(at), [tails[one] for one in at])
+        await self.fetch(Q["sent"], *columns(at), [tails[one] for one in at])
 
     async def unsent_dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
         rows = await self.fetch(Q["unsent_dead_letters"], limit)
-        return [(row["number"], DeadLetter(_record(row), row["reason"], row["detail"])) for row in rows]
+        return [(row["number"], DeadLetter(record_of(row), row["reason"], row["detail"])) for row in rows]
 
     async def dead_letters_sent(self, ids: Sequence[int]) -> None:
         await self.fetch(Q["dead_letters_sent"], list(ids))
@@ -258,7 +213,7 @@ class PostgresStore:
 
     async def _prune(self, query: str, older_than: datetime) -> int:
         try:
-            return _count(await self._pool.execute(Q[query], older_than))
+            return rows_done(await self._pool.execute(Q[query], older_than))
         except TRANSIENT as error:
             raise Transient(f"{error!r}") from error
 
@@ -271,288 +226,6 @@ class PostgresStore:
             await asyncio.wait_for(self._pool.close(), 10)
         except (TimeoutError, *LOST):
             self._pool.terminate()
-
-
-class PostgresTransaction:
-    """One READ COMMITTED transaction."""
-
-    def __init__(self, connection: Any, codecs: Mapping[str, RowCodec]) -> None:
-        self.connection = connection
-        self._codecs = codecs
-
-    @property
-    def life(self) -> str:
-        return str(getattr(self.connection, "life", ""))
-
-    async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return await self._read(keys, locked=False)
-
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return await self._read(keys, locked=True)
-
-    async def _read(self, keys: Sequence[Key], locked: bool) -> dict[Key, Row]:
-        found: dict[Key, Row] = {}
-        for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
-            codec = self._codecs[kind]
-            sql = codec.load_sql if locked else codec.find_sql
-            for row in await self.connection.fetch(sql, [key.id for key in group]):
-                found[Key(kind, row["id"])] = Row(row["version"], codec.parse(row))
-        return found
-
-    async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
-        found: dict[tuple[Key, str], list[tuple[Key, Row]]] = {(of.owner, of.kind): [] for of, _ in wanted}
-        for kind, group in groupby(sorted(wanted, key=lambda w: w[0].kind), key=lambda w: w[0].kind):
-            codec, asked = self._codecs[kind], list(group)
-            most: dict[Key, int] = {}
-            for of, count in asked:
-                most[of.owner] = max(count, most.get(of.owner, 0))
-            by_id = {owner.id: owner for owner in most}
-            for row in await self.connection.fetch(codec.slice_sql, [o.id for o in most], list(most.values())):
-                found[by_id[row["of"]], kind].append((Key(kind, row["id"]), Row(row["version"], codec.parse(row))))
-        return found
-
-    async def attached(self, keys: Sequence[Key]) -> Attached:
-        rows = await self.connection.fetch(Q["attached"], [key.kind for key in keys], [key.id for key in keys])
-        by_what: dict[str, set[Key]] = {"k": set(), "q": set()}
-        for row in rows:
-            by_what[row["what"]].add(Key(row["kind"], row["id"]))
-        return Attached(frozenset(by_what["k"]), frozenset(by_what["q"]))
-
-    async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]:
-        rows = await self.connection.fetch(Q["kept_for"], [key.kind for key in keys], [key.id for key in keys])
-        return [_kept(row) for row in rows]
-
-    async def known(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        rows = await self.connection.fetch(Q["known"], [source for source, _ in ids], [id for _, id in ids])
-        return {(row["source"], row["id"]): row["digest"] for row in rows}
-
-    # ---- writing ----
-
-    async def write(self, changes: Changes) -> None:
-        await self._write_rows(changes.rows)
-        await self._write_history(changes.history)
-        await self._write_inbox(changes)
-        await self._write_timers(changes)
-        await self._take(changes.taken)
-        await self._put_aside(changes)
-        await self._move_offsets(changes)
-
-    async def _write_rows(self, rows: Sequence[RowChange]) -> None:
-        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
-            codec, changes = self._codecs[kind], list(group)
-            gone = [c for c in changes if c.state is None and not c.empty]
-            fresh = [c for c in changes if c.base == 0 and (c.state is not None or c.empty)]
-            changed = [c for c in changes if c.base > 0 and (c.state is not None or c.empty)]
-            if fresh:
-                await self._expect(len(fresh), codec.insert_sql, *codec.values(fresh))
-            if changed:
-                await self._expect(len(changed), codec.update_sql, *codec.values(changed))
-            if gone := [c for c in gone if c.base > 0]:
-                await self._expect(len(gone), codec.delete_sql, [c.key.id for c in gone], [c.base for c in gone])
-
-    async def _expect(self, count: int, sql: str, *args: Any) -> None:
-        done = _count(await self.connection.execute(sql, *args))
-        if done != count:
-            raise Collision(f"{done} of {count} rows: {sql[:60]}")
-
-    async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
-        if entries:
-            records = [
-                (
-                    e.key.kind,
-                    e.key.id,
-                    e.version,
-                    e.type,
-                    self._codecs[e.key.kind].dump_event(e.event) if e.event is not None else "",
-                    e.at,
-                )
-                for e in entries
-            ]
-            await self.connection.copy_records_to_table("history", schema_name="kernel", records=records, columns=HISTORY_COLUMNS)
-
-    async def _write_inbox(self, changes: Changes) -> None:
-        fresh = [mark for mark in changes.inbox if mark.before is None]
-        again = [mark for mark in changes.inbox if mark.before is not None]
-        if fresh:
-            await self._expect(len(fresh), Q["mark_inbox"], *_mark_columns(fresh))
-        if again:
-            await self._expect(len(again), Q["mark_inbox_again"], *_mark_columns(again), [mark.before for mark in again])
-
-    async def _write_timers(self, changes: Changes) -> None:
-        fired, cancelled, made = changes.timers_fired, changes.timers_cancelled, changes.timers_set
-        if fired:
-            await self._expect(len(fired), Q["fire_timers"], *_timer_columns(fired), [t.due for t in fired])
-        if cancelled:
-            await self.connection.execute(
-                Q["cancel_timers"], [k.kind for k, _ in cancelled], [k.id for k, _ in cancelled], [n for _, n in cancelled]
-            )
-        if made:
-            when = [t.due for t in made], [t.rank for t in made], [t.shard for t in made], [t.trace for t in made]
-            await self.connection.execute(Q["set_timers"], *_timer_columns(made), *when)
-
-    async def _take(self, taken: Sequence[StoredInput]) -> None:
-        kept = [one.id for one in taken if one.purpose == "kept"]
-        replayed = [one.id for one in taken if one.purpose == "replay"]
-        spooled = [one.record for one in taken if one.purpose == "spooled"]
-        if kept:
-            await self._expect(len(kept), Q["forget_kept"], kept)
-        if replayed:
-            await self._expect(len(replayed), Q["replayed"], replayed)
-            await self.connection.execute(Q["lock_marks"], replayed)
-            await self.connection.execute(Q["lift"], replayed)
-        if spooled:
-            await self._expect(len(spooled), Q["unspool"], *_columns([r.at for r in spooled]), [r.offset for r in spooled])
-
-    async def _put_aside(self, changes: Changes) -> None:
-        if kept := changes.kept:
-            keys = [row.key.kind for row in kept], [row.key.id for row in kept]
-            waits = [row.until for row in kept], [row.shard for row in kept]
-            await self.connection.execute(Q["keep"], *keys, *waits, *_record_columns([row.record for row in kept]))
-        if changes.quarantines:
-            await self._quarantine(changes.quarantines)
-        if parked := parked_of(changes):
-            waits_for = [json.dumps([f"{key.kind} {key.id}" for key in one.waits_for]) for one in parked]
-            why = [one.status for one in parked], [one.reason for one in parked], [one.detail for one in parked], waits_for
-            await self.connection.execute(Q["park"], *why, *_record_columns([one.record for one in parked]))
-        if spooled := changes.spooled:
-            lanes = [row.lane.service for row in spooled], [row.lane.incarnation for row in spooled], [row.seq for row in spooled]
-            await self.connection.execute(Q["spool"], *lanes, *_record_columns([row.record for row in spooled]))
-
-    async def _quarantine(self, quarantines: Sequence[Quarantine]) -> None:
-        if behind := sorted({key for one in quarantines for key in one.behind}):
-            held = await self.connection.fetch(Q["hold_marks"], [key.kind for key in behind], [key.id for key in behind])
-            if len(held) != len(behind):
-                raise Collision(f"{len(held)} of {len(behind)} marks: hold_marks")
-        marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
-        await self.connection.execute(Q["quarantine"], [k.kind for k in marks], [k.id for k in marks], list(marks.values()))
-
-    async def _move_offsets(self, changes: Changes) -> None:
-        moves, marks = changes.offsets, changes.marks
-        if not moves and not marks:
-            return
-        done = await self.connection.execute(
-            Q["move_offsets"],
-            *_columns([m.at for m in moves]),
-            [m.epoch for m in moves],
-            [m.loaded for m in moves],
-            [m.next for m in moves],
-            *_columns([m.at for m in marks]),
-            [m.lane.service for m in marks],
-            [m.lane.incarnation for m in marks],
-            [m.seq for m in marks],
-        )
-        if _count(done) != len(moves):
-            raise NotOwner(f"{_count(done)} of {len(moves)} positions moved")
-
-    async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
-        rows = await self.connection.fetch(Q["ask_again"], *_columns([one.at for one in records]), [one.offset for one in records])
-        return [StoredInput(row["number"], "replay", _record(row)) for row in rows]
-
-    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
-        if not rows:
-            return []
-        counts = Counter(row.at for row in rows)
-        taken = await self.connection.fetch(Q["take_lanes"], *_columns(list(counts)), list(counts.values()))
-        heads = {TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]] for r in taken}
-        numbered = []
-        for row in rows:
-            head = heads[row.at]
-            head[1] += 1
-            numbered.append(LaneRow(head[1], head[0], row))
-        await self.connection.copy_records_to_table(
-            "outbox", schema_name="kernel", records=[_outbox_record(r) for r in numbered], columns=OUTBOX_COLUMNS
-        )
-        return numbered
-
-
-async def _commit(connection: Any, transaction: Any) -> None:
-    try:
-        await transaction.commit()
-    except (*LOST, asyncpg.OperatorInterventionError) as error:  # a server that is told to stop may have committed already
-        _terminate(connection)
-        raise CommitUnknown(f"{error!r}") from error
-    except asyncio.CancelledError:
-        _terminate(connection)
-        raise
-    except TRANSIENT as error:
-        raise Transient(f"{error!r}") from error
-
-
-def _terminate(connection: Any) -> None:
-    with suppress(asyncpg.InterfaceError):  # a lost connection has left the pool already
-        connection.terminate()
-
-
-async def _roll_back(connection: Any, transaction: Any) -> None:
-    try:
-        await transaction.rollback()
-    except (*LOST, asyncpg.PostgresError):
-        _terminate(connection)
-
-
-def _columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
-    return [one.topic for one in at], [one.partition for one in at]
-
-
-def _mark_columns(marks: Sequence[InboxMark]) -> tuple[list[str], list[str], list[bytes], list[datetime]]:
-    return [m.source for m in marks], [m.id for m in marks], [m.digest for m in marks], [m.at for m in marks]
-
-
-def _timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], list[str]]:
-    return [t.key.kind for t in timers], [t.key.id for t in timers], [t.name for t in timers]
-
-
-def _record_columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
-    """topic, partition, off, appended_ms, key, value, headers."""
-    headers = [
-        json.dumps([[name.replace("\x00", "?"), value.hex() if value is not None else None] for name, value in r.headers]) for r in records
-    ]
-    return (
-        *_columns([r.at for r in records]),
-        [r.offset for r in records],
-        [r.appended_ms for r in records],
-        [r.key for r in records],
-        [r.value for r in records],
-        headers,
-    )
-
-
-def _record(row: Any) -> Record:
-    headers = tuple((name, bytes.fromhex(value) if value is not None else None) for name, value in json.loads(row["headers"]))
-    return Record(row["topic"], row["partition"], row["off"], row["appended_ms"], row["key"], row["value"], headers)
-
-
-def _kept(row: Any) -> StoredInput:
-    return StoredInput(row["number"], "kept", _record(row), Key(row["kind"], row["id"]), row["until"])
-
-
-def _lane_row(row: Any) -> LaneRow:
-    fields = {name: row[name] for name in OUTBOX_COLUMNS if name not in ("seq", "incarnation")}
-    return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
-
-
-def _outbox_record(numbered: LaneRow) -> tuple[Any, ...]:
-    row = numbered.row
-    return (
-        row.topic,
-        row.partition,
-        numbered.seq,
-        numbered.incarnation,
-        row.key,
-        row.type,
-        row.id,
-        row.time,
-        row.correlation,
-        row.causation,
-        row.trace,
-        row.subject,
-        row.subject_version,
-        row.value,
-    )
-
-
-def _count(status: str) -> int:
-    return int(status.rsplit(" ", 1)[-1])
 
 
 async def open_store(

@@ -43,7 +43,7 @@ from shared.kernel.model import Key, Service, Unreadable
 from shared.kernel.partition import partition_of
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
-from shared.kernel.postgres import _record, _record_columns
+from shared.kernel.postgres_columns import record_columns, record_of
 from shared.kernel.stage import Arrival, arrive, read_document
 from shared.value import encode
 from tests.hostile.records import Hostile, hostile_record
@@ -334,12 +334,12 @@ def read_parked(hostile: Hostile) -> Outcome:
     row = dict(
         zip(
             ("topic", "partition", "off", "appended_ms", "key", "value", "headers"),
-            (each[0] for each in _record_columns([record])),
+            (each[0] for each in record_columns([record])),
             strict=True,
         )
     )
     storable(json.loads(row["headers"]), "the headers")
-    again = _record(row)
+    again = record_of(row)
     must([value for _, value in again.headers] == [value for _, value in record.headers], "the headers are other ones")
     must(again.value == record.value and again.key == record.key, "the bytes are other ones")
     return Outcome(True, ("parked",))

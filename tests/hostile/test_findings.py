@@ -20,7 +20,7 @@ from shared.kernel.codec import Undecodable, body_of, open_envelope, state_versi
 from shared.kernel.model import Service
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
-from shared.kernel.postgres import _record, _record_columns
+from shared.kernel.postgres_columns import record_columns, record_of
 from shared.kernel.stage import Arrival, arrive
 from tests.hostile.values import EXAMPLES
 from tests.support.spec import Spec
@@ -123,9 +123,9 @@ def test_a_record_with_such_a_header_can_be_put_aside(name: str) -> None:
     """A header named by the six characters of an escape made its dead letter unwritable."""
     odd = record(STOCK_REPORTS, "StockMoved")._replace(headers=((name, b"1"),))
     names = ("topic", "partition", "off", "appended_ms", "key", "value", "headers")
-    row = dict(zip(names, (column[0] for column in _record_columns([odd])), strict=True))
+    row = dict(zip(names, (column[0] for column in record_columns([odd])), strict=True))
     assert "\x00" not in json.loads(row["headers"])[0][0]
-    assert _record(row).headers == ((name.replace("\x00", "?"), b"1"),)
+    assert record_of(row).headers == ((name.replace("\x00", "?"), b"1"),)
 
 
 def test_source_and_id_fit_the_index_of_the_inbox_in_any_script() -> None:

@@ -1,0 +1,98 @@
+"""How rows of the kernel's own tables are handed to Postgres, by column, and read from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.kernel.model import Key
+from shared.kernel.ports import (
+    InboxMark,
+    LaneRow,
+    OutboxRow,
+    Record,
+    StoredInput,
+    TimerRow,
+    TopicPartition,
+)
+
+OUTBOX_COLUMNS = [
+    "topic",
+    "partition",
+    "seq",
+    "incarnation",
+    "key",
+    "type",
+    "id",
+    "time",
+    "correlation",
+    "causation",
+    "trace",
+    "subject",
+    "subject_version",
+    "value",
+]
+HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
+
+
+def columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
+    return [one.topic for one in at], [one.partition for one in at]
+
+
+def mark_columns(marks: Sequence[InboxMark]) -> tuple[list[str], list[str], list[bytes], list[datetime]]:
+    return [m.source for m in marks], [m.id for m in marks], [m.digest for m in marks], [m.at for m in marks]
+
+
+def timer_columns(timers: Sequence[TimerRow]) -> tuple[list[str], list[str], list[str]]:
+    return [t.key.kind for t in timers], [t.key.id for t in timers], [t.name for t in timers]
+
+
+def record_columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
+    """topic, partition, off, appended_ms, key, value, headers."""
+    headers = [
+        json.dumps([[name.replace("\x00", "?"), value.hex() if value is not None else None] for name, value in r.headers]) for r in records
+    ]
+    return (
+        *columns([r.at for r in records]),
+        [r.offset for r in records],
+        [r.appended_ms for r in records],
+        [r.key for r in records],
+        [r.value for r in records],
+        headers,
+    )
+
+
+def record_of(row: Any) -> Record:
+    headers = tuple((name, bytes.fromhex(value) if value is not None else None) for name, value in json.loads(row["headers"]))
+    return Record(row["topic"], row["partition"], row["off"], row["appended_ms"], row["key"], row["value"], headers)
+
+
+def kept_of(row: Any) -> StoredInput:
+    return StoredInput(row["number"], "kept", record_of(row), Key(row["kind"], row["id"]), row["until"])
+
+
+def lane_row_of(row: Any) -> LaneRow:
+    fields = {name: row[name] for name in OUTBOX_COLUMNS if name not in ("seq", "incarnation")}
+    return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
+
+
+def outbox_values(numbered: LaneRow) -> tuple[Any, ...]:
+    row = numbered.row
+    return (
+        row.topic,
+        row.partition,
+        numbered.seq,
+        numbered.incarnation,
+        row.key,
+        row.type,
+        row.id,
+        row.time,
+        row.correlation,
+        row.causation,
+        row.trace,
+        row.subject,
+        row.subject_version,
+        row.value,
+    )
