@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from shared.kernel import memory_store
+from shared.kernel import memory_transaction
 from shared.kernel.engine import Engine
 from shared.kernel.memory_rows import SentRow
-from shared.kernel.memory_store import MemoryStore, MemoryTransaction
+from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Session
+from shared.kernel.memory_transaction import MemoryTransaction
 from shared.kernel.ports import Changes, CommitUnknown, LaneRow, OutboxRow, TimerRow, TopicPartition
 from shared.kernel.stage import Stage
 from shared.value import replace
@@ -25,12 +26,12 @@ def row_versions() -> None:
     async def changed(self: MemoryTransaction, name: str, changes: Any) -> None:
         for change in changes:
             session, stored = await self._statement(name), _stored(self, change)
-            await session.update(memory_store._table(change.key.kind), [change.key.id], lambda *_: True, _always(stored))
+            await session.update(memory_transaction.table_of(change.key.kind), [change.key.id], lambda *_: True, _always(stored))
 
     async def inserted(self: MemoryTransaction, kind: str, changes: Any) -> None:
         for change in changes:
             session, stored = await self._statement(f"insert {kind}"), _stored(self, change)
-            await session.upsert(memory_store._table(kind), change.key.id, stored, _always(stored))
+            await session.upsert(memory_transaction.table_of(kind), change.key.id, stored, _always(stored))
 
     async def unlocked(self: MemoryTransaction, keys: Any) -> Any:
         return await self.find(keys)
@@ -50,7 +51,7 @@ def _always(value: Any) -> Callable[..., Any]:
 
 @mutant("positions move only for their owner (epoch) and from where they were loaded (offset)", worlds=STOPPED)
 def epoch_and_offset() -> None:
-    switch(memory_store, "_is_as_loaded", lambda move, position: True)
+    switch(memory_transaction, "_is_as_loaded", lambda move, position: True)
 
 
 @mutant("how far was read (positions, marks of lanes, the inbox) is committed with what it led to", worlds=Worlds("crash"))

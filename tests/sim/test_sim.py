@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.inventory import rules
-from shared.kernel.memory_store import MemoryTransaction
+from shared.kernel.memory_transaction import MemoryTransaction
 from shared.kernel.ports import Changes, Record, TopicPartition
 from shared.kernel.stage import Stage
 from tests.sim import run
