@@ -87,6 +87,8 @@ class _Refusal(NamedTuple):
     """Of these, units that were still to be done."""
     explained: int
     """Beside these, units that a final pick had left out before."""
+    ended: int
+    """Of those told, units that had been given up for a cancellation or a change."""
 
 
 def rejected(case: Case, report: WorkRejected) -> Iterator[Yield]:
@@ -109,7 +111,7 @@ def rejected(case: Case, report: WorkRejected) -> Iterator[Yield]:
         shorted = rules.total(Units(r.line_id, r.shorted) for r in refusals if r.reason == reason)
         yield from shortages.given_up(case, part.part_id, shorted, report.occurred_at)
         if reason == "damaged":
-            found = rules.total(Units(r.line_id, r.shorted + r.explained) for r in refusals if r.reason == reason)
+            found = rules.total(Units(r.line_id, r.shorted + r.explained + r.ended) for r in refusals if r.reason == reason)
             yield from shortages.found_damaged(case, part.part_id, found, report.occurred_at)
         lost = rules.total(Units(r.line_id, r.lost) for r in refusals if r.reason == reason)
         if lost:
@@ -134,8 +136,9 @@ def _refusals(part: Part, lines: Iterable[RejectedLine]) -> Iterator[_Refusal]:
         shorted_open[name] -= shorted
         lost = min(news - shorted, left[name])
         left[name] -= lost
+        ended = min(news - shorted - lost, rules.given_up(part.lines[name]))
         if news or explained:
-            yield _Refusal(name, line.reason, news, shorted, lost, explained)
+            yield _Refusal(name, line.reason, news, shorted, lost, explained, ended)
 
 
 def _check_refusals(case: Case, part: Part, refusals: Iterable[_Refusal]) -> Iterator[Yield]:

@@ -29,6 +29,8 @@ ReleasedCause = Literal["cancelled", "rejected", "short", "dropped", "changed", 
 """Causes that end a reservation."""
 HandOver = Literal["delivered", "presumed"]
 LostCause = Literal["rejected", "short"]
+WITHDRAWN: tuple[EndedCause, ...] = ("cancelled", "changed")
+"""Causes on which nobody wants the units any more."""
 CLOSED = "closed:"
 """Request `closed:<part id>`: the order has ended, and the location still had units to do."""
 LOST: tuple[EndedCause, ...] = ("rejected", "short", "dropped")
@@ -73,6 +75,11 @@ def shorted_unpicked(work: Work) -> int:
 def left_out_before(work: Work, occurred_at: datetime) -> int:
     """Units a final pick has left out, where it was made after that time: what the location had given up then is of them."""
     return work.unexplained if work.left_out_at is not None and occurred_at < work.left_out_at else 0
+
+
+def given_up(work: Work) -> int:
+    """Units the location gave up because nobody wanted them any more: they lie on its shelf."""
+    return sum(work.ended.get(cause, 0) for cause in WITHDRAWN)
 
 
 def newly_ready(work: Work, total: int) -> int:
@@ -263,7 +270,7 @@ def part_status(part: Part) -> PartStatusName:
     works = tuple(part.lines.values())
     done = any(work.served + work.over for work in works)
     if part.left == 0:
-        missed = any(cause not in ("cancelled", "changed") for work in works for cause in work.ended)
+        missed = any(cause not in WITHDRAWN for work in works for cause in work.ended)
         if missed:
             return "incomplete"
         return "closed" if done else "cancelled"

@@ -52,7 +52,7 @@ class Deafness:
         """Its readers claim it anew now and then meanwhile, and so hear how much there is."""
         topic = self._dice.choice(ASKED)
         at = {TopicPartition(topic.name, p) for p in range(self._world.partitions()[topic.name])}
-        self._world.broker.silent |= at
+        self._world.broker.hush(at)
         second = 0.0
         while (second := second + self._dice.uniform(0.3, 1.5)) < min(lasts_s, 20.0):
             self._later(second, lambda: self._claim_anew(topic))
@@ -64,8 +64,7 @@ class Deafness:
 
     def _speak(self, at: set[TopicPartition]) -> None:
         self._world.wrong += self._waits_too_long()
-        self._world.broker.silent -= at
-        self._world.broker.wake()
+        self._world.broker.speak(at)
 
     def _waits_too_long(self) -> Iterator[str]:
         """What people say is judged in the end, whatever is still unread."""

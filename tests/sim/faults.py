@@ -331,20 +331,19 @@ class Faults:
 
     def _silence(self) -> None:
         at = self._partitions()
-        self.world.broker.silent |= set(at)
+        self.world.broker.hush(at)
         self._later(0.5, 20, "partitions speak again", lambda: self._speak(at))
         if self.dice.random() < 0.5:  # whoever claims them meanwhile knows that there is more than it can read
             for service in SERVICES:
                 self.world.broker.group(service)._rebalance()
 
     def _speak(self, at: list[TopicPartition]) -> None:
-        self.world.broker.silent -= set(at)
-        self.world.broker.wake()
+        self.world.broker.speak(at)
 
     def _lose_leader(self) -> None:
         at = self._partitions()
         self.leaderless |= set(at)
-        self.world.broker.silent |= set(at)
+        self.world.broker.hush(at)
         self._later(0.5, 12, "partitions have leaders again", lambda: self._elect(at))
 
     def _elect(self, at: list[TopicPartition]) -> None:

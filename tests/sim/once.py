@@ -1,7 +1,8 @@
 """Each input takes effect once: held against every commit, on what was decided in it.
 
 A process that is told to roll back decides again, so a decision counts only once its transaction is committed; a message that is kept
-for a row is decided again, too. What channels ask, and what returns answer them, may come twice under one id: it is answered again.
+for a row is decided again, too. What channels ask, and what returns answer them, may come twice under one id: it is answered again. And who
+says now this, now that under one id is heard each time: what was said last is known, and totals add nothing twice.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Once:
 
     def _counts(self, given: Input[Any]) -> bool:
         topic = TOPIC_OF.get(type(given.body))
-        if topic is None or topic.kind == "request" or topic == RETURN_EVENTS:
+        if topic is None or topic.kind == "request" or topic == RETURN_EVENTS or given.changed:
             return False
         return not (self._replays and topic.kind == "fact")
 

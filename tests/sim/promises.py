@@ -173,12 +173,12 @@ def returns_are_bounded(world: World) -> Iterator[str]:
 
 
 def returns_are_judged_on_what_was_handed_over(world: World) -> Iterator[str]:
-    """Nobody is told that they have nothing to send back whose hand-over was known before they asked."""
-    handed: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    """Nobody is told that they have nothing to send back whose hand-over could be known before they asked."""
+    handed: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for record, body in read(world, FULFILMENT_EVENTS):
         if isinstance(body, ff.LinesHandedOver):
             for line in body.lines:
-                handed[body.order_id, line.line_id].append((record.appended_ms, line.quantity))
+                handed[body.order_id, line.line_id].append((world.broker.readable_ms(record), line.quantity))
     asked = {
         (body.order_id, body.request_id): (record.appended_ms, body)
         for record, body in reversed(list(read(world, RETURN_REQUESTS)))

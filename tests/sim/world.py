@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -71,6 +72,31 @@ class SimBroker(Broker):
     def __init__(self, world: World) -> None:
         super().__init__(world.turns.clock)
         self._world = world
+        self._hushed: dict[TopicPartition, list[tuple[float, float]]] = {}
+        """From when to when, in milliseconds since the epoch, a partition kept silent."""
+
+    def hush(self, at: Collection[TopicPartition]) -> None:
+        """Nobody can read these, nor hears how much there is."""
+        now_ms = 1000 * self._world.turns.clock.now_s()
+        for one in sorted(set(at) - self.silent):
+            self._hushed.setdefault(one, []).append((now_ms, math.inf))
+        self.silent |= set(at)
+
+    def speak(self, at: Collection[TopicPartition]) -> None:
+        now_ms = 1000 * self._world.turns.clock.now_s()
+        for one in sorted(self.silent & set(at)):
+            began_ms, _ = self._hushed[one].pop()
+            self._hushed[one].append((began_ms, now_ms))
+        self.silent -= set(at)
+        self.wake()
+
+    def readable_ms(self, record: Record) -> float:
+        """When a record could be read at the latest, by somebody who looks again every few seconds."""
+        at_ms: float = record.appended_ms
+        for began_ms, ended_ms in self._hushed.get(record.at, ()):
+            if began_ms - 1000 * GROUP_READER_S <= at_ms < ended_ms:
+                at_ms = ended_ms
+        return at_ms
 
     def append(self, at: TopicPartition, batch: Sequence[Outgoing]) -> int:
         first = super().append(at, batch)

@@ -234,6 +234,16 @@ def test_a_shorted_unit_that_is_rejected_as_damaged_can_not_be_sold() -> None:
     assert work(spec).left == 2
 
 
+def test_a_cancelled_unit_that_is_rejected_as_damaged_can_not_be_sold() -> None:
+    """The location gave it up for the cancellation, and found the damage when it put it back. No more than it gave up."""
+    spec = at_work(shirt=3).given(cancel(shirt=1), gives_up(shirt=1))
+    spec.when(rejects("damaged", at=6, shirt=1))
+    assert [(each.cause, each.reason, units(each.lines)) for each in spec.of(ReservationEnded)] == [("rejected", "damaged", {"shirt": 1})]
+    spec.when(rejects("damaged", at=7, shirt=5))
+    ended = [(each.cause, each.reason, units(each.lines)) for each in spec.of(ReservationEnded)]
+    assert ended == [("shorted", "damaged", {"shirt": 1}), ("rejected", "damaged", {"shirt": 1})]
+
+
 def test_a_unit_that_a_final_pick_left_out_may_be_explained_as_damaged_later() -> None:
     """The rejection was made before the pick and is read after it: the unit has ended as short, and can't be sold."""
     spec = at_work(shirt=3).given(picks(shirt=2, final=True))
