@@ -365,8 +365,10 @@ def _arrival(body: Body) -> str:
 def _reservation_ended(body: fulfilment.ReservationEnded) -> str:
     reason = f", {words(body.reason)}" if body.reason != "none" else ""
     match body.cause:
+        case "shorted" if body.reason == "damaged":
+            return f"{body.location} found {units(body.lines)} damaged that it has no more to do"
         case "shorted":
-            return f"{body.location} gave up {units(body.lines)} whose stock was taken{reason}"
+            return f"{body.location} gave up {units(body.lines)} whose stock was taken"
         case "served":
             return f"{units(body.lines)} reserved at {body.location} are free again: others left in their place"
         case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from shared.kernel.memory_store import MemoryStore
@@ -10,6 +10,15 @@ from shared.kernel.ports import Outgoing, ProduceFailed, TopicPartition
 from shared.kernel.publisher import Publisher
 from tests.sim.mutant import mutant, switch
 from tests.sim.themed import Worlds
+
+
+async def _sending(publisher: Publisher, send: Any, round_: Callable[[Publisher], Awaitable[bool]]) -> bool:
+    """A round in which the publisher's writer sends so."""
+    true, publisher._writer.send = publisher._writer.send, send  # type: ignore[method-assign]
+    try:
+        return await round_(publisher)
+    finally:
+        publisher._writer.send = true  # type: ignore[method-assign]
 
 
 @mutant("at most one batch of a partition is in flight", worlds=Worlds("lost_ack"))
@@ -34,11 +43,7 @@ def one_in_flight() -> None:
                 raise refused
             return {at: len(batch) for at, batch in batches.items()}
 
-        self._writer.send = sent  # type: ignore[method-assign]
-        try:
-            return await round_(self)
-        finally:
-            self._writer.send = send  # type: ignore[method-assign]
+        return await _sending(self, sent, round_)
 
     switch(Publisher, "round", two_at_once)
 
@@ -68,11 +73,7 @@ def acknowledged_only() -> None:
             except Exception:  # noqa: BLE001 - that is the mutant
                 return {at: len(batch) for at, batch in batches.items()}
 
-        self._writer.send = sent  # type: ignore[method-assign]
-        try:
-            return await round_(self)
-        finally:
-            self._writer.send = send  # type: ignore[method-assign]
+        return await _sending(self, sent, round_)
 
     switch(Publisher, "round", hopeful)
 

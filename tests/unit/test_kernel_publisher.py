@@ -69,12 +69,18 @@ class Desk:
         return {at: sent for at, (_, _, sent) in (await self.store.lane_heads(LANES)).items()}
 
 
-@pytest.fixture
-async def desk() -> Desk:
-    clock = VirtualClock(START)
+def broker_of_all(clock: VirtualClock) -> Broker:
+    """With every topic of the desk and the house."""
     broker = Broker(clock)
     for topic in ALL:
         broker.create(topic.name, len(LANES), compacted=topic.compacted)
+    return broker
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    clock = VirtualClock(START)
+    broker = broker_of_all(clock)
     store, topics = MemoryStore(DESK, Database(clock), owned=[(COMMANDS, len(LANES))]), MemoryTopics(broker)
     found: list[Desk] = []
 
@@ -182,9 +188,7 @@ class House:
 @pytest.fixture
 async def house() -> House:
     clock = VirtualClock(START)
-    broker = Broker(clock)
-    for topic in ALL:
-        broker.create(topic.name, len(LANES), compacted=topic.compacted)
+    broker = broker_of_all(clock)
     hopeless: set[str] = set()
     tried: list[tuple[str, int]] = []
 
