@@ -126,7 +126,7 @@ def _scene(sender: Sender, agenda: Agenda, world: World, dice: Dice) -> _Scene:
         channel,
         till,
         PaymentProvider(desk("payments")),
-        Locations(desk("locations"), shelves, CARRIER),
+        Locations(desk("locations"), shelves, CARRIER, {location.location for location in world.locations}),
         Carrier(desk("carrier")),
         ReturnsDesk(desk("returns"), shelves, second),
         Supplier(desk("supplier"), shelves, first),

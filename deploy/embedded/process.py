@@ -19,6 +19,8 @@ KILL_WAIT_S = 10.0
 POLL_S = 0.05
 # How far two readings of one process's start time may lie apart: the clock may be set in between.
 START_TOLERANCE_S = 60.0
+BEGINS_S = 0.5
+"""Until a new process has a command line, at most."""
 LOG_LIMIT_BYTES = 10_000_000
 
 # What this process started and must reap when it ends.
@@ -47,12 +49,21 @@ class Identity(BaseModel):
         try:
             process = psutil.Process(self.pid)
             same_start = abs(process.create_time() - self.started_s) < START_TOLERANCE_S
-            line = process.cmdline()
-            # One that has only just begun has no command line yet; one that ended and wasn't reaped has none any more.
-            same_line = self.mark in line if line else process.status() != psutil.STATUS_ZOMBIE
-            return process if same_start and same_line else None
+            return process if same_start and self._has_mark(process) else None
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
+
+    def _has_mark(self, process: psutil.Process) -> bool:
+        """One that has only just begun has no command line yet, so we wait for it: it may be a stranger. One that is ending has none any
+        more: it counts as ours until it is gone."""
+        deadline = time.monotonic() + BEGINS_S
+        while not (line := process.cmdline()):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(POLL_S)
+        return self.mark in line
 
 
 @dataclass(frozen=True, slots=True)

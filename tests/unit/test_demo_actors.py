@@ -110,7 +110,7 @@ def instruction(lines: dict[str, int], part: str = "web:1/1", method: Method = "
 
 def locations(stage: Stage, shelf: dict[str, int]) -> tuple[Locations, Shelves]:
     shelves = Shelves({Spot(STORE, f"sku-{line}"): units for line, units in shelf.items()})
-    return Locations(stage.desk, shelves, "overland"), shelves
+    return Locations(stage.desk, shelves, "overland", {STORE}), shelves
 
 
 def shipped(stage: Stage) -> dict[str, int]:
@@ -126,6 +126,14 @@ def test_what_lies_there_is_picked_and_shipped(stage: Stage) -> None:
     stage.time.pass_by()
     assert shipped(stage) == {"1": 2, "2": 1}
     assert (shelves.physical(Spot(STORE, "sku-1")), shelves.physical(Spot(STORE, "sku-2"))) == (3, 0)
+
+
+def test_an_instruction_to_a_location_of_somebody_else_is_left_to_them(stage: Stage) -> None:
+    actor, shelves = locations(stage, {"1": 5})
+    spot = Spot("somewhere-else", "sku-1")
+    actor.hear(instruction({"1": 2}).model_copy(update={"location": spot.location}))
+    stage.time.pass_by()
+    assert (shipped(stage), len(shelves.misses(spot))) == ({}, 0)
 
 
 def test_an_instruction_told_twice_is_done_once(stage: Stage) -> None:

@@ -32,6 +32,12 @@ def test_a_process_that_has_no_command_line_yet_lives(child: subprocess.Popen[by
     assert identity(child).alive
 
 
+def test_a_stranger_that_has_no_command_line_yet_is_waited_for(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    tellings = iter([[], [], ["a stranger"]])
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: next(tellings))
+    assert not identity(child).model_copy(update={"mark": "another"}).alive
+
+
 def test_a_process_that_ended_and_was_not_reaped_is_dead(child: subprocess.Popen[bytes]) -> None:
     this = identity(child)
     child.kill()

@@ -5,7 +5,7 @@ A real adapter serves one location; this one serves all of them, each part by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -48,14 +48,14 @@ Request = FulfilOrder | AmendOrder | CancelFulfilment | HoldFulfilment | ResumeF
 
 
 class Locations:
-    """The work of all locations, by part."""
+    """The work of these locations, by part. Instructions to others are somebody else's: the system may serve more than one demo."""
 
     reads: ClassVar[Reads] = {
         topics.FULFILMENT_ORDERS: (FulfilOrder, AmendOrder, CancelFulfilment, HoldFulfilment, ResumeFulfilment),
     }
 
-    def __init__(self, desk: Desk, shelves: Shelves, carrier: str) -> None:
-        self._desk, self._shelves, self._carrier = desk, shelves, carrier
+    def __init__(self, desk: Desk, shelves: Shelves, carrier: str, serves: Collection[str]) -> None:
+        self._desk, self._shelves, self._carrier, self._serves = desk, shelves, carrier, serves
         self._work: dict[str, Work] = {}
         self._recounts: set[Spot] = set()
         self._counts = 0
@@ -65,7 +65,7 @@ class Locations:
         work = self._work.get(body.fulfilment_order_id)
         if work is not None:
             self._asked(work, body)
-        elif isinstance(body, FulfilOrder):
+        elif isinstance(body, FulfilOrder) and body.location in self._serves:
             work = self._work[body.fulfilment_order_id] = Work.of(body)
             self._next(work, ACCEPT_S, self._accept)
 
