@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import acos, cos, radians, sin
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from schemas.inventory import Availability, Future
@@ -27,7 +28,7 @@ from services.sourcing.events import (
     PlanMade,
     WithdrawnPartReserved,
 )
-from services.sourcing.state import LevelSeen, Order, Units
+from services.sourcing.state import Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents
 from shared.value import Value
@@ -36,6 +37,7 @@ EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
 Flight = dict[tuple[str, str], int]
 """(sku, location) to units taken off, negative where added back."""
+NOTHING: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 class Stop(NamedTuple):
@@ -197,24 +199,30 @@ class Network(Documents):
 
     def _see(self, sku: str, location: str, version: int, atp: int) -> None:
         """The level with the highest version counts."""
-        known = self._levels.setdefault(sku, {})
+        known = self._levels.get(sku)
+        if known is None:
+            known = self._levels[sku] = {}
         if version > known.get(location, (-1, 0))[0]:
             known[location] = (version, atp)
             self._count(sku, location)
 
     def _count(self, sku: str, location: str) -> None:
-        atp = self._levels.get(sku, {}).get(location, (0, 0))[1]
-        units = atp - self._off.get((sku, location), (0, 0))[0]
+        units = self._levels.get(sku, NOTHING).get(location, (0, 0))[1]
+        if off := self._off.get((sku, location)):
+            units -= off[0]
+        free = self._free.get(sku)
         if units > 0:
-            self._free.setdefault(sku, {})[location] = units
-        else:
-            self._free.get(sku, {}).pop(location, None)
+            if free is None:
+                free = self._free[sku] = {}
+            free[location] = units
+        elif free is not None:
+            free.pop(location, None)
 
     # ---- plans in flight ----
 
     def fold(self, event: Event) -> None:
-        for level in getattr(event, "levels", ()):
-            self._learn(level)
+        for sku, location, version, atp in getattr(event, "levels", ()):
+            self._see(sku, location, version, atp)
         match event:
             case PlanMade():
                 for part in event.parts:
@@ -256,22 +264,20 @@ class Network(Documents):
                 self._fly(part_id_of(key.id, number), flight)
             self._undo.clear()
 
-    def _learn(self, level: LevelSeen) -> None:
-        self._see(level.sku, level.location, level.version, level.atp)
-
     def _fly(self, part_id: str, flight: Flight) -> None:
         before = self._flights.pop(part_id, {})
         self._undo.append((part_id, before))
         if flight:
             self._flights[part_id] = flight
-        for at in {**before, **flight}:
-            units, flights = self._off.pop(at, (0, 0))
+        off, unheard = self._off, self._unheard
+        for at in {**before, **flight} if before and flight else before or flight:
+            units, flights = off.pop(at, (0, 0))
             flights += (at in flight) - (at in before)
             if flights:
-                self._off[at] = (units + flight.get(at, 0) - before.get(at, 0), flights)
+                off[at] = (units + flight.get(at, 0) - before.get(at, 0), flights)
             self._count(*at)
-            if not flights and at in self._unheard:
-                self._see(*at, *self._unheard.pop(at))
+            if not flights and at in unheard:
+                self._see(*at, *unheard.pop(at))
 
     # ---- derived from reference data ----
 

@@ -19,7 +19,7 @@ MOST_DAYS_AHEAD = 1_000
 """Days a release may be put off."""
 COLLECTED: frozenset[Method] = frozenset({"click_and_collect", "in_store_takeaway"})
 """Methods by which the location that holds the goods hands them over itself."""
-END_OF_DAY = time(23, 59, 59)
+START_OF_DAY, END_OF_DAY = time(0), time(23, 59, 59)
 
 
 class Schedule(Value, frozen=True):
@@ -140,14 +140,12 @@ def working_days(location: Location, start: date) -> Iterator[tuple[date, time, 
     """(day, opens, closes) of the days on which the location works, from `start` on, at most MOST_DAYS ahead."""
     for ahead in range(MOST_DAYS):
         day = start + timedelta(days=ahead)
-        hours = [entry for entry in location.hours if entry.weekday == day.weekday()]
-        if day in location.closed_on or (location.hours and not hours):
+        if day in location.closed_on:
             continue
-        yield (
-            day,
-            min((entry.opens for entry in hours), default=time(0)),
-            max((entry.closes for entry in hours), default=END_OF_DAY),
-        )
+        if not location.hours:
+            yield day, START_OF_DAY, END_OF_DAY
+        elif hours := [entry for entry in location.hours if entry.weekday == day.weekday()]:
+            yield day, min(entry.opens for entry in hours), max(entry.closes for entry in hours)
 
 
 def working_days_after(day: date, days: int) -> date:

@@ -105,9 +105,6 @@ class Cost(NamedTuple):
     def total(self) -> int:
         return sum(self)
 
-    def plus(self, other: Cost) -> Cost:
-        return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
-
 
 class PlanPart(NamedTuple):
     """What one location serves."""
@@ -201,7 +198,7 @@ def one_site(pieces: Sequence[Piece], sites: Sequence[Site], *, complete: bool) 
     """The cheapest sites that can serve every piece; none where a wanted item has no piece."""
     able = reduce(lambda both, piece: both & set(piece.holders), pieces, set(range(len(sites)))) if complete else set()
     everything = (1 << len(pieces)) - 1
-    plans: list[Ranked] = [(cost_of(sites[n], pieces, everything).total, 1, ((n, everything),)) for n in able]
+    plans: list[Ranked] = [(price_of(sites[n], pieces, everything), 1, ((n, everything),)) for n in able]
     return sorted(plans)[:MOST_KEPT]
 
 
@@ -407,35 +404,42 @@ def cheapest_each(opened: Opened, prices: Prices) -> list[int]:
 def ranked(opened: Opened, prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> Ranked:
     """The plan that an open set means; sites nobody uses fall away."""
     masks: dict[int, int] = {}
-    for bit in range(len(pieces)):
-        price, number = min((prices.each[number][bit], number) for number in opened)
+    for bit, offered in enumerate(zip(*(prices.each[number] for number in opened), strict=True)):
+        price = min(offered)
         if price < UNSERVED:
+            number = opened[offered.index(price)]
             masks[number] = masks.get(number, 0) | 1 << bit
-    blocks = tuple(sorted(masks.items(), key=lambda block: block[1] & -block[1]))
-    return sum(cost_of(sites[n], pieces, mask).total for n, mask in blocks), len(blocks), blocks
+    blocks = tuple(masks.items())
+    return sum(price_of(sites[n], pieces, mask) for n, mask in blocks), len(blocks), blocks
 
 
 # ---- the result ----
 
 
-def cost_of(site: Site, pieces: Sequence[Piece], mask: int) -> Cost:
-    """Of one part."""
+def load_of(pieces: Sequence[Piece], mask: int) -> tuple[int, int]:
+    """Grams and order lines of one part."""
     held = [piece for bit, piece in enumerate(pieces) if mask >> bit & 1]
-    return Cost(
-        parcels=site.parcel,
-        distance=site.distance,
-        weight=-(-site.per_kg * sum(piece.weight_g for piece in held) // 1000),
-        handling=site.handling,
-        labour=site.labour * sum(len(piece.lines) for piece in held),
-        lateness=site.lateness,
-    )
+    return sum([piece.weight_g for piece in held]), sum([len(piece.lines) for piece in held])
+
+
+def price_of(site: Site, pieces: Sequence[Piece], mask: int) -> int:
+    """What one part costs."""
+    weight_g, lines = load_of(pieces, mask)
+    return site.fixed + site.labour * lines - (-site.per_kg * weight_g // 1000)
+
+
+def cost_of(site: Site, pieces: Sequence[Piece], mask: int) -> Cost:
+    """The same, term by term."""
+    weight_g, lines = load_of(pieces, mask)
+    weight = -(-site.per_kg * weight_g // 1000)
+    return Cost(site.parcel, site.distance, weight, site.handling, site.labour * lines, site.lateness)
 
 
 def written(blocks: Blocks, pieces: Sequence[Piece], sites: Sequence[Site]) -> Plan:
     parts: list[PlanPart] = []
-    cost = Cost()
     for number, mask in blocks:
         lines = [line for bit, piece in enumerate(pieces) if mask >> bit & 1 for line in piece.lines]
-        parts.append(PlanPart(sites[number].location, tuple(sorted(lines))))
-        cost = cost.plus(cost_of(sites[number], pieces, mask))
-    return Plan(tuple(parts), cost)
+        lines.sort()
+        parts.append(PlanPart(sites[number].location, tuple(lines)))
+    costs = [cost_of(sites[number], pieces, mask) for number, mask in blocks]
+    return Plan(tuple(parts), costs[0] if len(costs) == 1 else Cost(*map(sum, zip(*costs, strict=True))))
