@@ -14,12 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tests.bench import latency, rate
+from tests.bench import catch_up, flash, latency, rate
 from tests.bench.programme import FULL, QUICK, Figures, Sizes
 from tests.bench.shop import Shop, shop
 
 InShop = Callable[[Shop, Sizes, Figures], Awaitable[Figures]]
-IN_A_SHOP: dict[str, InShop] = {"rate": rate.measure, "latency": latency.measure}
+IN_A_SHOP: dict[str, InShop] = {"rate": rate.measure, "latency": latency.measure, "flash": flash.measure, "catch_up": catch_up.measure}
 """Parts that share one running system, one after the other."""
 QUICK_PARTS = ("rate", "latency")
 NEEDS = {"latency": ("rate",)}

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaTopicPartition
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import BY_NAME, TOPICS, Topic
 from shared.kernel.kafka import Connection, KafkaTopics
 from shared.kernel.ports import Record, TopicPartition
 
@@ -52,7 +52,13 @@ class Meter:
         return sum(ends[at] - offset for at, offset in begin.items())
 
     async def records(self, begin: Ends) -> AsyncIterator[Record]:
-        """What was appended since, up to now; in order within a partition."""
+        """What was appended since, up to now; in order within a partition, each message of a lane once."""
+        last: dict[tuple[TopicPartition, bytes], int] = {}
+        async for record in self._appended(begin):
+            if _is_new(record, last):
+                yield record
+
+    async def _appended(self, begin: Ends) -> AsyncIterator[Record]:
         ends = await self.ends(*{at.topic for at in begin})
         waiting = {KafkaTopicPartition(*at): ends[at] for at, offset in begin.items() if ends[at] > offset}
         for tp in waiting:
@@ -67,6 +73,16 @@ class Meter:
             self._consumer.pause(*ready)
             for tp in ready:
                 del waiting[tp]
+
+
+def _is_new(record: Record, last: dict[tuple[TopicPartition, bytes], int]) -> bool:
+    """Whether it isn't a message that stands in its topic already: an idle lane repeats its last one. Notes it."""
+    if not (headers := dict(record.headers)).get("ce_seq") or BY_NAME[record.topic].kind != "events":
+        return True
+    lane, seq = (record.at, headers["ce_lane"] or b""), int(headers["ce_seq"] or 0)
+    is_new = seq > last.get(lane, 0)
+    last[lane] = max(seq, last.get(lane, 0))
+    return is_new
 
 
 def since(ends: Ends, topic: Topic) -> Ends:

@@ -16,6 +16,8 @@ from tests.bench.meter import Ends, order_of, since
 
 WAIT_S = 600.0
 LOOK_S = 0.25
+CALM_LOOKS = 4
+"""So often in a row nothing may have come: counts alone may be too high by messages that idle lanes repeat."""
 UNDER_WAY = 2_000
 """Orders a closed loop keeps under way: enough for full batches at every service."""
 
@@ -98,14 +100,13 @@ class Load:
     async def await_instructions(self, begin: Ends, count: int) -> None:
         """Returns once as many instructions as orders have come and no more do, or nothing has for ten minutes."""
         instructions = since(begin, topics.FULFILMENT_ORDERS)
-        last, moved = -1, time.monotonic()
-        while time.monotonic() - moved < WAIT_S:
+        last, calm, moved = -1, 0, time.monotonic()
+        while calm < CALM_LOOKS and time.monotonic() - moved < WAIT_S:
+            await asyncio.sleep(LOOK_S)
             come = await self._ground.meter.come(instructions)
-            if come >= count and come == last:
-                return
+            calm = calm + 1 if come == last and come >= count else 0
             moved = time.monotonic() if come != last else moved
             last = come
-            await asyncio.sleep(LOOK_S)
 
     async def sustain(self, seconds: float, under_way: int = UNDER_WAY) -> list[sending.Sample]:
         """Closed loop: as many orders as the system does in so many seconds. Each needs one instruction, as where every location has

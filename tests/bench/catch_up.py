@@ -1,0 +1,151 @@
+"""Catching up: a service is down while orders arrive for it, then does them all.
+
+It is drained by the supervisor, as an operator would; the others go on. Every order's messages for it wait in their topics. Then it is
+started again, and what it does with them is told by its own topic:
+
+    live rate       orders a second through all five services at once, just before on the same system
+    catch-up rate   orders a second that it does of those that waited, from its first output after the start to the last one
+    start           seconds from its start to that first output
+
+Others unharmed means: no process of theirs ended or lost readiness, those that don't depend on it did their part of all orders while it
+was down, at no less than the live rate, and in the end every order is instructed. Memory before and after is told beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deploy.health import ready
+from schemas import topics
+from schemas.topics import Topic
+from tests.bench import sending, usage
+from tests.bench.ground import Ground
+from tests.bench.meter import Ends, order_of, since, type_of
+from tests.bench.nervure import LOOK_S, WAIT_S
+from tests.bench.programme import Figures, Sizes
+from tests.bench.shop import Shop
+
+DONE: dict[str, tuple[Topic, str]] = {
+    "order_capture": (topics.ORDER_EVENTS, "OrderAccepted"),
+    "sourcing": (topics.SOURCING_DECISIONS, "OrderSourced"),
+    "inventory": (topics.RESERVATIONS, "StockReserved"),
+    "fulfilment_tracking": (topics.FULFILMENT_ORDERS, "FulfilOrder"),
+}
+"""What tells that a service has done its part of an order."""
+UPSTREAM = {"sourcing": "order_capture", "inventory": "order_capture", "fulfilment_tracking": "sourcing"}
+"""Who can do its part of every order while the other is down, and does it last."""
+GONE_S, READY_S = 60.0, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one service did of a run's orders: how many, and over how long, in milliseconds since the epoch."""
+
+    orders: int
+    first_ms: int
+    last_ms: int
+
+    @property
+    def orders_per_s(self) -> float:
+        return 1000 * self.orders / (self.last_ms - self.first_ms) if self.last_ms > self.first_ms else 0.0
+
+
+async def measure(shop: Shop, sizes: Sizes, figures: Figures) -> Figures:
+    found = {}
+    for service in sizes.catch_up_services:
+        found[service] = await _one(shop, service, sizes.catch_up_orders)
+        print(f"{service} down for {sizes.catch_up_orders} orders: {found[service]}", flush=True)
+    return {"catch_up_ratio": min(one["ratio"] for one in found.values()), "catch_up": found}
+
+
+async def _one(shop: Shop, service: str, count: int) -> Figures:
+    ground = shop.ground
+    live = (await shop.load.run(max(1_000, min(count, 8_000)))).orders_per_s
+    begin, prefix = await ground.meter.ends(), shop.load.prefix()
+    memory, restarts = usage.resident_bytes(ground), _restarts(ground)
+    await _down(ground, service)
+    await sending.flood(ground.writer, shop.load.records(prefix, count))
+    waited_on = UPSTREAM.get(service)
+    if waited_on is not None:
+        await _come(ground, since(begin, DONE[waited_on][0]), count)
+    unready = _unready(ground, service)
+    started_ms = time.time() * 1000
+    ground.system.launch(service)
+    await _ready(ground, service)
+    await shop.load.await_instructions(begin, count)
+    caught = await _part(ground, begin, service, prefix)
+    instructed = await _part(ground, begin, "fulfilment_tracking", prefix)
+    upstream = await _part(ground, begin, waited_on, prefix) if waited_on is not None else None
+    others = {
+        "ended_or_unready": unready + sum(_restarts(ground).values()) - sum(restarts.values()),
+        "upstream_to_live": round(upstream.orders_per_s / live, 2) if upstream is not None else None,
+        "instructed": instructed.orders,
+        "rss_mb_before_after": _memory(memory, usage.resident_bytes(ground), service),
+    }
+    return {
+        "orders": caught.orders,
+        "orders_per_s": round(caught.orders_per_s, 1),
+        "live_orders_per_s": round(live, 1),
+        "ratio": round(caught.orders_per_s / live, 2) if live else 0.0,
+        "start_s": round((caught.first_ms - started_ms) / 1000, 1),
+        "others": others,
+        "others_unharmed": not others["ended_or_unready"]
+        and instructed.orders == count
+        and (upstream is None or upstream.orders_per_s >= live),
+    }
+
+
+async def _down(ground: Ground, service: str) -> None:
+    ground.system.terminate(service)
+    deadline = time.monotonic() + GONE_S
+    while ground.system.pid(service) is not None:
+        assert time.monotonic() < deadline, f"{service} does not end"
+        await asyncio.sleep(LOOK_S)
+
+
+async def _ready(ground: Ground, service: str) -> None:
+    deadline = time.monotonic() + READY_S
+    while waits := await asyncio.to_thread(ready, _ports(ground, service)[0]):
+        assert time.monotonic() < deadline, f"{service} is not ready: {waits}"
+        await asyncio.sleep(LOOK_S)
+
+
+async def _come(ground: Ground, begin: Ends, count: int) -> None:
+    """Returns once so many records have come, or none has for ten minutes."""
+    last, moved = 0, time.monotonic()
+    while last < count and time.monotonic() - moved < WAIT_S:
+        await asyncio.sleep(LOOK_S)
+        come = await ground.meter.come(begin)
+        moved = time.monotonic() if come > last else moved
+        last = come
+
+
+async def _part(ground: Ground, begin: Ends, service: str, prefix: str) -> Part:
+    """What a service did of this run's orders since."""
+    topic, kind = DONE[service]
+    done: dict[str, int] = {}
+    async for record in ground.meter.records(since(begin, topic)):
+        order = order_of(record)
+        if type_of(record) == kind and f":{prefix}-" in order:
+            done[order] = record.appended_ms
+    return Part(len(done), min(done.values(), default=0), max(done.values(), default=0))
+
+
+def _ports(ground: Ground, service: str) -> Sequence[int]:
+    return [one.health_port for one in ground.system.replicas() if one.service == service]
+
+
+def _restarts(ground: Ground) -> dict[str, int]:
+    return {one.name: one.restarts for one in ground.system.replicas()}
+
+
+def _unready(ground: Ground, down: str) -> int:
+    """Processes of the other services that don't say they are ready."""
+    return sum(1 for one in ground.system.replicas() if one.service != down and ready(one.health_port))
+
+
+def _memory(before: dict[str, int], after: dict[str, int], down: str) -> dict[str, list[int]]:
+    return {name: [int(before[name] / 1e6), int(after.get(name, 0) / 1e6)] for name in before if name != down}
