@@ -10,18 +10,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tests.bench import catch_up, flash, latency, rate
+from tests.bench import catch_up, flash, growth, latency, rate, width
 from tests.bench.programme import FULL, QUICK, Figures, Sizes
 from tests.bench.shop import Shop, shop
 
 InShop = Callable[[Shop, Sizes, Figures], Awaitable[Figures]]
+Alone = Callable[[Sizes, Figures], Awaitable[Figures]]
 IN_A_SHOP: dict[str, InShop] = {"rate": rate.measure, "latency": latency.measure, "flash": flash.measure, "catch_up": catch_up.measure}
 """Parts that share one running system, one after the other."""
-QUICK_PARTS = ("rate", "latency")
+ALONE: dict[str, Alone] = {"growth": growth.measure, "width": width.measure}
+"""Parts with a system of their own."""
+PARTS = (*IN_A_SHOP, *ALONE)
+QUICK_PARTS = ("rate", "latency", "flash", "catch_up")
 NEEDS = {"latency": ("rate",)}
 
 
@@ -31,34 +36,55 @@ def main() -> None:
     parser.add_argument("--only", type=parts_named, help="these parts, by comma, and those they need")
     parser.add_argument("--json", type=Path, help="write the figures to this file, after each part")
     asked = parser.parse_args()
-    wanted = asked.only or (QUICK_PARTS if asked.quick else tuple(IN_A_SHOP))
+    obey_signals()
+    wanted = asked.only or (QUICK_PARTS if asked.quick else PARTS)
     asyncio.run(bench(wanted, QUICK if asked.quick else FULL, asked.json))
+
+
+def obey_signals() -> None:
+    """Ctrl-C and SIGTERM end everything that was started, also where a shell started this with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def parts_named(text: str) -> tuple[str, ...]:
     """The parts of a list by comma, in the programme's order, with those they need. Raises argparse.ArgumentTypeError."""
     named = {part.strip() for part in text.split(",")}
-    if unknown := named - IN_A_SHOP.keys():
-        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(IN_A_SHOP)}")
+    if unknown := named - set(PARTS):
+        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     named |= {need for part in named for need in NEEDS.get(part, ())}
-    return tuple(part for part in IN_A_SHOP if part in named)
+    return tuple(part for part in PARTS if part in named)
 
 
 async def bench(wanted: Sequence[str], sizes: Sizes, file: Path | None) -> Figures:
-    figures: Figures = {}
+    """All parts one after the other; what is known is written after each."""
+    course = Course(file)
     if inside := [part for part in IN_A_SHOP if part in wanted]:
         async with shop(sizes.baskets) as open_one:
             for part in inside:
-                began = time.monotonic()
-                figures |= await IN_A_SHOP[part](open_one, sizes, figures)
-                figures.setdefault("part_s", {})[part] = round(time.monotonic() - began)
-                save(figures, file)
-    return figures
+                await course.take(part, IN_A_SHOP[part](open_one, sizes, course.figures))
+    for part, measure in ALONE.items():
+        if part in wanted:
+            await course.take(part, measure(sizes, course.figures))
+    return course.figures
 
 
-def save(figures: Figures, file: Path | None) -> None:
-    if file is not None:
-        file.write_text(json.dumps(figures, indent=2) + "\n")
+class Course:
+    """What was measured so far, and how long each part took."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.figures: Figures = {"part_s": {}}
+        self._file = file
+
+    async def take(self, part: str, measuring: Awaitable[Figures]) -> None:
+        """One part; where an earlier one told something under the same name, both are kept."""
+        began = time.monotonic()
+        for name, figure in (await measuring).items():
+            known = self.figures.get(name)
+            self.figures[name] = known | figure if isinstance(known, dict) and isinstance(figure, dict) else figure
+        self.figures["part_s"][part] = round(time.monotonic() - began)
+        if self._file is not None:
+            self._file.write_text(json.dumps(self.figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

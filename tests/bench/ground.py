@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploy.audit.quiet import wait_until_quiet
+from deploy.embedded import Embedded
 from deploy.fleet import SERVICES, kafka_connection
 from deploy.health import ask
 from deploy.supervisor import System
@@ -120,7 +120,7 @@ async def ground(replicas: Mapping[str, int] | None = None, services: Sequence[s
             await made.meter.stop()
     finally:
         await asyncio.to_thread(system.stop)
-        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        await asyncio.to_thread(Embedded.of(system.settings).erase)
 
 
 def _new_home() -> Path:

@@ -26,6 +26,8 @@ class Sizes:
     catch_up_orders: int = 200_000
     catch_up_services: tuple[str, ...] = ("fulfilment_tracking", "sourcing", "inventory")
     long_run_s: float = 1_800.0
+    growth_skus: int = 4_000
+    """At two locations; then ten times as many, then at ten times as many locations too."""
     growth_orders: int = 8_000
     """In each run with more items or locations."""
     cold_levels: int = 5_000_000
@@ -43,6 +45,7 @@ QUICK = Sizes(
     catch_up_orders=3_000,
     catch_up_services=("fulfilment_tracking",),
     long_run_s=60.0,
+    growth_skus=400,
     growth_orders=2_000,
     cold_levels=200_000,
     replica_orders=3_000,
