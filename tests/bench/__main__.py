@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tests.bench import catch_up, flash, growth, latency, rate, width
+from tests.bench import catch_up, cold_start, flash, growth, latency, model, rate, replicas, width
 from tests.bench.programme import FULL, QUICK, Figures, Sizes
 from tests.bench.shop import Shop, shop
 
@@ -23,11 +23,17 @@ InShop = Callable[[Shop, Sizes, Figures], Awaitable[Figures]]
 Alone = Callable[[Sizes, Figures], Awaitable[Figures]]
 IN_A_SHOP: dict[str, InShop] = {"rate": rate.measure, "latency": latency.measure, "flash": flash.measure, "catch_up": catch_up.measure}
 """Parts that share one running system, one after the other."""
-ALONE: dict[str, Alone] = {"growth": growth.measure, "width": width.measure}
+ALONE: dict[str, Alone] = {
+    "growth": growth.measure,
+    "width": width.measure,
+    "cold_start": cold_start.measure,
+    "replicas": replicas.measure,
+    "model": model.measure,
+}
 """Parts with a system of their own."""
 PARTS = (*IN_A_SHOP, *ALONE)
 QUICK_PARTS = ("rate", "latency", "flash", "catch_up")
-NEEDS = {"latency": ("rate",)}
+NEEDS = {"latency": ("rate",), "model": ("rate", "latency")}
 
 
 def main() -> None:

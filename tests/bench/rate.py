@@ -10,9 +10,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from schemas import topics
 from tests.bench import usage
 from tests.bench.floor import Floor
 from tests.bench.ground import Ground
+from tests.bench.meter import Ends
 from tests.bench.nervure import Run
 from tests.bench.programme import Figures, Sizes
 from tests.bench.shop import Shop
@@ -22,7 +24,7 @@ async def measure(shop: Shop, sizes: Sizes, figures: Figures) -> Figures:
     ours: list[Run] = []
     floors: list[float] = []
     spent: list[dict[str, float]] = []
-    before = usage.work(shop.ground)
+    before, commands = usage.work(shop.ground), await shop.ground.meter.ends(topics.INVENTORY_COMMANDS.name)
     for number in range(1, sizes.runs + 1):
         began = await usage.cpu_s(shop.ground)
         ours.append(await shop.load.run(sizes.orders))
@@ -40,8 +42,16 @@ async def measure(shop: Shop, sizes: Sizes, figures: Figures) -> Figures:
         "median_lines": shop.baskets.median_lines,
         "cpu_ms_an_order": _medians(spent),
         "batches": {name: batch_figures(done, instructed) for name, done in worked.items()},
+        "location_shares": await _shares(shop.ground, commands),
         "rss_mb": usage.peak_mb(shop.ground),
     }
+
+
+async def _shares(ground: Ground, begin: Ends) -> list[float]:
+    """Of the messages that have come since, by partition."""
+    ends = await ground.meter.ends(*{at.topic for at in begin})
+    come = [ends[at] - begin[at] for at in sorted(begin)]
+    return [round(one / max(1, sum(come)), 3) for one in come]
 
 
 async def floor_rate(ground: Ground, count: int) -> float:

@@ -103,3 +103,8 @@ def _cpu_s(pid: int) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return own.user + own.system + own.children_user + own.children_system + sum(one.user + one.system for one in living)
+
+
+def inputs(port: int) -> float:
+    """What one process has taken in so far."""
+    return metrics(port).get("inputs_total", 0.0)

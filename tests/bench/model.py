@@ -1,0 +1,314 @@
+"""What several machines would do, and what would stop them first: simulated, fed with measured costs and nothing else.
+
+Measured: CPU an order of each service, of its database's sessions, of the rest of the database server and of the broker, and the size of
+batches, at the full rate and at 50 orders/s. Two points give each a cost by batch and a cost by input; what a batch took at 50 orders/s
+beyond its CPU is the wait for its commit; what latency at 50 orders/s is beyond the five batches of an order's way, a fifth of it, is a
+hop (fetching, gathering, publishing). All other messages of an order come at the end of its way.
+
+Assumed, and said so: machines like this one with a network that costs nothing; a service's database stays on one machine, whole; brokers
+share the partitions evenly and keep one copy; each service has the replicas its time at full use asks for, at most one a partition; orders
+spread evenly over partitions, once also as the locations of this benchmark spread them. Whatever is to be placed goes, largest first, to
+the machine with the least to do.
+
+The same simulation of this one machine, the load beside it, is compared with the measured rate: what that says of the model is told, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from deploy.fleet import SERVICES
+from tests.bench.programme import Figures, Sizes
+from tests.bench.simulation import MAX_BATCH, Clock, Cost, Loop, Machine
+
+WAY = ("order_capture", "sourcing", "inventory", "sourcing", "fulfilment_tracking")
+"""Whose turn it is until the instruction."""
+PARTITIONS = 4
+MACHINES = (1, 2, 3, 4, 6, 8)
+UNDER_WAY = 3_000
+"""Orders for each machine that a closed loop keeps under way."""
+WARM_MS, MEASURED_MS = 4_000.0, 8_000.0
+FULL, NEARLY_FULL = 0.95, 0.9
+"""The share of its time from which a machine counts as what limits the rate; and of their time, from which all of them together do."""
+SPARE = 1.5
+"""Replicas are made for so much more than the mean asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Of one service."""
+
+    inputs: float
+    """An order."""
+    cpu: Cost
+    database: Cost
+    broker: Cost
+    commit_ms: float
+
+    def an_order(self, part: Callable[[Measured], Cost]) -> float:
+        """Milliseconds in full batches."""
+        return part(self).of(MAX_BATCH) / MAX_BATCH * self.inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """All that the model is fed with."""
+
+    services: Mapping[str, Measured]
+    hop_ms: float
+    load_ms: float
+    """CPU of the benchmark's own load, an order."""
+    cores: int
+    location_shares: Sequence[float]
+    """Of the commands to inventory, by partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What so many machines do; `limits` is what is busy all the time."""
+
+    machines: int
+    orders_per_s: float
+    limits: str
+    busy: float
+    replicas: dict[str, int]
+
+    def as_json(self) -> Figures:
+        rounded = {"orders_per_s": round(self.orders_per_s), "busy": round(self.busy, 2)}
+        return {"machines": self.machines, **rounded, "limits": self.limits, "replicas": self.replicas}
+
+
+async def measure(sizes: Sizes, figures: Figures) -> Figures:
+    costs = costs_of(figures)
+    here = simulate(costs, 1, with_load=True)
+    even = [simulate(costs, count) for count in MACHINES]
+    skewed = [simulate(costs, count, shares=costs.location_shares) for count in MACHINES]
+    return {
+        "model": {
+            "cores_a_machine": costs.cores,
+            "hop_ms": round(costs.hop_ms, 1),
+            "measured_orders_per_s": figures["orders_per_s"],
+            "simulated_here_orders_per_s": round(here.orders_per_s),
+            "simulated_to_measured": round(here.orders_per_s / figures["orders_per_s"], 2),
+            "machines": [one.as_json() for one in even],
+            "machines_with_these_locations": [one.as_json() for one in skewed],
+            "first_bottleneck": first_bottleneck(even),
+            "first_bottleneck_with_these_locations": first_bottleneck(skewed),
+        }
+    }
+
+
+def first_bottleneck(outcomes: Sequence[Outcome]) -> str:
+    """What is the first to limit the rate while machines have time left; empty where that is nothing."""
+    return next((f"{one.limits}, with {one.machines} machines" for one in outcomes if one.limits != ALL), "")
+
+
+# ---- what was measured ----
+
+
+def costs_of(figures: Figures) -> Costs:
+    """From the figures of the parts `rate` and `latency`."""
+    slow = figures["latency_ms"]["at_50_per_s"]
+    full_ms, slow_ms = with_shares(figures["cpu_ms_an_order"], figures["batches"]), with_shares(slow["cpu_ms_an_order"], slow["batches"])
+    services = {name: _measured(name, figures["batches"][name], slow["batches"][name], full_ms, slow_ms) for name in SERVICES}
+    batches_ms = sum(slow["batches"][name]["ms_a_batch"] for name in WAY)
+    hop_ms = max(0.0, slow["p50"] - batches_ms) / len(WAY)
+    return Costs(services, hop_ms, full_ms["load"], psutil.cpu_count() or 1, figures["location_shares"])
+
+
+def with_shares(cpu_ms: Mapping[str, float], batches: Mapping[str, Figures]) -> dict[str, float]:
+    """The same with what no single service spends, shared out: the database server's own work as its sessions', the broker's as inputs."""
+    sessions = {name: cpu_ms.get(f"postgres/{name}", 0.0) for name in SERVICES}
+    own = max(0.0, cpu_ms["postgres"] - sum(sessions.values()))
+    inputs = {name: batches[name]["inputs_an_order"] for name in SERVICES}
+    spread = {f"postgres/{name}": ms + own * ms / max(1e-9, sum(sessions.values())) for name, ms in sessions.items()}
+    return dict(cpu_ms) | spread | {f"kafka/{name}": cpu_ms["kafka"] * count / sum(inputs.values()) for name, count in inputs.items()}
+
+
+def _measured(name: str, full: Figures, slow: Figures, full_ms: Mapping[str, float], slow_ms: Mapping[str, float]) -> Measured:
+    def cost(key: str) -> Cost:
+        return fitted(
+            full["inputs_a_batch"], full_ms[key] / full["inputs_an_order"], slow["inputs_a_batch"], slow_ms[key] / slow["inputs_an_order"]
+        )
+
+    cpu, database = cost(name), cost(f"postgres/{name}")
+    commit_ms = max(0.0, slow["ms_a_batch"] - cpu.of(slow["inputs_a_batch"]) - database.of(slow["inputs_a_batch"]))
+    return Measured(full["inputs_an_order"], cpu, database, cost(f"kafka/{name}"), commit_ms)
+
+
+def fitted(large: float, ms_in_large: float, small: float, ms_in_small: float) -> Cost:
+    """The cost by batch and by input that explains what an input cost in batches of two sizes."""
+    if large <= small:
+        return Cost(0.0, ms_in_large)
+    a_batch = max(0.0, (ms_in_small - ms_in_large) / (1 / small - 1 / large))
+    return Cost(a_batch, max(0.0, ms_in_large - a_batch / large))
+
+
+# ---- where everything goes ----
+
+ALL = "the CPU of all machines"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Machines by what is placed on them: `service/n`, `database of service`, `broker n`."""
+
+    machines: Sequence[Machine]
+    places: Mapping[str, Machine]
+    replicas: dict[str, int]
+    brokers: int
+
+
+def lay_out(costs: Costs, count: int) -> Layout:
+    """Largest first, to the machine with the least to do."""
+    cpu = {name: one.an_order(lambda m: m.cpu) for name, one in costs.services.items()}
+    database = {name: one.an_order(lambda m: m.database) for name, one in costs.services.items()}
+    broker = sum(one.an_order(lambda m: m.broker) for one in costs.services.values())
+    orders_a_ms = count * costs.cores / (sum(cpu.values()) + sum(database.values()) + broker)
+    occupied = {name: cpu[name] + database[name] for name in cpu}
+    replicas = {name: evenly(SPARE * ms * orders_a_ms) for name, ms in occupied.items()}
+    brokers = min(count, PARTITIONS)
+    wanted = {f"{name}/{n}": ms / replicas[name] for name, ms in cpu.items() for n in range(replicas[name])}
+    wanted |= {f"database of {name}": ms for name, ms in database.items()}
+    wanted |= {f"broker {n}": broker / brokers for n in range(brokers)}
+    machines = [Machine(f"machine {n + 1}", costs.cores) for n in range(count)]
+    loads, places = dict.fromkeys(range(count), 0.0), {}
+    for name, ms in sorted(wanted.items(), key=lambda item: -item[1]):
+        least = min(loads, key=lambda n: loads[n])
+        places[name] = machines[least]
+        loads[least] += ms
+    return Layout(machines, places, replicas, brokers)
+
+
+def evenly(wanted: float) -> int:
+    """So many replicas at least, if there are partitions for them, and no replica with more partitions than another."""
+    fit = [count for count in range(1, PARTITIONS + 1) if PARTITIONS % count == 0]
+    return next((count for count in fit if count >= wanted), PARTITIONS)
+
+
+# ---- the run ----
+
+
+def simulate(costs: Costs, count: int, *, with_load: bool = False, shares: Sequence[float] = ()) -> Outcome:
+    """A closed loop over so many machines; `shares` are those of the partitions of inventory's commands, evenly where none are given."""
+    layout = lay_out(costs, count)
+    run = _Run(costs, layout, shares or [1 / PARTITIONS] * PARTITIONS, costs.load_ms if with_load else 0.0)
+    run.start(UNDER_WAY * count)
+    run.clock.run_until(WARM_MS)
+    before = run.done, [machine.busy_ms for machine in layout.machines], {loop.name: loop.busy_ms for loop in run.loops.values()}
+    run.clock.run_until(WARM_MS + MEASURED_MS)
+    rate = (run.done - before[0]) / MEASURED_MS * 1000
+    machines = [(now.busy_ms - then) / MEASURED_MS / costs.cores for now, then in zip(layout.machines, before[1], strict=True)]
+    loops = {name: (loop.busy_ms - before[2][name]) / MEASURED_MS for name, loop in run.loops.items()}
+    limits, busy = _limits(layout, machines, loops)
+    return Outcome(count, rate, limits, busy, layout.replicas)
+
+
+def _limits(layout: Layout, machines: Sequence[float], loops: Mapping[str, float]) -> tuple[str, float]:
+    """What is busy all the time: the machines together, one of them (then what is placed there), or one loop, busy while it waits, too."""
+    together = sum(machines) / len(machines)
+    if together >= NEARLY_FULL:
+        return ALL, min(1.0, together)
+    busiest, busy = max(enumerate(machines), key=lambda item: item[1])
+    if busy >= FULL:
+        there = [name for name, machine in layout.places.items() if machine is layout.machines[busiest]]
+        return f"{layout.machines[busiest].name} ({', '.join(there)})", busy
+    loop = max(loops, key=lambda name: loops[name])
+    return f"the loop of {loop}", min(1.0, loops[loop])
+
+
+class _Run:
+    """Orders on their way through the loops."""
+
+    def __init__(self, costs: Costs, layout: Layout, shares: Sequence[float], load_ms: float) -> None:
+        self.clock = Clock(layout.machines)
+        self.done = 0
+        self._layout = layout
+        self._load_ms = load_ms
+        self._steps: dict[int, int] = {}
+        """Of an order: how far on its way it is."""
+        self._numbers = 0
+        self._hot = _spread(shares)
+        self._aside = {name: one.inputs - WAY.count(name) for name, one in costs.services.items()}
+        self._owed = dict.fromkeys(SERVICES, 0.0)
+        self.loops = {f"{name}/{n}": self._loop(costs, name, n) for name, replicas in layout.replicas.items() for n in range(replicas)}
+
+    def _loop(self, costs: Costs, name: str, n: int) -> Loop:
+        one, places = costs.services[name], self._layout.places
+        home, database = places[f"{name}/{n}"], places[f"database of {name}"]
+        broker = places[f"broker {n % self._layout.brokers}"]
+        return Loop(
+            f"{name}/{n}",
+            self.clock,
+            home,
+            database,
+            broker,
+            one.cpu,
+            one.database,
+            one.broker,
+            one.commit_ms,
+            costs.hop_ms,
+            self._went,
+        )
+
+    def start(self, count: int) -> None:
+        self._place(count)
+
+    def _place(self, count: int) -> None:
+        orders = range(self._numbers, self._numbers + count)
+        self._numbers += count
+        self._steps |= dict.fromkeys(orders, 0)
+        if self._load_ms:
+            self.clock.work(self._layout.machines[0], self._load_ms * count, lambda: self._deliver(orders))
+        else:
+            self._deliver(orders)
+
+    def _deliver(self, orders: Sequence[int]) -> None:
+        """To whoever is next, by partition."""
+        arrivals: dict[str, list[int]] = {}
+        for order in orders:
+            arrivals.setdefault(self._next_loop(WAY[self._steps[order]], order), []).append(order)
+        for name, some in arrivals.items():
+            self.loops[name].put(some)
+
+    def _next_loop(self, service: str, order: int) -> str:
+        partition = self._hot[order % len(self._hot)] if service == "inventory" else order % PARTITIONS
+        return f"{service}/{partition % self._layout.replicas[service]}"
+
+    def _went(self, orders: Sequence[int]) -> None:
+        """Those that are on their way go on; those that are done make room for others, and cause what comes beside the way."""
+        mine = [order for order in orders if order >= 0]
+        for order in mine:
+            self._steps[order] += 1
+        over = [order for order in mine if self._steps[order] == len(WAY)]
+        for order in over:
+            del self._steps[order]
+        self._deliver([order for order in mine if order in self._steps])
+        if over:
+            self.done += len(over)
+            self._tell_others(len(over))
+            self._place(len(over))
+
+    def _tell_others(self, orders: int) -> None:
+        """Inputs beside the way are numbered below zero: nobody waits for them."""
+        for name, each in self._aside.items():
+            self._owed[name] += max(0.0, each) * orders
+            whole = int(self._owed[name])
+            self._owed[name] -= whole
+            replicas = self._layout.replicas[name]
+            for n in range(replicas):
+                self.loops[f"{name}/{n}"].put([-1] * (whole // replicas + (n < whole % replicas)))
+
+
+def _spread(shares: Sequence[float], turns: int = 100) -> list[int]:
+    """Partitions in turns, as often as their shares say."""
+    owed, turn = [0.0] * len(shares), []
+    for _ in range(turns):
+        owed = [had + share for had, share in zip(owed, shares, strict=True)]
+        most = max(range(len(owed)), key=lambda n: owed[n])
+        owed[most] -= 1.0
+        turn.append(most)
+    return turn
