@@ -1,8 +1,16 @@
 """`python -m tests.bench [--quick] [--only PART,PART] [--json FILE]`: how fast, how flat, how large.
 
-Parts, in their order (each module says what it measures):
+Parts, in their order; each module says what it measures:
 
-    rate        orders a second beside the floor, CPU an order, memory        latency     at half that rate and at 50 a second
+    rate        orders a second beside the floor, CPU an order, memory
+    latency     from when an order was due, at half that rate and at 50/s, beside the floor's
+    flash       a hundred thousand orders for twenty thousand units
+    catch_up    a service down for two hundred thousand orders
+    growth      thirty minutes without a pause: rate, disk, bytes an order
+    width       ten times the items and the locations: rate, bytes a level
+    cold_start  ready with five million inventory levels
+    replicas    a second process of the busiest service, and an audit
+    model       what several machines would do, from what was measured
 """
 
 from __future__ import annotations
@@ -13,9 +21,10 @@ import json
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import catch_up, cold_start, flash, growth, latency, model, rate, replicas, width
+from tests.bench import catch_up, cold_start, flash, growth, latency, model, page, rate, replicas, width
 from tests.bench.programme import FULL, QUICK, Figures, Sizes
 from tests.bench.shop import Shop, shop
 
@@ -40,11 +49,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="first figures of the cheap parts within three minutes")
     parser.add_argument("--only", type=parts_named, help="these parts, by comma, and those they need")
+    parser.add_argument("--minutes", type=float, help="of the long run in `growth`; 30 unless told")
+    parser.add_argument("--levels", type=int, help="of `cold_start`; 5,000,000 unless told")
+    parser.add_argument("--known", type=Path, help="begin with the figures of this file: their parts aren't run again for others")
     parser.add_argument("--json", type=Path, help="write the figures to this file, after each part")
     asked = parser.parse_args()
     obey_signals()
+    known: Figures = json.loads(asked.known.read_text()) if asked.known else {}
     wanted = asked.only or (QUICK_PARTS if asked.quick else PARTS)
-    asyncio.run(bench(wanted, QUICK if asked.quick else FULL, asked.json))
+    page.show(asyncio.run(bench(with_needs(wanted, known), sizes_of(asked), asked.json, known)))
+
+
+def sizes_of(asked: argparse.Namespace) -> Sizes:
+    sizes = QUICK if asked.quick else FULL
+    if asked.minutes is not None:
+        sizes = replace(sizes, long_run_s=60 * asked.minutes)
+    return replace(sizes, cold_levels=asked.levels) if asked.levels is not None else sizes
 
 
 def obey_signals() -> None:
@@ -54,17 +74,22 @@ def obey_signals() -> None:
 
 
 def parts_named(text: str) -> tuple[str, ...]:
-    """The parts of a list by comma, in the programme's order, with those they need. Raises argparse.ArgumentTypeError."""
+    """The parts of a list by comma. Raises argparse.ArgumentTypeError."""
     named = {part.strip() for part in text.split(",")}
     if unknown := named - set(PARTS):
         raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    named |= {need for part in named for need in NEEDS.get(part, ())}
-    return tuple(part for part in PARTS if part in named)
+    return tuple(named)
 
 
-async def bench(wanted: Sequence[str], sizes: Sizes, file: Path | None) -> Figures:
+def with_needs(wanted: Sequence[str], known: Figures) -> tuple[str, ...]:
+    """These parts and those they need the figures of, where they aren't known, in the programme's order."""
+    needed = {need for part in wanted for need in NEEDS.get(part, ()) if need not in known.get("part_s", {})}
+    return tuple(part for part in PARTS if part in needed or part in wanted)
+
+
+async def bench(wanted: Sequence[str], sizes: Sizes, file: Path | None, known: Figures) -> Figures:
     """All parts one after the other; what is known is written after each."""
-    course = Course(file)
+    course = Course(file, known)
     if inside := [part for part in IN_A_SHOP if part in wanted]:
         async with shop(sizes.baskets) as open_one:
             for part in inside:
@@ -78,12 +103,13 @@ async def bench(wanted: Sequence[str], sizes: Sizes, file: Path | None) -> Figur
 class Course:
     """What was measured so far, and how long each part took."""
 
-    def __init__(self, file: Path | None) -> None:
-        self.figures: Figures = {"part_s": {}}
+    def __init__(self, file: Path | None, known: Figures) -> None:
+        self.figures: Figures = {"part_s": {}} | known
         self._file = file
 
     async def take(self, part: str, measuring: Awaitable[Figures]) -> None:
         """One part; where an earlier one told something under the same name, both are kept."""
+        print(f"{part} ...", flush=True)
         began = time.monotonic()
         for name, figure in (await measuring).items():
             known = self.figures.get(name)
