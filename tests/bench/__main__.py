@@ -41,7 +41,7 @@ ALONE: dict[str, Alone] = {
 }
 """Parts with a system of their own."""
 PARTS = (*IN_A_SHOP, *ALONE)
-QUICK_PARTS = ("rate", "latency", "flash", "catch_up")
+QUICK_PARTS = ("rate", "latency", "flash", "catch_up", "model")
 NEEDS = {"latency": ("rate",), "model": ("rate", "latency")}
 
 

@@ -28,15 +28,21 @@ from tests.bench.nervure import LOOK_S, WAIT_S
 from tests.bench.programme import Figures, Sizes
 from tests.bench.shop import Shop
 
-DONE: dict[str, tuple[Topic, str]] = {
+Told = tuple[Topic, str]
+"""Messages of one type."""
+DONE: dict[str, Told] = {
     "order_capture": (topics.ORDER_EVENTS, "OrderAccepted"),
     "sourcing": (topics.SOURCING_DECISIONS, "OrderSourced"),
     "inventory": (topics.RESERVATIONS, "StockReserved"),
     "fulfilment_tracking": (topics.FULFILMENT_ORDERS, "FulfilOrder"),
 }
 """What tells that a service has done its part of an order."""
-UPSTREAM = {"sourcing": "order_capture", "inventory": "order_capture", "fulfilment_tracking": "sourcing"}
-"""Who can do its part of every order while the other is down, and does it last."""
+UPSTREAM: dict[str, Told] = {
+    "sourcing": (topics.ORDER_EVENTS, "OrderAccepted"),
+    "inventory": (topics.INVENTORY_COMMANDS, "ReserveStock"),
+    "fulfilment_tracking": (topics.SOURCING_DECISIONS, "OrderSourced"),
+}
+"""What waits for a service that is down, once the others have done their part of every order."""
 GONE_S, READY_S = 60.0, 300.0
 
 
@@ -68,17 +74,17 @@ async def _one(shop: Shop, service: str, count: int) -> Figures:
     memory, restarts = usage.resident_bytes(ground), _restarts(ground)
     await _down(ground, service)
     await sending.flood(ground.writer, shop.load.records(prefix, count))
-    waited_on = UPSTREAM.get(service)
-    if waited_on is not None:
-        await _come(ground, since(begin, DONE[waited_on][0]), count)
+    waiting = UPSTREAM.get(service)
+    if waiting is not None:
+        await _come(ground, since(begin, waiting[0]), count)
     unready = _unready(ground, service)
     started_ms = time.time() * 1000
     ground.system.launch(service)
     await _ready(ground, service)
     await shop.load.await_instructions(begin, count)
-    caught = await _part(ground, begin, service, prefix)
-    instructed = await _part(ground, begin, "fulfilment_tracking", prefix)
-    upstream = await _part(ground, begin, waited_on, prefix) if waited_on is not None else None
+    caught = await _part(ground, begin, DONE[service], prefix)
+    instructed = await _part(ground, begin, DONE["fulfilment_tracking"], prefix)
+    upstream = await _part(ground, begin, waiting, prefix) if waiting is not None else None
     others = {
         "ended_or_unready": unready + sum(_restarts(ground).values()) - sum(restarts.values()),
         "upstream_to_live": round(upstream.orders_per_s / live, 2) if upstream is not None else None,
@@ -123,9 +129,9 @@ async def _come(ground: Ground, begin: Ends, count: int) -> None:
         last = come
 
 
-async def _part(ground: Ground, begin: Ends, service: str, prefix: str) -> Part:
-    """What a service did of this run's orders since."""
-    topic, kind = DONE[service]
+async def _part(ground: Ground, begin: Ends, told: Told, prefix: str) -> Part:
+    """What these messages say was done of this run's orders since."""
+    topic, kind = told
     done: dict[str, int] = {}
     async for record in ground.meter.records(since(begin, topic)):
         order = order_of(record)

@@ -148,8 +148,9 @@ async def _stock(ground: Ground, sku: str, units: int) -> None:
 
 async def _sell(ground: Ground, sku: str, count: int) -> Tally:
     load = Load(ground, orders.single_lines([sku]), CHANNEL)
-    prefix, begin = load.prefix(), await ground.meter.ends(*WATCHED)
-    await sending.flood(ground.writer, load.records(prefix, count))
+    prefix = load.prefix()
+    records, begin = list(load.records(prefix, count)), await ground.meter.ends(*WATCHED)
+    await sending.flood(ground.writer, records)
     await _answered(ground, begin, count)
     tally = Tally()
     async for record in ground.meter.records(begin):

@@ -27,10 +27,11 @@ from tests.bench.simulation import MAX_BATCH, Clock, Cost, Loop, Machine
 WAY = ("order_capture", "sourcing", "inventory", "sourcing", "fulfilment_tracking")
 """Whose turn it is until the instruction."""
 PARTITIONS = 4
-MACHINES = (1, 2, 3, 4, 6, 8)
-UNDER_WAY = 3_000
-"""Orders for each machine that a closed loop keeps under way."""
-WARM_MS, MEASURED_MS = 4_000.0, 8_000.0
+BATCHES_UNDER_WAY = 3
+"""Full batches for each loop that a closed loop keeps under way."""
+TURNS = 2
+"""What is measured: so many times as many orders as are under way, after as many as are under way have gone through."""
+STEP_MS, MOST_MS = 500.0, 600_000.0
 FULL, NEARLY_FULL = 0.95, 0.9
 """The share of its time from which a machine counts as what limits the rate; and of their time, from which all of them together do."""
 SPARE = 1.5
@@ -84,8 +85,8 @@ class Outcome:
 async def measure(sizes: Sizes, figures: Figures) -> Figures:
     costs = costs_of(figures)
     here = simulate(costs, 1, with_load=True)
-    even = [simulate(costs, count) for count in MACHINES]
-    skewed = [simulate(costs, count, shares=costs.location_shares) for count in MACHINES]
+    even = [simulate(costs, count) for count in sizes.machines]
+    skewed = [simulate(costs, count, shares=costs.location_shares) for count in sizes.machines]
     return {
         "model": {
             "cores_a_machine": costs.cores,
@@ -102,8 +103,9 @@ async def measure(sizes: Sizes, figures: Figures) -> Figures:
 
 
 def first_bottleneck(outcomes: Sequence[Outcome]) -> str:
-    """What is the first to limit the rate while machines have time left; empty where that is nothing."""
-    return next((f"{one.limits}, with {one.machines} machines" for one in outcomes if one.limits != ALL), "")
+    """What is the first to limit the rate while machines have time left, and can't be placed better; empty where that is nothing."""
+    found = (one for one in outcomes if one.limits != ALL and not one.limits.startswith(PLACING))
+    return next((f"{one.limits}, with {one.machines} machines" for one in found), "")
 
 
 # ---- what was measured ----
@@ -150,6 +152,7 @@ def fitted(large: float, ms_in_large: float, small: float, ms_in_small: float) -
 # ---- where everything goes ----
 
 ALL = "the CPU of all machines"
+PLACING = "the machine that has the most to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +199,16 @@ def simulate(costs: Costs, count: int, *, with_load: bool = False, shares: Seque
     """A closed loop over so many machines; `shares` are those of the partitions of inventory's commands, evenly where none are given."""
     layout = lay_out(costs, count)
     run = _Run(costs, layout, shares or [1 / PARTITIONS] * PARTITIONS, costs.load_ms if with_load else 0.0)
-    run.start(UNDER_WAY * count)
-    run.clock.run_until(WARM_MS)
-    before = run.done, [machine.busy_ms for machine in layout.machines], {loop.name: loop.busy_ms for loop in run.loops.values()}
-    run.clock.run_until(WARM_MS + MEASURED_MS)
-    rate = (run.done - before[0]) / MEASURED_MS * 1000
-    machines = [(now.busy_ms - then) / MEASURED_MS / costs.cores for now, then in zip(layout.machines, before[1], strict=True)]
-    loops = {name: (loop.busy_ms - before[2][name]) / MEASURED_MS for name, loop in run.loops.items()}
+    under_way = BATCHES_UNDER_WAY * MAX_BATCH * len(run.loops)
+    run.start(under_way)
+    run.until_done(under_way)
+    began, before = run.clock.now, run.done
+    machines_ms, loops_ms = [machine.busy_ms for machine in layout.machines], {name: loop.busy_ms for name, loop in run.loops.items()}
+    run.until_done(under_way * (1 + TURNS))
+    took = run.clock.now - began
+    rate = 1000 * (run.done - before) / took
+    machines = [(now.busy_ms - then) / took / costs.cores for now, then in zip(layout.machines, machines_ms, strict=True)]
+    loops = {name: (loop.busy_ms - loops_ms[name]) / took for name, loop in run.loops.items()}
     limits, busy = _limits(layout, machines, loops)
     return Outcome(count, rate, limits, busy, layout.replicas)
 
@@ -215,7 +221,7 @@ def _limits(layout: Layout, machines: Sequence[float], loops: Mapping[str, float
     busiest, busy = max(enumerate(machines), key=lambda item: item[1])
     if busy >= FULL:
         there = [name for name, machine in layout.places.items() if machine is layout.machines[busiest]]
-        return f"{layout.machines[busiest].name} ({', '.join(there)})", busy
+        return (there[0] if len(there) == 1 else f"{PLACING} ({', '.join(there)})"), busy
     loop = max(loops, key=lambda name: loops[name])
     return f"the loop of {loop}", min(1.0, loops[loop])
 
@@ -254,10 +260,13 @@ class _Run:
             self._went,
         )
 
-    def start(self, count: int) -> None:
-        self._place(count)
+    def until_done(self, count: int) -> None:
+        """Until so many orders are done in all, or ten minutes have passed."""
+        while self.done < count and self.clock.now < MOST_MS:
+            self.clock.run_until(self.clock.now + STEP_MS)
 
-    def _place(self, count: int) -> None:
+    def start(self, count: int) -> None:
+        """So many orders come in now, and from now on one for each that is done."""
         orders = range(self._numbers, self._numbers + count)
         self._numbers += count
         self._steps |= dict.fromkeys(orders, 0)
@@ -290,7 +299,7 @@ class _Run:
         if over:
             self.done += len(over)
             self._tell_others(len(over))
-            self._place(len(over))
+            self.start(len(over))
 
     def _tell_others(self, orders: int) -> None:
         """Inputs beside the way are numbered below zero: nobody waits for them."""

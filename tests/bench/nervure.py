@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
@@ -63,13 +63,14 @@ class Load:
         """Begins the references of one run's orders, as no other run's."""
         return f"b{uuid4().hex[:8]}"
 
-    def records(self, prefix: str, count: int) -> list[sending.Addressed]:
-        return [self._templates.record(number, f"{prefix}-{number}") for number in range(count)]
+    def records(self, prefix: str, count: int) -> Iterator[sending.Addressed]:
+        """Made as they are taken: a list of them is made before a clock starts."""
+        return (self._templates.record(number, f"{prefix}-{number}") for number in range(count))
 
     async def run(self, count: int, rate: float | None = None) -> Run:
         """Sends `count` orders, as fast as they go or at `rate` a second (open loop), and waits for their instructions."""
         prefix, begin = self.prefix(), await self._ground.meter.ends(topics.CHANNEL_ORDERS.name, topics.FULFILMENT_ORDERS.name)
-        records = self.records(prefix, count)
+        records = list(self.records(prefix, count))
         if rate is None:
             await sending.flood(self._ground.writer, records)
             due_ms: Mapping[str, float] = await self._placed(begin, prefix)

@@ -32,15 +32,17 @@ class Sizes:
     """In each run with more items or locations."""
     cold_levels: int = 5_000_000
     replica_orders: int = 8_000
+    machines: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    """In the model."""
 
 
 FULL = Sizes()
 QUICK = Sizes(
     runs=2,
     orders=3_000,
-    floor_orders=8_000,
+    floor_orders=6_000,
     sustained_s=0.0,
-    latency_s=10.0,
+    latency_s=8.0,
     flash_orders=2_000,
     catch_up_orders=3_000,
     catch_up_services=("fulfilment_tracking",),
@@ -49,4 +51,5 @@ QUICK = Sizes(
     growth_orders=2_000,
     cold_levels=200_000,
     replica_orders=3_000,
+    machines=(1, 2, 4),
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from shared.kernel.kafka import KafkaWriter
 from shared.kernel.ports import Outgoing, TopicPartition
@@ -49,10 +50,11 @@ async def send(writer: KafkaWriter, records: Sequence[Addressed]) -> None:
         batches = {at: left for at, many in batches.items() if (left := many[done[at] :])}
 
 
-async def flood(writer: KafkaWriter, records: Sequence[Addressed]) -> None:
+async def flood(writer: KafkaWriter, records: Iterable[Addressed]) -> None:
     """As fast as the broker takes them."""
-    for start in range(0, len(records), MOST_AT_ONCE):
-        await send(writer, records[start : start + MOST_AT_ONCE])
+    left = iter(records)
+    while some := list(islice(left, MOST_AT_ONCE)):
+        await send(writer, some)
 
 
 async def pace(writer: KafkaWriter, records: Sequence[Addressed], rate: float) -> float:
