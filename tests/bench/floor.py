@@ -20,7 +20,7 @@ import asyncpg
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from shared.kernel.kafka import Connection, KafkaFollower, KafkaWriter
+from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.ports import Outgoing, Record, TopicPartition
 from tests.bench.meter import Ends, Meter
 from tests.bench.nervure import Run, run_of
@@ -188,6 +188,12 @@ class Floor:
         stamped = {"message.timestamp.type": "LogAppendTime"}
         await admin.create_topics([NewTopic(name, self._partitions, 1, topic_configs=stamped) for name in self._names])
         await admin.close()
+        while not await self._shown():  # noqa: ASYNC110 - the broker is asked
+            await asyncio.sleep(LOOK_S)
+
+    async def _shown(self) -> bool:
+        """Whether the broker tells of the topics: it answers before it does."""
+        return set(self._names) <= (await KafkaTopics(self._connection).existing()).keys()
 
     async def _on_server(self, statement: str) -> None:
         server = await asyncpg.connect(f"{self._server}/postgres")

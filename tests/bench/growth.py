@@ -55,7 +55,7 @@ def _figures(samples: Sequence[Sample], seconds: float, began: Taken, ended: Tak
     start, end = statistics.mean(rates[1:3]), statistics.mean(rates[-2:])
     print(f"{orders_done} orders in {seconds:.0f} s: {start:.0f} orders/s at the start, {end:.0f} at the end", flush=True)
     names = ("topic_bytes_an_order", "table_bytes_an_order", "memory_bytes_an_open_order")
-    grown = (storage.grown(before, after, orders_done) for before, after in zip(began, ended, strict=True))
+    grown = [storage.grown(before, after, orders_done) for before, after in zip(began, ended, strict=True)]
     return {
         "orders": orders_done,
         "minutes": round(seconds / 60, 1),
@@ -64,6 +64,7 @@ def _figures(samples: Sequence[Sample], seconds: float, began: Taken, ended: Tak
         "end_orders_per_s": round(end, 1),
         "end_to_start": round(end / start, 3) if start else 0.0,
         **dict(zip(names, grown, strict=True)),
+        "row_bytes_an_open_order": round(sum(size for name, size in grown[1].items() if "/state." in name)),
     }
 
 

@@ -214,6 +214,7 @@ def _bytes(figures: Figures) -> Table | None:
         for what, size in sorted(found.items(), key=lambda item: -item[1]):
             table.add_row(f"  {what}", f"{size:,.0f}")
         table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", f"[bold]{sum(found.values()):,.0f}[/bold]")
+    table.add_row("of these tables, rows of the order itself", f"{growth['row_bytes_an_open_order']:,}")
     return table
 
 

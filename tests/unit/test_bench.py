@@ -18,9 +18,9 @@ from schemas.topics import CHANNEL_ORDERS, TOPIC_OF, Body
 from shared.kernel.codec import value_of
 from shared.kernel.ports import Outgoing, Record, TopicPartition
 from tests.bench import model, orders, page, sending
+from tests.bench.costs import WAY, Costs, Measured, fitted
 from tests.bench.flash import Tally
 from tests.bench.growth import tenths
-from tests.bench.model import Costs, Measured
 from tests.bench.nervure import Latency, percentiles, run_of
 from tests.bench.sending import Sample
 from tests.bench.simulation import Cost
@@ -130,15 +130,14 @@ def test_an_order_answered_twice_is_not_answered_once() -> None:
 def costs(cpu_ms: float = 0.5, database_ms: float = 0.0, shares: Sequence[float] = (0.25,) * 4) -> Costs:
     """Every service takes one input an order beside its way, and costs the same."""
     each = {
-        name: Measured(float(model.WAY.count(name) or 1), Cost(0.0, cpu_ms), Cost(0.0, database_ms), Cost(0.0, 0.0), 0.0)
-        for name in SERVICES
+        name: Measured(float(WAY.count(name) or 1), Cost(0.0, cpu_ms), Cost(0.0, database_ms), Cost(0.0, 0.0), 0.0) for name in SERVICES
     }
     return Costs(each, 0.0, 0.0, 2, shares)
 
 
 def test_two_measurements_give_the_cost_by_batch_and_by_input() -> None:
     """A batch of 100 costs 60 ms, one of 10 costs 15 ms: 10 for the batch and half a millisecond for each input."""
-    found = model.fitted(100, 0.6, 10, 1.5)
+    found = fitted(100, 0.6, 10, 1.5)
     assert [found.a_batch, found.an_input] == pytest.approx([10.0, 0.5])
 
 
