@@ -4,8 +4,8 @@ It is drained by the supervisor, as an operator would; the others go on. Every o
 started again, and what it does with them is told by its own topic:
 
     live rate       orders a second through all five services at once, just before on the same system
-    catch-up rate   orders a second that it does of those that waited, from its first output after the start to the last one
-    start           seconds from its start to that first output
+    catch-up rate   orders a second that it does of those that waited, from when it says it is ready until its part of the last one is done
+    start           seconds from its start until it is ready
 
 Others unharmed means: no process of theirs ended or lost readiness, those that don't depend on it did their part of all orders while it
 was down, at no less than the live rate, and in the end every order is instructed. Memory before and after is told beside it.
@@ -48,15 +48,15 @@ GONE_S, READY_S = 60.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one service did of a run's orders: how many, and over how long, in milliseconds since the epoch."""
+    """What was done of a run's orders: how many, and when the first and the last, in milliseconds since the epoch."""
 
     orders: int
-    first_ms: int
-    last_ms: int
+    first_ms: float
+    last_ms: float
 
-    @property
-    def orders_per_s(self) -> float:
-        return 1000 * self.orders / (self.last_ms - self.first_ms) if self.last_ms > self.first_ms else 0.0
+    def rate_since(self, begin_ms: float) -> float:
+        """Orders a second."""
+        return 1000 * self.orders / (self.last_ms - begin_ms) if self.last_ms > begin_ms else 0.0
 
 
 async def measure(shop: Shop, sizes: Sizes, figures: Figures) -> Figures:
@@ -81,26 +81,29 @@ async def _one(shop: Shop, service: str, count: int) -> Figures:
     started_ms = time.time() * 1000
     ground.system.launch(service)
     await _ready(ground, service)
+    ready_ms = time.time() * 1000
     await shop.load.await_instructions(begin, count)
     caught = await _part(ground, begin, DONE[service], prefix)
     instructed = await _part(ground, begin, DONE["fulfilment_tracking"], prefix)
     upstream = await _part(ground, begin, waiting, prefix) if waiting is not None else None
+    upstream_rate = upstream.rate_since(upstream.first_ms) if upstream is not None else None
+    rate = caught.rate_since(ready_ms)
     others = {
         "ended_or_unready": unready + sum(_restarts(ground).values()) - sum(restarts.values()),
-        "upstream_to_live": round(upstream.orders_per_s / live, 2) if upstream is not None else None,
+        "upstream_to_live": round(upstream_rate / live, 2) if upstream_rate is not None else None,
         "instructed": instructed.orders,
         "rss_mb_before_after": _memory(memory, usage.resident_bytes(ground), service),
     }
     return {
         "orders": caught.orders,
-        "orders_per_s": round(caught.orders_per_s, 1),
+        "orders_per_s": round(rate, 1),
         "live_orders_per_s": round(live, 1),
-        "ratio": round(caught.orders_per_s / live, 2) if live else 0.0,
-        "start_s": round((caught.first_ms - started_ms) / 1000, 1),
+        "ratio": round(rate / live, 2) if live else 0.0,
+        "start_s": round((ready_ms - started_ms) / 1000, 1),
         "others": others,
         "others_unharmed": not others["ended_or_unready"]
         and instructed.orders == count
-        and (upstream is None or upstream.orders_per_s >= live),
+        and (upstream_rate is None or upstream_rate >= live),
     }
 
 
