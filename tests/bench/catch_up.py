@@ -43,6 +43,7 @@ UPSTREAM: dict[str, Told] = {
     "fulfilment_tracking": (topics.SOURCING_DECISIONS, "OrderSourced"),
 }
 """What waits for a service that is down, once the others have done their part of every order."""
+LIVE_ORDERS = 8_000
 GONE_S, READY_S = 60.0, 300.0
 
 
@@ -68,43 +69,48 @@ async def measure(shop: Shop, sizes: Sizes, figures: Figures) -> Figures:
 
 
 async def _one(shop: Shop, service: str, count: int) -> Figures:
+    live = (await shop.load.run(max(1_000, min(count, LIVE_ORDERS)))).orders_per_s
+    begin, prefix, before = await shop.ground.meter.ends(), shop.load.prefix(), usage.resident_bytes(shop.ground)
+    started_ms, ready_ms, harm = await _outage(shop, service, prefix, count, begin)
+    caught = (await _part(shop.ground, begin, DONE[service], prefix)).rate_since(ready_ms)
+    instructed = await _part(shop.ground, begin, DONE["fulfilment_tracking"], prefix)
+    upstream = await _upstream(shop.ground, begin, service, prefix, live)
+    memory = _memory(before, usage.resident_bytes(shop.ground), service)
+    return {
+        "orders": count,
+        "instructed": instructed.orders,
+        "orders_per_s": round(caught, 1),
+        "live_orders_per_s": round(live, 1),
+        "ratio": round(caught / live, 2) if live else 0.0,
+        "start_s": round((ready_ms - started_ms) / 1000, 1),
+        "others": {"ended_or_unready": harm, "upstream_to_live": upstream, "rss_mb_before_after": memory},
+        "others_unharmed": not harm and instructed.orders == count and (upstream is None or upstream >= 1.0),
+    }
+
+
+async def _outage(shop: Shop, service: str, prefix: str, count: int, begin: Ends) -> tuple[float, float, int]:
+    """(when the service was started again, when it was ready, both in milliseconds since the epoch; how often others ended or were not
+    ready meanwhile). Returns when every order is instructed."""
     ground = shop.ground
-    live = (await shop.load.run(max(1_000, min(count, 8_000)))).orders_per_s
-    begin, prefix = await ground.meter.ends(), shop.load.prefix()
-    memory, restarts = usage.resident_bytes(ground), _restarts(ground)
+    restarts = _restarts(ground)
     await _down(ground, service)
     await sending.flood(ground.writer, shop.load.records(prefix, count))
-    waiting = UPSTREAM.get(service)
-    if waiting is not None:
-        await _come(ground, since(begin, waiting[0]), count)
-    unready = _unready(ground, service)
-    started_ms = time.time() * 1000
+    if service in UPSTREAM:
+        await _come(ground, since(begin, UPSTREAM[service][0]), count)
+    harm, started_ms = _unready(ground, service), time.time() * 1000
     ground.system.launch(service)
     await _ready(ground, service)
     ready_ms = time.time() * 1000
     await shop.load.await_instructions(begin, count)
-    caught = await _part(ground, begin, DONE[service], prefix)
-    instructed = await _part(ground, begin, DONE["fulfilment_tracking"], prefix)
-    upstream = await _part(ground, begin, waiting, prefix) if waiting is not None else None
-    upstream_rate = upstream.rate_since(upstream.first_ms) if upstream is not None else None
-    rate = caught.rate_since(ready_ms)
-    others = {
-        "ended_or_unready": unready + sum(_restarts(ground).values()) - sum(restarts.values()),
-        "upstream_to_live": round(upstream_rate / live, 2) if upstream_rate is not None else None,
-        "instructed": instructed.orders,
-        "rss_mb_before_after": _memory(memory, usage.resident_bytes(ground), service),
-    }
-    return {
-        "orders": caught.orders,
-        "orders_per_s": round(rate, 1),
-        "live_orders_per_s": round(live, 1),
-        "ratio": round(rate / live, 2) if live else 0.0,
-        "start_s": round((ready_ms - started_ms) / 1000, 1),
-        "others": others,
-        "others_unharmed": not others["ended_or_unready"]
-        and instructed.orders == count
-        and (upstream_rate is None or upstream_rate >= live),
-    }
+    return started_ms, ready_ms, harm + _unready(ground, service) + _restarts(ground) - restarts
+
+
+async def _upstream(ground: Ground, begin: Ends, service: str, prefix: str, live: float) -> float | None:
+    """The rate at which what waits for the service came, of the live rate; None for the first of all services."""
+    if service not in UPSTREAM:
+        return None
+    part = await _part(ground, begin, UPSTREAM[service], prefix)
+    return round(part.rate_since(part.first_ms) / live, 2) if live else 0.0
 
 
 async def _down(ground: Ground, service: str) -> None:
@@ -147,8 +153,8 @@ def _ports(ground: Ground, service: str) -> Sequence[int]:
     return [one.health_port for one in ground.system.replicas() if one.service == service]
 
 
-def _restarts(ground: Ground) -> dict[str, int]:
-    return {one.name: one.restarts for one in ground.system.replicas()}
+def _restarts(ground: Ground) -> int:
+    return sum(one.restarts for one in ground.system.replicas())
 
 
 def _unready(ground: Ground, down: str) -> int:
