@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -57,7 +58,10 @@ def main() -> None:
     obey_signals()
     known: Figures = json.loads(asked.known.read_text()) if asked.known else {}
     wanted = asked.only or (QUICK_PARTS if asked.quick else PARTS)
-    page.show(asyncio.run(bench(with_needs(wanted, known), sizes_of(asked), asked.json, known)))
+    try:
+        page.show(asyncio.run(bench(with_needs(wanted, known), sizes_of(asked), asked.json, known)))
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted; everything it started is stopped")
 
 
 def sizes_of(asked: argparse.Namespace) -> Sizes:
