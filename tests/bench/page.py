@@ -12,6 +12,7 @@ from deploy.fleet import SERVICES
 from tests.bench.orders import LOCATIONS
 from tests.bench.programme import FULL, Figures
 
+SERVERS = ("kafka", "postgres")
 BAR = 40
 """Columns of the longest bar."""
 
@@ -159,14 +160,19 @@ def _rate(figures: Figures) -> Table | None:
 
 
 def _cpu(figures: Figures) -> Table | None:
+    """At the full rate, and where latency was measured in smaller batches."""
     if "cpu_ms_an_order" not in figures:
         return None
-    table = _table("CPU and memory", "process", "ms an order", "of its database", "peak MB")
-    cpu, rss = figures["cpu_ms_an_order"], figures["rss_mb"]
-    for name in (*SERVICES, "kafka", "postgres", "load"):
-        database = cpu.get(f"postgres/{name}")
-        table.add_row(name, f"{cpu[name]:.2f}", f"{database:.2f}" if database is not None else "", str(rss.get(name, "")))
-    table.add_row("all but the load", f"{sum(cpu[name] for name in (*SERVICES, 'kafka', 'postgres')):.2f}", "", "")
+    latency = figures.get("latency_ms", {})
+    slower = {"at half the rate": latency, "at 50/s": latency.get("at_50_per_s", {})}
+    columns = {"full rate": figures["cpu_ms_an_order"]} | {name: told.get("cpu_ms_an_order", {}) for name, told in slower.items()}
+    table = _table("CPU, ms an order, and memory", "process", *columns, "of its database", "peak MB")
+    for name in (*SERVICES, *SERVERS, "load"):
+        database = figures["cpu_ms_an_order"].get(f"postgres/{name}")
+        cells = (f"{ms[name]:.2f}" if name in ms else "" for ms in columns.values())
+        table.add_row(name, *cells, f"{database:.2f}" if database is not None else "", str(figures["rss_mb"].get(name, "")))
+    sums = (sum(ms[name] for name in (*SERVICES, *SERVERS)) if ms else None for ms in columns.values())
+    table.add_row("all but the load", *("" if ms is None else f"{ms:.2f}" for ms in sums))
     return table
 
 
