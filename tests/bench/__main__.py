@@ -24,7 +24,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from deploy.fleet import service_name
 from tests.bench import catch_up, cold_start, flash, growth, latency, model, page, rate, replicas, width
 from tests.bench.programme import FULL, QUICK, Figures, Sizes
 from tests.bench.shop import Shop, shop
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="first figures of the cheap parts within three minutes")
     parser.add_argument("--only", type=parts_named, help="these parts, by comma, and those they need")
     parser.add_argument("--minutes", type=float, help="of the long run in `growth`; 30 unless told")
+    parser.add_argument("--services", help="of `catch_up`, by comma")
     parser.add_argument("--levels", type=int, help="of `cold_start`; 5,000,000 unless told")
     parser.add_argument("--known", type=Path, help="begin with the figures of this file: their parts aren't run again for others")
     parser.add_argument("--json", type=Path, help="write the figures to this file, after each part")
@@ -65,10 +68,13 @@ def main() -> None:
 
 
 def sizes_of(asked: argparse.Namespace) -> Sizes:
-    sizes = QUICK if asked.quick else FULL
-    if asked.minutes is not None:
-        sizes = replace(sizes, long_run_s=60 * asked.minutes)
-    return replace(sizes, cold_levels=asked.levels) if asked.levels is not None else sizes
+    changes = {
+        "long_run_s": 60 * asked.minutes if asked.minutes is not None else None,
+        "cold_levels": asked.levels,
+        "catch_up_services": tuple(map(service_name, asked.services.split(","))) if asked.services else None,
+    }
+    told: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(QUICK if asked.quick else FULL, **told)
 
 
 def obey_signals() -> None:
