@@ -54,9 +54,10 @@ up: $(READY)  ## broker, database and all services, until Ctrl-C  [REPLICAS=sour
 	@echo "$@: broker, database and services; Ctrl-C stops them"
 	@$(BIN)/nervure up $(if $(REPLICAS),--replicas $(REPLICAS))
 
-bench: $(READY)  ## orders per second beside the floor of this machine  [QUICK=1 JSON=FILE]
-	@echo "$@: speed from channel to instruction, and the floor beside it"
-	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
+bench: $(READY)  ## speed beside the floor of this machine, growth, catching up  [QUICK=1 ONLY=flash,growth MINUTES= JSON=FILE]
+	@echo "$@: $(if $(QUICK),first figures within three minutes,speed from channel to instruction and what becomes of it); a page at the end"
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(READY)  ## ruff, mypy --strict and the import contracts  [JSON=FILE]
 	@$(BIN)/python -m tests.support.lint $(if $(JSON),--json $(JSON))

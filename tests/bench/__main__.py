@@ -1,90 +1,132 @@
-"""`python -m tests.bench [--quick] [--json FILE]`: orders a second against the floor, latency at half that rate, memory."""
+"""`python -m tests.bench [--quick] [--only PART,PART] [--json FILE]`: how fast, how flat, how large.
+
+Parts, in their order; each module says what it measures:
+
+    rate        orders a second beside the floor, CPU an order, memory
+    latency     from when an order was due, at half that rate and at 50/s, beside the floor's
+    flash       a hundred thousand orders for twenty thousand units
+    catch_up    a service down for two hundred thousand orders
+    growth      thirty minutes without a pause: rate, disk, bytes an order
+    width       ten times the items and the locations: rate, bytes a level
+    cold_start  ready with five million inventory levels
+    replicas    a second process of the busiest service, and an audit
+    model       what several machines would do, from what was measured
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import shutil
-import statistics
-import tempfile
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
+from deploy.fleet import service_name
+from tests.bench import catch_up, cold_start, flash, growth, latency, model, page, rate, replicas, width
+from tests.bench.programme import FULL, QUICK, Figures, Sizes
+from tests.bench.shop import Shop, shop
 
-from deploy.fleet import kafka_connection
-from deploy.supervisor import System
-from shared.settings import Settings
-from tests.bench import floor, nervure, orders
-
-RUNS, ORDERS, FLOOR_ORDERS = 5, 8_000, 20_000
-QUICK_RUNS, QUICK_ORDERS, QUICK_FLOOR_ORDERS = 2, 3_000, 8_000
-LATENCY_S = 20
+InShop = Callable[[Shop, Sizes, Figures], Awaitable[Figures]]
+Alone = Callable[[Sizes, Figures], Awaitable[Figures]]
+IN_A_SHOP: dict[str, InShop] = {"rate": rate.measure, "latency": latency.measure, "flash": flash.measure, "catch_up": catch_up.measure}
+"""Parts that share one running system, one after the other."""
+ALONE: dict[str, Alone] = {
+    "growth": growth.measure,
+    "width": width.measure,
+    "cold_start": cold_start.measure,
+    "replicas": replicas.measure,
+    "model": model.measure,
+}
+"""Parts with a system of their own."""
+PARTS = (*IN_A_SHOP, *ALONE)
+QUICK_PARTS = ("rate", "latency", "flash", "catch_up", "model")
+NEEDS = {"latency": ("rate",), "model": ("rate", "latency")}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="first figures within three minutes")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="first figures of the cheap parts within three minutes")
+    parser.add_argument("--only", type=parts_named, help="these parts, by comma, and those they need")
+    parser.add_argument("--minutes", type=float, help="of the long run in `growth`; 30 unless told")
+    parser.add_argument("--services", help="of `catch_up`, by comma")
+    parser.add_argument("--levels", type=int, help="of `cold_start`; 5,000,000 unless told")
+    parser.add_argument("--known", type=Path, help="begin with the figures of this file: their parts aren't run again for others")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, after each part")
     asked = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="nervure-bench-"))
-    home.chmod(0o711)
+    obey_signals()
+    known: Figures = json.loads(asked.known.read_text()) if asked.known else {}
+    wanted = asked.only or (QUICK_PARTS if asked.quick else PARTS)
     try:
-        with System(Settings().model_copy(update={"home": home, "log_level": "warning"})) as system:
-            system.wait_ready()
-            figures = asyncio.run(bench(system, quick=asked.quick))
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+        page.show(asyncio.run(bench(with_needs(wanted, known), sizes_of(asked), asked.json, known)))
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted; everything it started is stopped")
 
 
-async def bench(system: System, *, quick: bool) -> dict[str, Any]:
-    """Interleaved runs of Nervure and of the floor, then latency at half of Nervure's median rate."""
-    runs, count, floor_count = (QUICK_RUNS, QUICK_ORDERS, QUICK_FLOOR_ORDERS) if quick else (RUNS, ORDERS, FLOOR_ORDERS)
-    connection, postgres = kafka_connection(system.settings), system.settings.postgres
-    assert isinstance(postgres, SecretStr)
-    baskets = orders.baskets(min(count, 3_000), system.settings.cache)
-    print(f"{len(baskets.lines)} real baskets, median {baskets.median_lines} lines, {len(baskets.skus)} items in two warehouses")
-    load = nervure.Load(system, connection, baskets)
-    await load.open()
-    warm = await load.run(500)
-    print(f"warm-up: {warm.orders_per_s:.0f} orders/s")
-    ours, floors = [], []
-    cpu_ms: dict[str, list[float]] = {}
-    for number in range(1, runs + 1):
-        before = nervure.cpu_s(system)
-        run = await load.run(count)
-        for name, seconds in nervure.cpu_s(system).items():
-            cpu_ms.setdefault(name, []).append(1000 * (seconds - before.get(name, 0.0)) / max(1, run.instructed))
-        floors.append(await floor.measure(connection, postgres.get_secret_value(), floor_count, system.settings.partitions))
-        ours.append(run)
-        print(
-            f"run {number}: {run.orders_per_s:6.0f} orders/s ({run.instructed} of {run.sent} instructed in {run.seconds:.1f} s), "
-            f"floor {floors[-1]:6.0f}, ratio {run.orders_per_s / floors[-1]:.2f}"
-        )
-    rate = statistics.median(run.orders_per_s for run in ours)
-    steady = await load.run(int(rate / 2 * LATENCY_S), rate / 2)
-    figures: dict[str, Any] = {
-        "orders_per_s": round(rate, 1),
-        "floor_orders_per_s": round(statistics.median(floors), 1),
-        "ratio": round(statistics.median(run.orders_per_s / bare for run, bare in zip(ours, floors, strict=True)), 3),
-        "latency_ms": {"at_orders_per_s": round(rate / 2, 1)} | {f"p{p}": steady.percentile_ms(p / 100) for p in (50, 99)},
-        "rss_mb": load.rss_mb(),
-        "cpu_ms_an_order": {name: round(statistics.median(values), 3) for name, values in cpu_ms.items()},
-        "runs": [
-            {"orders_per_s": round(run.orders_per_s, 1), "floor_orders_per_s": round(bare, 1)}
-            for run, bare in zip(ours, floors, strict=True)
-        ],
-        "median_lines": baskets.median_lines,
+def sizes_of(asked: argparse.Namespace) -> Sizes:
+    changes = {
+        "long_run_s": 60 * asked.minutes if asked.minutes is not None else None,
+        "cold_levels": asked.levels,
+        "catch_up_services": tuple(map(service_name, asked.services.split(","))) if asked.services else None,
     }
-    print(f"median: {figures['orders_per_s']} orders/s, floor {figures['floor_orders_per_s']}, ratio {figures['ratio']}")
-    print(f"at {rate / 2:.0f} orders/s: p50 {steady.percentile_ms(0.5)} ms, p99 {steady.percentile_ms(0.99)} ms")
-    print("peak memory: " + ", ".join(f"{name} {mb} MB" for name, mb in load.rss_mb().items()))
-    print("CPU an order: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in figures["cpu_ms_an_order"].items()))
-    await load.close()
-    return figures
+    told: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(QUICK if asked.quick else FULL, **told)
+
+
+def obey_signals() -> None:
+    """Ctrl-C and SIGTERM end everything that was started, also where a shell started this with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def parts_named(text: str) -> tuple[str, ...]:
+    """The parts of a list by comma. Raises argparse.ArgumentTypeError."""
+    named = {part.strip() for part in text.split(",")}
+    if unknown := named - set(PARTS):
+        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return tuple(named)
+
+
+def with_needs(wanted: Sequence[str], known: Figures) -> tuple[str, ...]:
+    """These parts and those they need the figures of, where they aren't known, in the programme's order."""
+    needed = {need for part in wanted for need in NEEDS.get(part, ()) if need not in known.get("part_s", {})}
+    return tuple(part for part in PARTS if part in needed or part in wanted)
+
+
+async def bench(wanted: Sequence[str], sizes: Sizes, file: Path | None, known: Figures) -> Figures:
+    """All parts one after the other; what is known is written after each."""
+    course = Course(file, known)
+    if inside := [part for part in IN_A_SHOP if part in wanted]:
+        async with shop(sizes.baskets) as open_one:
+            for part in inside:
+                await course.take(part, IN_A_SHOP[part](open_one, sizes, course.figures))
+    for part, measure in ALONE.items():
+        if part in wanted:
+            await course.take(part, measure(sizes, course.figures))
+    return course.figures
+
+
+class Course:
+    """What was measured so far, and how long each part took."""
+
+    def __init__(self, file: Path | None, known: Figures) -> None:
+        self.figures: Figures = {"part_s": {}} | known
+        self._file = file
+
+    async def take(self, part: str, measuring: Awaitable[Figures]) -> None:
+        """One part; where an earlier one told something under the same name, both are kept."""
+        print(f"{part} ...", flush=True)
+        began = time.monotonic()
+        for name, figure in (await measuring).items():
+            known = self.figures.get(name)
+            self.figures[name] = known | figure if isinstance(known, dict) and isinstance(figure, dict) else figure
+        self.figures["part_s"][part] = round(time.monotonic() - began)
+        if self._file is not None:
+            self._file.write_text(json.dumps(self.figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

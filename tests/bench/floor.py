@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Self
 from uuid import uuid4
 
 import asyncpg
@@ -21,11 +22,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.ports import Outgoing, Record, TopicPartition
+from tests.bench.meter import Ends, Meter
+from tests.bench.nervure import Run, run_of
+from tests.bench.sending import Addressed, flood, pace
 
 STAGES = 5
 LEVELS = 4_000
 LEVELS_AN_ORDER = 5
 BATCH = 256
+WARM = 500
+"""Orders that go through before anything is measured: then every stage is there."""
+WAIT_S, LOOK_S = 120.0, 0.1
 VALUE = b"x" * 1024
 HEADERS = tuple((f"ce_header{n}", b"some attribute of an event") for n in range(8))
 TABLES = f"""
@@ -53,6 +60,7 @@ class Stage:
         await self._follower.start()
         await self._writer.start()
         database = await asyncpg.connect(self._dsn)
+        await database.execute(TABLES)
         waiting: list[Record] = []
         while True:
             if not waiting:
@@ -100,60 +108,102 @@ def _counted(wanted: Sequence[int]) -> dict[int, int]:
     return units
 
 
-async def measure(connection: Connection, postgres: str, count: int, partitions: int = 4) -> float:
-    """Orders a second through the five processes; topics and databases of its own, dropped afterwards."""
-    run = uuid4().hex[:6]
-    admin = AIOKafkaAdminClient(**connection.arguments())
-    await admin.start()
-    stamped = {"message.timestamp.type": "LogAppendTime"}
-    names = [f"floor.{run}.{n}" for n in range(STAGES + 1)]
-    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=stamped) for name in names])
-    head = postgres.rpartition("/")[0]
-    server = await asyncpg.connect(f"{head}/postgres")
-    for n in range(STAGES):
-        await server.execute(f'CREATE DATABASE "floor_{run}_{n}"')
-        database = await asyncpg.connect(f"{head}/floor_{run}_{n}")
-        await database.execute(TABLES)
-        await database.close()
-    arguments = [connection.bootstrap, run, str(partitions)]
-    processes = [
-        subprocess.Popen(  # noqa: ASYNC220 - started once, before anything is measured
-            [sys.executable, "-m", "tests.bench.floor", f"{head}/floor_{run}_{n}", str(n), *arguments]
-        )
-        for n in range(STAGES)
-    ]
-    try:
-        await asyncio.sleep(3)
-        return await _through(connection, names[0], names[-1], count, partitions)
-    finally:
-        for process in processes:
+class Floor:
+    """The five processes, with topics and databases of their own, which are dropped at the end.
+
+    async with Floor(connection, postgres, partitions) as floor:
+        rate = await floor.rate(20_000)
+    """
+
+    def __init__(self, connection: Connection, postgres: str, partitions: int = 4) -> None:
+        self._connection = connection
+        self._server = postgres.rpartition("/")[0]
+        self._partitions = partitions
+        self._run = uuid4().hex[:6]
+        self._names = [f"floor.{self._run}.{n}" for n in range(STAGES + 1)]
+        self._databases = [f"floor_{self._run}_{n}" for n in range(STAGES)]
+        self._writer = KafkaWriter(connection)
+        self._meter = Meter(connection, self._names)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._sent = 0
+
+    async def __aenter__(self) -> Self:
+        await self._create_topics()
+        for name in self._databases:
+            await self._on_server(f'CREATE DATABASE "{name}"')
+        self._processes = [self._spawn(number) for number in range(STAGES)]
+        await self._writer.start()
+        await self._meter.start()
+        await self._through(WARM)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for process in self._processes:
             process.kill()
             process.wait()
-        for n in range(STAGES):
-            await server.execute(f'DROP DATABASE IF EXISTS "floor_{run}_{n}" WITH (FORCE)')
-        await server.close()
-        await admin.delete_topics(names)
+        await self._writer.stop()
+        await self._meter.stop()
+        for name in self._databases:
+            await self._on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        await admin.start()
+        await admin.delete_topics(self._names)
         await admin.close()
 
+    async def rate(self, count: int) -> float:
+        """Orders a second, sent as fast as the broker takes them, from the first append to the last stage's last append."""
+        return (await self._through(count)).orders_per_s
 
-async def _through(connection: Connection, first: str, last: str, count: int, partitions: int) -> float:
-    writer = KafkaWriter(connection)
-    await writer.start()
-    started, sent = time.monotonic(), 0
-    while sent < count:
-        batches = {
-            TopicPartition(first, p): [
-                Outgoing(f"{p}-{n}".encode(), VALUE, HEADERS) for n in range(sent // partitions, sent // partitions + 100)
-            ]
-            for p in range(partitions)
-        }
-        sent += sum((await writer.send(batches)).values())
-    ends = [TopicPartition(last, p) for p in range(partitions)]
-    while sum((await KafkaTopics(connection).ends(ends)).values()) < sent:  # noqa: ASYNC110 - the broker is asked
-        await asyncio.sleep(0.25)
-    seconds = time.monotonic() - started
-    await writer.stop()
-    return sent / seconds
+    async def latencies(self, count: int, rate: float) -> tuple[float, ...]:
+        """Milliseconds from when each order was due, `rate` a second (open loop), to its append by the last stage."""
+        return (await self._through(count, rate)).latencies_ms
+
+    async def _through(self, count: int, rate: float | None = None) -> Run:
+        begin = await self._meter.ends()
+        first, self._sent = self._sent, self._sent + count
+        records = [self._record(number) for number in range(first, self._sent)]
+        if rate is None:
+            await flood(self._writer, records)
+            due_ms = await self._appended(begin, self._names[0])
+        else:
+            began_ms = await pace(self._writer, records, rate)
+            due_ms = {str(first + n): began_ms + 1000 * n / rate for n in range(count)}
+        last = {at: end for at, end in begin.items() if at.topic == self._names[-1]}
+        deadline = time.monotonic() + WAIT_S
+        while await self._meter.come(last) < count and time.monotonic() < deadline:  # noqa: ASYNC110 - the broker is asked
+            await asyncio.sleep(LOOK_S)
+        return run_of(count, due_ms, await self._appended(begin, self._names[-1]))
+
+    def _record(self, number: int) -> Addressed:
+        return TopicPartition(self._names[0], number % self._partitions), Outgoing(str(number).encode(), VALUE, HEADERS)
+
+    async def _appended(self, begin: Ends, name: str) -> dict[str, float]:
+        """Append time of each order."""
+        at = {at: offset for at, offset in begin.items() if at.topic == name}
+        return {(record.key or b"").decode(): float(record.appended_ms) async for record in self._meter.records(at)}
+
+    async def _create_topics(self) -> None:
+        admin = AIOKafkaAdminClient(**self._connection.arguments())
+        await admin.start()
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        await admin.create_topics([NewTopic(name, self._partitions, 1, topic_configs=stamped) for name in self._names])
+        await admin.close()
+        while not await self._shown():  # noqa: ASYNC110 - the broker is asked
+            await asyncio.sleep(LOOK_S)
+
+    async def _shown(self) -> bool:
+        """Whether the broker tells of the topics: it answers before it does."""
+        return set(self._names) <= (await KafkaTopics(self._connection).existing()).keys()
+
+    async def _on_server(self, statement: str) -> None:
+        server = await asyncpg.connect(f"{self._server}/postgres")
+        await server.execute(statement)
+        await server.close()
+
+    def _spawn(self, number: int) -> subprocess.Popen[bytes]:
+        dsn = f"{self._server}/{self._databases[number]}"
+        arguments = [dsn, str(number), self._connection.bootstrap, self._run, str(self._partitions)]
+        return subprocess.Popen([sys.executable, "-m", "tests.bench.floor", *arguments])
 
 
 def main() -> None:

@@ -1,175 +1,137 @@
-"""Nervure under load: five service processes, from the channel's topic to the instruction."""
+"""Nervure under load: from the channel's topic to the instruction, through five service processes."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import uuid4
 
-import psutil
-
-from deploy.embedded import Embedded
-from deploy.health import ask, metrics
-from deploy.supervisor import System
 from schemas import topics
-from schemas.topics import Topic
-from shared.kernel.codec import external_record
-from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
-from shared.kernel.partition import partition_of
-from shared.kernel.ports import Outgoing, TopicPartition
-from tests.bench import orders
-from tests.support.desk import Desk
+from tests.bench import orders, sending
+from tests.bench.ground import Ground
+from tests.bench.meter import Ends, order_of, since
 
-TICK_S = 0.01
-WAIT_S = 300.0
+WAIT_S = 600.0
+LOOK_S = 0.25
+CALM_LOOKS = 4
+"""So often in a row nothing may have come: counts alone may be too high by messages that idle lanes repeat."""
+UNDER_WAY = 2_000
+"""Orders a closed loop keeps under way: enough for full batches at every service."""
+
+
+class Latency(NamedTuple):
+    """In milliseconds; of each percentile the least latency that so many orders didn't exceed."""
+
+    p50: int
+    p99: int
+    p999: int
+
+
+def percentiles(latencies_ms: Sequence[float]) -> Latency:
+    """Of all orders that were instructed; zeros where none was."""
+    ordered = sorted(latencies_ms) or [0.0]
+    return Latency(*(round(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for share in (0.5, 0.99, 0.999)))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run did. Latencies in milliseconds, from the channel record's append to the (last) instruction's."""
+    """What one run did. The rate counts from the first order's append to the last instruction's; latencies, in milliseconds, from when an
+    order was due (open loop) or appended (all at once) to its last instruction's append."""
 
     sent: int
     instructed: int
     seconds: float
-    latencies_ms: tuple[int, ...]
+    latencies_ms: tuple[float, ...]
 
     @property
     def orders_per_s(self) -> float:
         return self.instructed / self.seconds if self.seconds else 0.0
 
-    def percentile_ms(self, share: float) -> int:
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
-
 
 class Load:
-    """Sends orders into a running system and measures from the topics."""
+    """Sends orders of one channel into a running system and measures from the topics."""
 
-    def __init__(self, system: System, connection: Connection, baskets: orders.Baskets) -> None:
-        self._system = system
-        self._connection = connection
-        self._baskets = baskets
-        self._writer = KafkaWriter(connection)
-        self._partitions = system.settings.partitions
-        self._runs = 0
+    def __init__(self, ground: Ground, lines: Sequence[Sequence[tuple[str, int]]], channel: str = orders.CHANNEL) -> None:
+        self._ground = ground
+        self._templates = orders.Templates.of(lines, ground.partitions, channel)
+        self._channel = channel
 
-    async def open(self) -> None:
-        """Reference data and stock; returns when every service has them."""
-        await self._writer.start()
-        desk = Desk(self._system, self._connection, self._partitions)
-        await desk.start()
-        skus = self._baskets.skus
-        await desk.say_all(orders.reference_data(skus))
-        await desk.views_caught_up()
-        await desk.say_all(orders.counts(skus))
-        for name, _, _ in orders.LOCATIONS:
-            for sku in skus:
-                await desk.level_is(sku, name, sellable=orders.PLENTY)
-        await desk.stop()
-        await asyncio.to_thread(self._sourcing_has_read, len(skus) * len(orders.LOCATIONS))
+    def prefix(self) -> str:
+        """Begins the references of one run's orders, as no other run's."""
+        return f"b{uuid4().hex[:8]}"
 
-    def _sourcing_has_read(self, levels: int) -> None:
-        port = next(one.health_port for one in self._system.replicas() if one.service == "sourcing")
-        deadline = time.monotonic() + 60
-        while metrics(port).get("view_documents_total", 0) < levels and time.monotonic() < deadline:
-            time.sleep(0.2)
-
-    async def close(self) -> None:
-        await self._writer.stop()
+    def records(self, prefix: str, count: int) -> Iterator[sending.Addressed]:
+        """Made as they are taken: a list of them is made before a clock starts."""
+        return (self._templates.record(number, f"{prefix}-{number}") for number in range(count))
 
     async def run(self, count: int, rate: float | None = None) -> Run:
         """Sends `count` orders, as fast as they go or at `rate` a second (open loop), and waits for their instructions."""
-        self._runs += 1
-        prefix = f"b{self._runs}-{uuid4().hex[:4]}"
-        begin = await self._ends(topics.CHANNEL_ORDERS), await self._ends(topics.FULFILMENT_ORDERS)
-        records = [self._record(f"{prefix}-{n}", self._baskets.lines[n % len(self._baskets.lines)]) for n in range(count)]
-        await self._send(records, rate)
-        await self._instructed(begin[1], count)
-        placed = await self._appended(topics.CHANNEL_ORDERS, begin[0], prefix)
-        instructed = await self._appended(topics.FULFILMENT_ORDERS, begin[1], prefix)
-        both = sorted(placed.keys() & instructed.keys())
-        seconds = (max(instructed.values()) - min(placed.values())) / 1000 if both else 0.0
-        return Run(count, len(both), seconds, tuple(instructed[one] - placed[one] for one in both))
+        prefix, begin = self.prefix(), await self._ground.meter.ends(topics.CHANNEL_ORDERS.name, topics.FULFILMENT_ORDERS.name)
+        records = list(self.records(prefix, count))
+        if rate is None:
+            await sending.flood(self._ground.writer, records)
+            due_ms: Mapping[str, float] = await self._placed(begin, prefix)
+        else:
+            began_ms = await sending.pace(self._ground.writer, records, rate)
+            due_ms = {f"{self._channel}:{prefix}-{number}": began_ms + 1000 * number / rate for number in range(count)}
+        await self.await_instructions(begin, count)
+        return run_of(count, due_ms, await self._instructed(begin, prefix))
 
-    def _record(self, ref: str, lines: Sequence[tuple[str, int]]) -> tuple[TopicPartition, Outgoing]:
-        order, topic = orders.order(ref, lines), topics.CHANNEL_ORDERS
-        record = external_record(topic, order, source="/bench", id=order.request_id, now=datetime.now(UTC))
-        return TopicPartition(topic.name, partition_of(order.order_id, self._partitions)), record
+    async def _placed(self, begin: Ends, prefix: str) -> dict[str, float]:
+        """Append time of each order."""
+        found: dict[str, float] = {}
+        async for record in self._ground.meter.records(since(begin, topics.CHANNEL_ORDERS)):
+            name = (record.key or b"").decode()
+            if name.startswith(f"{self._channel}:{prefix}-"):
+                found[name] = record.appended_ms
+        return found
 
-    async def _send(self, records: Sequence[tuple[TopicPartition, Outgoing]], rate: float | None) -> None:
-        started, sent = time.monotonic(), 0
-        while sent < len(records):
-            due = len(records) if rate is None else min(len(records), int((time.monotonic() - started) * rate) + 1)
-            batches: dict[TopicPartition, list[Outgoing]] = {}
-            for at, record in records[sent : min(due, sent + 1000)]:
-                batches.setdefault(at, []).append(record)
-            sent = min(due, sent + 1000)
-            while batches:
-                done = await self._writer.send(batches)
-                batches = {at: left for at, many in batches.items() if (left := many[done[at] :])}
-            if rate is not None:
-                await asyncio.sleep(TICK_S)
+    async def _instructed(self, begin: Ends, prefix: str) -> dict[str, float]:
+        """Append time of each order's last instruction."""
+        found: dict[str, float] = {}
+        async for record in self._ground.meter.records(since(begin, topics.FULFILMENT_ORDERS)):
+            name = order_of(record)
+            if name.startswith(f"{self._channel}:{prefix}-"):
+                found[name] = max(found.get(name, 0.0), record.appended_ms)
+        return found
 
-    async def _ends(self, topic: Topic) -> dict[TopicPartition, int]:
-        return await KafkaTopics(self._connection).ends([TopicPartition(topic.name, p) for p in range(self._partitions)])
-
-    async def _instructed(self, begin: dict[TopicPartition, int], count: int) -> None:
-        """Waits until as many instructions as orders are there and no more come."""
-        deadline, last = time.monotonic() + WAIT_S, -1
-        while time.monotonic() < deadline:
-            ends = await self._ends(topics.FULFILMENT_ORDERS)
-            come = sum(ends[at] - begin[at] for at in ends)
-            if come >= count and come == last:
-                return
+    async def await_instructions(self, begin: Ends, count: int) -> None:
+        """Returns once as many instructions as orders have come and no more do, or nothing has for ten minutes."""
+        instructions = since(begin, topics.FULFILMENT_ORDERS)
+        last, calm, moved = -1, 0, time.monotonic()
+        while calm < CALM_LOOKS and time.monotonic() - moved < WAIT_S:
+            await asyncio.sleep(LOOK_S)
+            come = await self._ground.meter.come(instructions)
+            calm = calm + 1 if come == last and come >= count else 0
+            moved = time.monotonic() if come != last else moved
             last = come
-            await asyncio.sleep(0.5)
 
-    async def _appended(self, topic: Topic, begin: dict[TopicPartition, int], prefix: str) -> dict[str, int]:
-        """Append time of the newest record of each order, in milliseconds."""
-        ends = await self._ends(topic)
-        follower = KafkaFollower(self._connection, sorted(ends))
-        await follower.start()
-        found: dict[str, int] = {}
-        while any(follower.position(at) < end for at, end in ends.items()):
-            for record in await follower.fetch(0.2):
-                if record.offset >= begin[record.at] and record.value is not None:
-                    ref = _ref(record.value)
-                    if ref.startswith(prefix):
-                        found[ref] = max(found.get(ref, 0), record.appended_ms)
-        await follower.stop()
-        return found
-
-    def rss_mb(self) -> dict[str, int]:
-        """Peak resident memory of each service."""
-        found = {}
-        for replica in self._system.replicas():
-            status, _ = ask(replica.health_port, "/livez")
-            figures = metrics(replica.health_port) if status == 200 else {}
-            found[replica.service] = int(figures.get("resident_bytes_peak", 0) / 1e6)
-        return found
+    async def sustain(self, seconds: float, under_way: int = UNDER_WAY) -> list[sending.Sample]:
+        """Closed loop: as many orders as the system does in so many seconds. Each needs one instruction, as where every location has
+        everything. Raises Stalled."""
+        prefix, begin = self.prefix(), await self._ground.meter.ends(topics.FULFILMENT_ORDERS.name)
+        return await sending.keep_up(
+            self._ground.writer,
+            lambda number: self._templates.record(number, f"{prefix}-{number}"),
+            lambda: self._ground.meter.come(begin),
+            seconds=seconds,
+            under_way=under_way,
+        )
 
 
-def cpu_s(system: System) -> dict[str, float]:
-    """CPU seconds used so far by each service, the broker and the database."""
-    found = {one.service: _cpu_s(one.pid) for one in system.replicas() if one.pid}
-    for server in Embedded.of(system.settings).status().servers:
-        if server.pid is not None:
-            found[server.server.lower()] = _cpu_s(server.pid)
-    return found
+def run_of(sent: int, due_ms: Mapping[str, float], instructed_ms: Mapping[str, float]) -> Run:
+    """The figures of a run, from when each order was due and when it was instructed."""
+    both = due_ms.keys() & instructed_ms.keys()
+    seconds = (max(instructed_ms[one] for one in both) - min(due_ms.values())) / 1000 if both else 0.0
+    return Run(sent, len(both), seconds, tuple(instructed_ms[one] - due_ms[one] for one in both))
 
 
-def _cpu_s(pid: int) -> float:
-    process = psutil.Process(pid)
-    times = process.cpu_times()
-    return sum((times.user, times.system, times.children_user, times.children_system)) + sum(
-        child.cpu_times().user + child.cpu_times().system for child in process.children(recursive=True)
-    )
-
-
-def _ref(value: bytes) -> str:
-    body = json.loads(value)
-    return str(body.get("channel_order_ref") or body.get("order_id", "").partition(":")[2])
+async def open_shop(ground: Ground, skus: Sequence[str]) -> None:
+    """Two warehouses with more of everything than can be sold; returns when every service knows."""
+    await ground.say(orders.reference_data(skus), "reference")
+    await ground.rest()
+    await ground.say(orders.counts(skus), "counts")
+    await ground.rest()
