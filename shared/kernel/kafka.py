@@ -26,8 +26,6 @@ SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 ACK_DEADLINE_S = 20.0
 BATCH_BYTES = 900_000
-GATHERED_BYTES = 200_000
-"""As many bytes are not held back any longer."""
 """Largest batch sent at once; below the broker's limit for one message set."""
 START_ATTEMPTS, REFUSED_ATTEMPTS = 8, 3
 """How often a client tries to start; how often it is refused before that counts as the answer."""
@@ -236,10 +234,10 @@ class KafkaWriter:
 class KafkaFollower:
     """Reads whole partitions from their beginning; see ports.Follower."""
 
-    def __init__(self, connection: Connection, at: Sequence[TopicPartition], gather_s: float = 0.0) -> None:
+    def __init__(self, connection: Connection, at: Sequence[TopicPartition]) -> None:
         self._at = [KafkaTopicPartition(*one) for one in at]
         self._connection = connection
-        self._consumer = _free_consumer(connection, gather_s)
+        self._consumer = _free_consumer(connection)
         self._positions = dict.fromkeys(at, 0)
 
     async def start(self) -> None:
@@ -271,8 +269,8 @@ class KafkaTopics:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def follow(self, at: Sequence[TopicPartition], gather_s: float = 0.0) -> KafkaFollower:
-        return KafkaFollower(self._connection, at, gather_s)
+    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
+        return KafkaFollower(self._connection, at)
 
     async def partitions(self, topic: str) -> int:
         admin = await self._admin()
@@ -385,16 +383,14 @@ def _dead_letters(topic: Topic, service: str, replication: int) -> Any:
     return NewTopic(dead_letter_topic(topic.name, service), 1, replication, topic_configs=DEAD_LETTERS)
 
 
-def _free_consumer(connection: Connection, gather_s: float = 0.0) -> Any:
-    """`gather_s`: see ports.Topics.follow."""
-    patience: dict[str, int] = {"fetch_min_bytes": GATHERED_BYTES, "fetch_max_wait_ms": int(gather_s * 1000)} if gather_s else {}
+def _free_consumer(connection: Connection) -> Any:
     return AIOKafkaConsumer(
         **connection.arguments(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         max_partition_fetch_bytes=4_000_000,
-        **{"fetch_max_wait_ms": 250} | patience,
+        fetch_max_wait_ms=250,
     )
 
 

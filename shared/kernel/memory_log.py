@@ -409,7 +409,7 @@ class MemoryTopics:
         partitions = {one: self._broker.partition(one) for one in at}
         return {one: partition.read(max(partition.begin, partition.end - records), records) for one, partition in partitions.items()}
 
-    def follow(self, at: Sequence[TopicPartition], gather_s: float = 0.0) -> MemoryFollower:
+    def follow(self, at: Sequence[TopicPartition]) -> MemoryFollower:
         return MemoryFollower(self._broker, at, self._hook)
 
 

@@ -21,10 +21,6 @@ from shared.kernel.stage import read_document
 
 MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""
-SEEN_WITHIN_S = 0.05
-"""How long a document may be on its way into a view. A record fetched alone costs as much as fifty."""
-READ_BACK_WITHIN_S = 0.25
-"""The same for what a service reads back of its own: nobody waits for it."""
 
 
 class Pictures:
@@ -57,7 +53,7 @@ class Pictures:
     async def catch_up(self) -> None:
         """Reads everything there was when it began."""
         if self._at:
-            self._follower = self._topics.follow(self._at, SEEN_WITHIN_S)
+            self._follower = self._topics.follow(self._at)
             await self._follower.start()
             ends = await self._topics.ends(self._at)
             while any(self._follower.position(at) < ends[at] for at in self._at):
@@ -120,7 +116,7 @@ class ReadBacks:
         self._log = log
         self._topics = topics
         self._at = partitions_of_all([state.topic for state in service.states], partitions)
-        self._follower = topics.follow(self._at, READ_BACK_WITHIN_S) if self._at else None
+        self._follower = topics.follow(self._at) if self._at else None
         self._life = ""
 
     async def run(self) -> None:
@@ -153,7 +149,7 @@ class ReadBacks:
         a gate such a replica refuses to run, or has lost nothing."""
         life = (await self._store.horizon()).life if self._store.gated else ""
         if life != self._life and self._follower is not None:
-            anew, before = self._topics.follow(self._at, READ_BACK_WITHIN_S), self._follower
+            anew, before = self._topics.follow(self._at), self._follower
             await anew.start()
             self._follower = anew
             await before.stop()

@@ -484,9 +484,7 @@ class Topics(Protocol):
         """The newest records of each partition, at most `records`, oldest first."""
         ...
 
-    def follow(self, at: Sequence[TopicPartition], gather_s: float = 0.0) -> Follower:
-        """`gather_s`: how long the log may hold back what trickles in, so that it comes in few answers and not record by record."""
-        ...
+    def follow(self, at: Sequence[TopicPartition]) -> Follower: ...
 
 
 class Follower(Protocol):
