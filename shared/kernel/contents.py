@@ -14,8 +14,11 @@ from shared.kernel.codec import state_version
 from shared.kernel.ports import Record
 
 MODULUS = 1 << 64
+NUMBERS = 1 << 63
+"""More than a version's number within its incarnation can be."""
 
-Version = tuple[int, int]
+Version = int
+"""One number, for millions of them are kept: that of the first incarnation as it is, of the others beyond it; see `version_of`."""
 
 
 class Seen(NamedTuple):
@@ -27,6 +30,14 @@ class Seen(NamedTuple):
     sum: str
 
 
+def version_of(incarnation: int, number: int) -> Version:
+    """Ordered by incarnation, then by number."""
+    return (incarnation - 1) * NUMBERS + number
+
+
+NOTHING = version_of(0, 0)
+
+
 class Contents:
     """The newest document of each key of one partition. Documents with versions count by them, reference data by their offsets."""
 
@@ -36,25 +47,30 @@ class Contents:
         """Keys whose newest document is gone, or could not be read."""
         self._sum = 0
 
-    def admit(self, record: Record, topic: Topic) -> bool:
-        """Whether it is newer than what is known of its key; that is not shown any more."""
+    def news(self, record: Record, topic: Topic) -> Version | None:
+        """The version of a record that is newer than what is known of its key; None of any other. It counts once it is shown or hidden."""
         if record.key is None:
-            return False
-        version = state_version(record) if topic.kind == "state" else (0, record.offset + 1)
-        known = self._versions.get(record.key, (0, 0))
-        if version <= known:
-            return False
-        if record.key in self._versions and record.key not in self._hidden:
-            self._sum -= _digest(record.key, known)
-        self._versions[record.key] = version
-        self._hidden.add(record.key)
-        return True
+            return None
+        version = version_of(*state_version(record)) if topic.kind == "state" else version_of(0, record.offset + 1)
+        return version if version > self._versions.get(record.key, NOTHING) else None
 
-    def show(self, key: bytes) -> None:
+    def show(self, key: bytes, version: Version) -> None:
         """The newest document of this key was read, and is one."""
-        if key in self._hidden:
-            self._hidden.discard(key)
-            self._sum += _digest(key, self._versions[key])
+        self._uncount(key)
+        self._hidden.discard(key)
+        self._versions[key] = version
+        self._sum += _digest(key, version)
+
+    def hide(self, key: bytes, version: Version) -> None:
+        """The newest document of this key is gone, or could not be read."""
+        self._uncount(key)
+        self._hidden.add(key)
+        self._versions[key] = version
+
+    def _uncount(self, key: bytes) -> None:
+        known = self._versions.get(key)
+        if known is not None and key not in self._hidden:
+            self._sum -= _digest(key, known)
 
     def seen(self, next: int) -> Seen:
         """As it is now, read up to `next`."""
@@ -62,4 +78,5 @@ class Contents:
 
 
 def _digest(key: bytes, version: Version) -> int:
-    return int.from_bytes(blake2b(b"%b\n%d/%d" % (key, *version), digest_size=8).digest(), "big")
+    incarnation, number = divmod(version, NUMBERS)
+    return int.from_bytes(blake2b(b"%b\n%d/%d" % (key, incarnation + 1, number), digest_size=8).digest(), "big")

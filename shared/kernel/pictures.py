@@ -79,26 +79,27 @@ class Pictures:
             await self._clock.sleep(0.3)
             return
         for record in records:
-            self._apply(record, BY_NAME[record.topic])
+            self._apply(record, BY_NAME[record.topic], self._contents[record.at])
         self._read_to = {at: follower.position(at) for at in self._at}
 
-    def _apply(self, record: Record, topic: Topic) -> None:
-        if not self._is_newer(record, topic) or record.key is None:
+    def _apply(self, record: Record, topic: Topic, contents: Contents) -> None:
+        version, key = contents.news(record, topic), record.key
+        if version is None or key is None:
             return
         if record.value is None:
-            self._view.forget(topic, record.key.decode("utf-8", "replace"))
+            self._view.forget(topic, key.decode("utf-8", "replace"))
+            contents.hide(key, version)
             return
         try:
             self._view.apply(read_document(record, topic))
-            self._contents[record.at].show(record.key)
-            self.applied += 1
         except Undecodable as error:
             self.broken += 1
+            contents.hide(key, version)
             where = f"{record.topic}/{record.partition}/{record.offset}"
             self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
-
-    def _is_newer(self, record: Record, topic: Topic) -> bool:
-        return self._contents[record.at].admit(record, topic)
+        else:
+            self.applied += 1
+            contents.show(key, version)
 
 
 class ReadBacks:

@@ -126,6 +126,7 @@ class Replica:
         await health.start(self.running.health_host, self.running.health_port)
         try:
             await writer.start()
+            gc.disable()  # what views hold is no garbage, and there is more of it each time
             await pictures.catch_up()
             await reader.start()
             _collect_seldom()
@@ -166,6 +167,7 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 class DatabaseUnreachable(Exception):
