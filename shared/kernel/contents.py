@@ -6,8 +6,12 @@ whether a process has lost one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import NamedTuple
+
+from msgspec import Struct, msgpack
 
 from schemas.topics import Topic
 from shared.kernel.codec import state_version
@@ -19,6 +23,8 @@ NUMBERS = 1 << 63
 
 Version = int
 """One number, for millions of them are kept: that of the first incarnation as it is, of the others beyond it; see `version_of`."""
+KEYS_A_PIECE = 2000
+"""A millisecond's work."""
 
 
 class Seen(NamedTuple):
@@ -28,6 +34,16 @@ class Seen(NamedTuple):
     """Offset behind the last record that was read."""
     documents: int
     sum: str
+
+
+class _Piece(Struct, array_like=True):
+    """Some of the keys, by incarnation, with their numbers."""
+
+    shown: dict[int, dict[bytes, int]]
+    hidden: dict[int, dict[bytes, int]]
+
+
+_pack, _unpack = msgpack.Encoder().encode, msgpack.Decoder(_Piece).decode
 
 
 def version_of(incarnation: int, number: int) -> Version:
@@ -71,6 +87,29 @@ class Contents:
         known = self._versions.get(key)
         if known is not None and key not in self._hidden:
             self._sum -= _digest(key, known)
+
+    def dump(self) -> Iterator[bytes]:
+        """All there was when the first piece was asked for, each key as it is when its piece is made."""
+        keys = iter(list(self._versions))
+        while some := list(islice(keys, KEYS_A_PIECE)):
+            yield _pack(self._piece(some))
+
+    def _piece(self, keys: Sequence[bytes]) -> _Piece:
+        piece, versions, hidden = _Piece({}, {}), self._versions, self._hidden
+        for key in keys:
+            incarnation, number = divmod(versions[key], NUMBERS)
+            (piece.hidden if key in hidden else piece.shown).setdefault(incarnation + 1, {})[key] = number
+        return piece
+
+    def load(self, piece: bytes) -> None:
+        """Adds a piece of a dump. Raises msgspec.MsgspecError."""
+        found = _unpack(piece)
+        for incarnation, numbers in found.shown.items():
+            for key, number in numbers.items():
+                self.show(key, version_of(incarnation, number))
+        for incarnation, numbers in found.hidden.items():
+            for key, number in numbers.items():
+                self.hide(key, version_of(incarnation, number))
 
     def seen(self, next: int) -> Seen:
         """As it is now, read up to `next`."""

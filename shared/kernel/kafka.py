@@ -19,7 +19,17 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExist
 from schemas.topics import DEAD_LETTERS, JOURNALS, TOPICS, Topic, dead_letter_topic, partitions_of
 from shared.kernel.journal import journal_topic
 from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
-from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
+from shared.kernel.ports import (
+    FROM_THE_BEGINNING,
+    Assignment,
+    Begins,
+    Expired,
+    Outgoing,
+    ProduceFailed,
+    Record,
+    TopicPartition,
+    Transient,
+)
 from shared.value import Value
 
 SESSION_TIMEOUT_MS = 6_000
@@ -232,18 +242,22 @@ class KafkaWriter:
 
 
 class KafkaFollower:
-    """Reads whole partitions from their beginning; see ports.Follower."""
+    """Reads whole partitions; see ports.Follower."""
 
-    def __init__(self, connection: Connection, at: Sequence[TopicPartition]) -> None:
+    def __init__(self, connection: Connection, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> None:
         self._at = [KafkaTopicPartition(*one) for one in at]
         self._connection = connection
         self._consumer = _free_consumer(connection)
-        self._positions = dict.fromkeys(at, 0)
+        self._positions = dict.fromkeys(at, 0) | dict(since)
+        self._since = since
 
     async def start(self) -> None:
         await _retry(self._consumer.start, self._connection)
         self._consumer.assign(self._at)
-        await self._consumer.seek_to_beginning(*self._at)
+        for at, offset in self._since.items():
+            self._consumer.seek(KafkaTopicPartition(*at), offset)
+        if begins := [tp for tp in self._at if TopicPartition(tp.topic, tp.partition) not in self._since]:
+            await self._consumer.seek_to_beginning(*begins)
 
     async def fetch(self, wait_s: float) -> list[Record]:
         try:
@@ -269,8 +283,8 @@ class KafkaTopics:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
-        return KafkaFollower(self._connection, at)
+    def follow(self, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> KafkaFollower:
+        return KafkaFollower(self._connection, at, since)
 
     async def partitions(self, topic: str) -> int:
         admin = await self._admin()
@@ -312,6 +326,25 @@ class KafkaTopics:
             raise Transient(f"{error!r}") from error
         finally:
             await _bounded(consumer.stop())
+
+    async def firsts(self, since: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
+        """The first record at or behind each offset; a partition that has none there is left out."""
+        if not since:
+            return {}
+        ends = await self.ends(list(since))
+        consumer = _free_consumer(self._connection)
+        try:
+            await _retry(consumer.start, self._connection)
+            return await _firsts(consumer, {at: offset for at, offset in since.items() if offset < ends[at]}, ends)
+        except KafkaError as error:
+            raise Transient(f"{error!r}") from error
+        finally:
+            await _bounded(consumer.stop())
+
+    async def deletions_kept_ms(self, topics: Sequence[str]) -> int:
+        """For how long the log tells at least that a document was deleted, in all of these topics; 0 where it doesn't say."""
+        found = await self.configurations(topics)
+        return min((int(found.get(topic, {}).get("delete.retention.ms", 0)) for topic in topics), default=0)
 
     async def existing(self) -> dict[str, int]:
         """Topic name to partitions, for all topics of the cluster."""
@@ -414,6 +447,27 @@ async def _tails(consumer: Any, at: Sequence[TopicPartition], records: int) -> d
     if waiting:
         raise Transient(f"could not read the tails of {sorted(waiting)}")
     return {one: entries[-records:] for one, entries in found.items()}
+
+
+async def _firsts(
+    consumer: Any, since: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, Record]:
+    found: dict[TopicPartition, Record] = {}
+    waiting = {KafkaTopicPartition(*at): ends[at] for at in since}
+    consumer.assign(list(waiting))
+    for at, offset in since.items():
+        consumer.seek(KafkaTopicPartition(*at), offset)
+    deadline = asyncio.get_running_loop().time() + 30
+    while waiting and asyncio.get_running_loop().time() < deadline:
+        for tp, messages in (await consumer.getmany(*waiting, timeout_ms=500)).items():
+            found[TopicPartition(tp.topic, tp.partition)] = _record(messages[0])
+        for tp, end in list(waiting.items()):
+            if TopicPartition(tp.topic, tp.partition) in found or await consumer.position(tp) >= end:
+                del waiting[tp]
+                consumer.pause(tp)
+    if waiting:
+        raise Transient(f"could not read the first records of {sorted(waiting)}")
+    return found
 
 
 async def _retry(start: Any, connection: Connection) -> None:

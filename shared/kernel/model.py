@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID, uuid5
 
 from schemas.channel import Problem
@@ -189,6 +189,20 @@ class View(Protocol):
     def restore(self, key: Key, state: Any) -> None:
         """Of other shards than before, and after a commit of unknown outcome: one row of a kind named in `Service.overlay`, as the
         store has it."""
+        ...
+
+
+    def dump(self) -> Iterator[bytes]:
+        """What documents have made of it, in pieces of a few milliseconds' work each; between two of them it may change. A document
+        that was applied before the first piece was asked for is in one of them, or what came of a later one. Nothing of the overlay."""
+        ...
+
+    def load(self, piece: bytes) -> None:
+        """Adds a piece, to a view that had neither documents nor overlay. Raises ValueError, msgspec.MsgspecError, Undecodable."""
+        ...
+
+    def become(self, other: Self) -> None:
+        """Holds what the other one holds, and nothing else."""
         ...
 
 
