@@ -449,9 +449,7 @@ async def _tails(consumer: Any, at: Sequence[TopicPartition], records: int) -> d
     return {one: entries[-records:] for one, entries in found.items()}
 
 
-async def _firsts(
-    consumer: Any, since: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, Record]:
+async def _firsts(consumer: Any, since: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
     found: dict[TopicPartition, Record] = {}
     waiting = {KafkaTopicPartition(*at): ends[at] for at in since}
     consumer.assign(list(waiting))

@@ -438,9 +438,7 @@ class MemoryTopics:
 class MemoryFollower:
     """See ports.Follower."""
 
-    def __init__(
-        self, broker: Broker, at: Sequence[TopicPartition], hook: Hook = undisturbed, since: Begins = FROM_THE_BEGINNING
-    ) -> None:
+    def __init__(self, broker: Broker, at: Sequence[TopicPartition], hook: Hook = undisturbed, since: Begins = FROM_THE_BEGINNING) -> None:
         self._broker = broker
         self._hook = hook
         self._positions = dict.fromkeys(sorted(at), 0) | dict(since)

@@ -191,7 +191,6 @@ class View(Protocol):
         store has it."""
         ...
 
-
     def dump(self) -> Iterator[bytes]:
         """What documents have made of it, in pieces of a few milliseconds' work each; between two of them it may change. A document
         that was applied before the first piece was asked for is in one of them, or what came of a later one. Nothing of the overlay."""

@@ -44,6 +44,8 @@ class Pictures:
         self.ready = False
         self.broken = 0
         self.applied = 0
+        self.misnamed = 0
+        """Reference documents under another key than their own: what becomes of them depends on their order among others."""
         self.records = 0
         """How many were read, whether they counted or not."""
         self.read_s = 0.0
@@ -88,7 +90,7 @@ class Pictures:
         if self.at:
             self._follower = self._topics.follow(self.at, {at: next for at, next in self._read_to.items() if next})
             await self._follower.start()
-            bounds = await self._topics.bounds(self.at)
+            self.read_s, bounds = self._clock.now_s(), await self._topics.bounds(self.at)
             self._places = {at: self._places.get(at, Place(bounds[at][0])) for at in self.at}
             while any(self._follower.position(at) < bounds[at][1] for at in self.at):
                 await self._read(self._follower)
@@ -133,7 +135,8 @@ class Pictures:
             contents.hide(key, version)
             return
         try:
-            self.view.apply(read_document(record, topic))
+            document = read_document(record, topic)
+            self.view.apply(document)
         except Undecodable as error:
             self.broken += 1
             contents.hide(key, version)
@@ -141,6 +144,7 @@ class Pictures:
             self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
         else:
             self.applied += 1
+            self.misnamed += topic.external and topic.key_of(document).encode() != key
             contents.show(key, version)
 
 

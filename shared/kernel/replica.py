@@ -148,7 +148,6 @@ class Replica:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
 
-
     def _snapshots(self, pictures: Pictures, topics: KafkaTopics) -> Snapshots | None:
         file = self.running.snapshot
         return Snapshots(self.service, pictures, topics, FileShelf(file), self._clock, self._log) if file is not None else None

@@ -3,7 +3,8 @@
 A snapshot is a cache and nothing else. It says how far each partition was read, what it came to (see contents.py), and what the view
 holds, in this order. It is made piece by piece while documents arrive, and yet right: whatever is newer in a later piece than in an earlier
 one stands behind the places that were noted first, is read again, and counts by its version. So nothing may be in the contents that is not
-in the view: a document known there and missing here would be passed over for ever.
+in the view: a document known there and missing here would be passed over for ever. And documents count by their own keys only: where one
+came under another key, no snapshot is made.
 
 In any doubt it is thrown away and everything is read: another format, service, document type or set of partitions; a topic that has lost
 records at either end, or is another one (the last record that was read isn't in its place any more); too old for the log to tell still of
@@ -159,13 +160,14 @@ class Snapshots:
                 await self.make(PAUSE_S)
 
     def _is_due(self) -> bool:
-        if self._clock.now_s() - self._made_s > SELDOM_S:
-            return True
-        return self._pictures.records - self._records >= max(self._least, ENOUGH * self._pictures.documents())
+        if self._pictures.misnamed:
+            return False
+        news = self._pictures.records - self._records
+        return news >= max(self._least, ENOUGH * self._pictures.documents()) or self._clock.now_s() - self._made_s > SELDOM_S
 
     async def make_last(self) -> None:
         """When nothing is read any more; where nothing was read since the last one, that is as good."""
-        if self._pictures.records > self._records:
+        if self._pictures.records > self._records and not self._pictures.misnamed:
             await self.make(0)
 
     async def make(self, pause_s: float) -> None:
