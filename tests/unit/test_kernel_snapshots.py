@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -164,16 +164,14 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_on_from_a_snapshot_is_reading_everything(seed: int) -> None:
     """Whatever is written, read, planned and made good between two pieces."""
     world, shelf, tidy = World(seed), MemoryShelf(), seed % 3 == 0
-    dice, replica = world.dice, Replica(world, MemoryShelf())
-    for _ in range(dice.randint(0, 30)):
-        world.write(tidy)
-    replica.start()
-    pieces: Iterator[bytes] = replica.snapshots._pieces()
-    made: list[bytes] = []
-    for piece in pieces:
+    dice, replica, made = world.dice, Replica(world, MemoryShelf()).start(), list[bytes]()
+    happens = (lambda: world.write(tidy), lambda: world.write(tidy), replica.read, lambda: fly(replica.view, dice))
+    for _ in range(dice.randint(0, 60)):
+        dice.choice(happens)()
+    for piece in replica.snapshots._pieces():
         made.append(piece)
         for _ in range(dice.choice((0, 0, 1, 3))):
-            dice.choice((lambda: world.write(tidy), replica.read, lambda: fly(replica.view, dice), lambda: fly(replica.view, dice)))()
+            dice.choice(happens)()
     shelf.pieces = made
     for _ in range(dice.randint(0, 5)):
         world.write(tidy)
