@@ -211,17 +211,22 @@ def kept(world: World, shelf: Shelf) -> Replica:
     return replica
 
 
-def test_what_waits_for_plans_in_flight_is_not_lost() -> None:
-    """Its document is known to have been read; the plan comes from the database at the next start."""
-    world, shelf = World(), MemoryShelf()
-    replica, at = Replica(world, shelf), ("mug", "paris")
-    world.level(*at, atp=5)
-    replica.start()
-    replica.view._fly("web:1/1", {at: 2})
-    world.level(*at, atp=3)
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("landing", range(12))
+def test_what_waits_for_plans_in_flight_is_not_lost(landing: int) -> None:
+    """Its document is known to have been read: whenever the plan lands, it is in a piece. The plan comes from the database at the next start."""
+    world, shelf, made = World(), MemoryShelf(), list[bytes]()
+    world.level("mug", "paris", atp=5)
+    replica = Replica(world, shelf).start()
+    replica.view._fly("web:1/1", {("mug", "paris"): 2})
+    world.level("mug", "paris", atp=3)
     replica.read()
     assert replica.view.free("mug") == {"paris": 3}, "five, two of which are asked for"
-    world.run(replica.snapshots.make(0))
+    for number, piece in enumerate(replica.snapshots._pieces()):
+        made.append(piece)
+        if number == landing:
+            replica.view.clear()
+    shelf.pieces = made
     again = Replica(world, shelf).start()
     assert (again.pictures.records, again.view.free("mug")) == (0, {"paris": 3}), "as the document says, which holds them"
 
