@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from msgspec import Struct, msgpack
 from structlog.typing import FilteringBoundLogger
 
+from schemas.topics import Topic
 from shared.kernel.contents import Contents
 from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, Place
@@ -133,7 +135,7 @@ class Snapshots:
 
     async def _check(self, head: _Head) -> None:
         """Raises Unfit, Transient."""
-        if (head.format, head.service, head.language) != (FORMAT, self._service.name, language(self._service)):
+        if (head.format, head.service, head.language) != (FORMAT, self._service.name, language(self._service.views)):
             raise Unfit("made by other code, for other code")
         places = {TopicPartition(topic, partition): place for topic, partition, place in head.places}
         at = self._pictures.at
@@ -188,12 +190,20 @@ class Snapshots:
             await self._clock.sleep(pause_s)
 
     def _pieces(self) -> Iterator[bytes]:
-        pictures = self._pictures
-        places = [(at.topic, at.partition, place) for at, place in pictures.places().items()]
-        yield _pack(_Head(FORMAT, self._service.name, language(self._service), int(pictures.read_s * 1000), places))
-        for index, contents in enumerate(pictures.contents()):
+        yield self._head()
+        yield from self._known()
+        yield from self._held()
+
+    def _head(self) -> bytes:
+        places = [(at.topic, at.partition, place) for at, place in self._pictures.places().items()]
+        return _pack(_Head(FORMAT, self._service.name, language(self._service.views), int(self._pictures.read_s * 1000), places))
+
+    def _known(self) -> Iterator[bytes]:
+        for index, contents in enumerate(self._pictures.contents()):
             yield from (_pack(_Piece(index, data)) for data in contents.dump())
-        yield from (_pack(_Piece(VIEW, data)) for data in pictures.view.dump())
+
+    def _held(self) -> Iterator[bytes]:
+        yield from (_pack(_Piece(VIEW, data)) for data in self._pictures.view.dump())
 
 
 def _is_there(place: Place, first: Record | None) -> bool:
@@ -201,7 +211,8 @@ def _is_there(place: Place, first: Record | None) -> bool:
     return first is not None and (first.offset, first.appended_ms) == (place.last, place.appended_ms)
 
 
-def language(service: Service[Any]) -> str:
-    """A digest of the contracts of all documents a service views."""
-    contracts = [[topic.name, topic.kind, [kind.model_json_schema() for kind in topic.types]] for topic in service.views]
+@cache
+def language(views: tuple[Topic, ...]) -> str:
+    """A digest of the contracts of all documents of these topics."""
+    contracts = [[topic.name, topic.kind, [kind.model_json_schema() for kind in topic.types]] for topic in views]
     return blake2b(json.dumps(contracts, sort_keys=True).encode(), digest_size=16).hexdigest()

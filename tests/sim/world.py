@@ -121,7 +121,7 @@ class World:
         self.turns.dice = plan.dice("turns")
         self.turns.idle = self._idle
         self.turns.at_most = TURNS_AT_MOST
-        self.round_trip = plan.round_trip
+        self.round_trip, self.snapshots = plan.round_trip, plan.snapshots
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
