@@ -82,7 +82,7 @@ class Snapshots:
 
     def __init__(
         self, service: Service[Any], pictures: Pictures, topics: Topics, shelf: Shelf, clock: Clock, log: FilteringBoundLogger,
-        look_s: float = LOOK_S, least: int = LEAST,
+        look_s: float = LOOK_S, least: int = LEAST, pause_s: float = PAUSE_S,
     ) -> None:  # fmt: skip
         self.stopping = False
         self.loaded = 0
@@ -96,6 +96,7 @@ class Snapshots:
         self._log = log
         self._look_s = look_s
         self._least = least
+        self._pause_s = pause_s
         self._records = 0
         """How many had been read when the last one was begun."""
         self._made_s = clock.now_s()
@@ -159,7 +160,7 @@ class Snapshots:
         while not self.stopping:
             await self._clock.sleep(self._look_s)
             if self._is_due():
-                await self.make(PAUSE_S)
+                await self.make(self._pause_s)
 
     def _is_due(self) -> bool:
         if self._pictures.misnamed:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
-    return [*_audited(world), *views_hold_their_documents(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
+    return [*_audited(world), *_held(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
 
 
 def _promised(world: World) -> Iterator[str]:
@@ -41,6 +41,12 @@ def _audited(world: World) -> Iterator[str]:
         for each in found.violations:
             yield f"{each.check}: {each.service} {each.what}: {each.detail}"
     yield from predicted(world, books, ledger)
+
+
+def _held(world: World) -> Iterator[str]:
+    for process in world.processes:
+        if process.lives and not process.frozen:
+            yield from views_hold_their_documents(process, world.broker)
 
 
 def _rebuilt(world: World) -> Iterator[str]:

@@ -101,6 +101,9 @@ def newer_documents_pass() -> None:
         def news(self, record: Record, topic: Topic) -> Version | None:
             return version_of(*state_version(record)) if topic.kind == "state" else version_of(0, record.offset + 1)
 
+        def show(self, key: bytes, version: Version) -> None:
+            """Nothing is known of it."""
+
     switch(pictures, "Contents", Unsorted)
 
 

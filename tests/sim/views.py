@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from schemas.topics import BY_NAME
 from services.sourcing.projection import Network
-from shared.kernel.contents import Contents
+from shared.kernel.contents import Contents, Seen
 from shared.kernel.memory_log import Broker
 from shared.kernel.model import Service
-from shared.kernel.pictures import partitions_of_all
+from shared.kernel.ports import TopicPartition
 from shared.kernel.stage import read_document
 from shared.kernel.views import Documents
-
-if TYPE_CHECKING:
-    from tests.sim.world import World
+from tests.support.replicas import Process
 
 
-def views_hold_their_documents(world: World) -> Iterator[str]:
-    """Whoever has read all of a topic holds each newest document; of a level perhaps what inventory has answered since."""
-    for process in world.processes:
-        if process.lives and not process.frozen and process.pictures is not None and process.service.views:
-            for lacking in _lacking(process.pictures.view, _whole(process.service, world.broker)):
-                yield f"views_hold_their_documents: {process.name} {lacking}"
+def views_hold_their_documents(process: Process, broker: Broker) -> Iterator[str]:
+    """Of all documents that a process has read its view holds the newest of each; of a level perhaps what inventory has answered since. And
+    it knows which they are."""
+    if process.pictures is not None and process.service.views:
+        whole, seen = _whole(process.service, broker, process.pictures.positions())
+        for lacking in (*_lacking(process.pictures.view, whole), *_unknown(process.pictures.seen(), seen)):
+            yield f"views_hold_their_documents: {process.name} {lacking}"
 
 
-def _whole(service: Service[Any], broker: Broker) -> Documents:
-    view: Documents = service.view()
-    for at in partitions_of_all(service.views, broker.topics()):
+def _whole(service: Service[Any], broker: Broker, up_to: Mapping[TopicPartition, int]) -> tuple[Documents, dict[TopicPartition, Seen]]:
+    """What who reads all records comes to."""
+    view, seen = service.view(), {}
+    for at, next in up_to.items():
         contents, topic = Contents(), BY_NAME[at.topic]
         for record in broker.records(at):
             version, key = contents.news(record, topic), record.key or b""
-            if version is not None and record.value is None:
+            if record.offset >= next or version is None:
+                continue
+            if record.value is None:
                 view.forget(topic, key.decode())
-            elif version is not None:
+                contents.hide(key, version)
+            else:
                 view.apply(read_document(record, topic))
                 contents.show(key, version)
-    return view
+        seen[at] = contents.seen(next)
+    return view, seen
+
+
+def _unknown(found: Mapping[TopicPartition, Seen], seen: Mapping[TopicPartition, Seen]) -> Iterator[str]:
+    for at, told in seen.items():
+        if found[at] != told:
+            yield f"knows {found[at]} of {at.topic}/{at.partition}, not {told}"
 
 
 def _lacking(view: Any, whole: Documents) -> Iterator[str]:

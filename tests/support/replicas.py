@@ -25,6 +25,8 @@ from tests.support.turns import Task, Turns
 
 SNAPSHOTS_S = 2.0
 """How often a process sees whether it has read anything since its last snapshot."""
+PAUSE_S = 0.3
+"""Between two pieces of one: there are few, so much has to happen meanwhile."""
 
 
 class Crash(BaseException):
@@ -59,6 +61,10 @@ class Home(Protocol):
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         """Awaited before each step; raises what the step shall fail with, by default `failure`."""
+        ...
+
+    def caught_up(self, process: Process) -> None:
+        """Told when it has read its views, before it decides anything."""
         ...
 
     def died(self, process: Process, error: BaseException) -> None:
@@ -135,11 +141,12 @@ class Process:
         backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])
-        snapshots = Snapshots(service, pictures, topics, self.shelf, clock, log, look_s=SNAPSHOTS_S, least=1)
+        snapshots = Snapshots(service, pictures, topics, self.shelf, clock, log, look_s=SNAPSHOTS_S, least=1, pause_s=PAUSE_S)
         keeps = world.snapshots and bool(service.views)
         if keeps:
             await snapshots.load()
         await pictures.catch_up()
+        self.world.caught_up(self)
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())

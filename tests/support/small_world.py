@@ -95,6 +95,9 @@ class SmallWorld:
     def patient_clock(self, process: Process, part: str) -> Clock:
         return self.turns.clock
 
+    def caught_up(self, process: Process) -> None:
+        """Nothing is held against its views."""
+
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again."""
         self.troubles.note(f"died of {type(error).__name__}")

@@ -218,7 +218,7 @@ def kept(world: World, shelf: Shelf) -> Replica:
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("landing", range(12))
 def test_what_waits_for_plans_in_flight_is_not_lost(landing: int) -> None:
-    """Its document is known to have been read: whenever the plan lands, it is in a piece. Plans come from the database at the next start."""
+    """Its document is known to have been read: whenever the plan lands, it is kept. Plans come from the database at the next start."""
     world, shelf, made = World(), MemoryShelf(), list[bytes]()
     world.level("mug", "paris", atp=5)
     replica = Replica(world, shelf).start()
