@@ -182,6 +182,36 @@ async def test_a_follower_reads_all_there_is_and_goes_on(rig: LogRig) -> None:
     assert follower.position(two) == 1
 
 
+async def test_a_follower_reads_on_from_where_it_is_told(rig: LogRig) -> None:
+    """The other partitions from their beginning."""
+    topic = await rig.topic(2, compacted=True)
+    one, two = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    await (await rig.writer()).send({one: numbered(1, 2, 3), two: numbered(4)})
+    follower = await rig.follower(one, two, since={one: 2})
+    assert sorted(r.value or b"" for r in await fetched(follower, 2)) == [b"v3", b"v4"]
+    assert (follower.position(one), follower.position(two)) == (3, 1)
+    assert await (await rig.follower(one, since={one: 3})).fetch(0.3) == []
+
+
+async def test_topics_tell_the_first_records_from_an_offset_on(rig: LogRig) -> None:
+    """That one, or the next there is; none where nothing follows but what no reader sees, or nothing at all."""
+    topic = await rig.topic(4)
+    one, two, three, four = (TopicPartition(topic, number) for number in range(4))
+    await (await rig.writer()).send({one: numbered(1, 2, 3)})
+    await rig.append_with_marker(two, *numbered(4))
+    await (await rig.writer()).send({two: numbered(5)})
+    await rig.append_with_marker(three, *numbered(6))
+    first = await rig.topics().firsts({one: 1, two: 1, three: 1, four: 7})
+    assert {at: (record.offset, record.value) for at, record in first.items()} == {one: (1, b"v2"), two: (2, b"v5")}
+    assert await rig.topics().firsts({}) == {}
+
+
+async def test_topics_tell_for_how_long_deletions_are_told(rig: LogRig) -> None:
+    """The least of all of them."""
+    names = [await rig.topic(1, compacted=True) for _ in range(2)]
+    assert await rig.topics().deletions_kept_ms(names) == rig.deletions_kept_ms
+
+
 async def test_topics_tell_their_bounds_and_tails(rig: LogRig) -> None:
     topic = await rig.topic(2)
     one, two = TopicPartition(topic, 0), TopicPartition(topic, 1)
