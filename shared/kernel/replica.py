@@ -147,6 +147,9 @@ class Replica:
         finally:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
+        if snapshots is not None:  # only now: its share of the work may be another's already
+            with suppress(TimeoutError):
+                await asyncio.wait_for(snapshots.make_last(), LAST_SNAPSHOT_S)
 
     def _snapshots(self, pictures: Pictures, topics: KafkaTopics) -> Snapshots | None:
         file = self.running.snapshot
@@ -179,9 +182,6 @@ async def work_until(
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result
-    if snapshots is not None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(snapshots.make_last(), LAST_SNAPSHOT_S)
 
 
 def _collect_seldom() -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,7 @@ class FileShelf:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._draft = path.with_name(f"{path.name}.new")
+        self._numbers = count()
 
     async def read(self) -> Iterator[bytes] | None:
         size = await asyncio.to_thread(self._checked_size)
@@ -56,8 +57,9 @@ class FileShelf:
             raise Damaged(f"{self._path.name}: {error}") from error
 
     async def write(self, pieces: AsyncIterator[bytes]) -> int:
+        draft = self._path.with_name(f"{self._path.name}.{next(self._numbers)}.new")
         try:
-            file = await asyncio.to_thread(self._open_draft)
+            file = await asyncio.to_thread(_opened, draft)
             with file:
                 digest = _digest()
                 async for piece in pieces:
@@ -65,22 +67,16 @@ class FileShelf:
                     file.write(framed)
                     digest.update(framed)
                 file.write(digest.digest())
-                return await asyncio.to_thread(self._settle, file)
+                return await asyncio.to_thread(self._settle, file, draft)
         except OSError as error:
             raise NotKept(f"{self._path}: {error}") from error
         finally:
-            self._remove(self._draft)
+            self._remove(draft)
 
-    def _open_draft(self) -> IO[bytes]:
-        """One of its own, if another process is at it: whoever is done last counts."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._draft.unlink(missing_ok=True)
-        return os.fdopen(os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-    def _settle(self, file: IO[bytes]) -> int:
+    def _settle(self, file: IO[bytes], draft: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
-        self._draft.replace(self._path)
+        draft.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -96,6 +92,13 @@ class FileShelf:
         """Where that can't be done, it is refused or replaced the next time."""
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _opened(draft: Path) -> IO[bytes]:
+    """A new file, in the place of what a run before may have left."""
+    draft.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft.unlink(missing_ok=True)
+    return os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _digest() -> blake2b:

@@ -174,16 +174,16 @@ class Snapshots:
             await self.make(0)
 
     async def make(self, pause_s: float) -> None:
-        """Replaces the snapshot by a new one; where that fails, the one before stays."""
+        """Replaces the snapshot by a new one; where that fails, the one before stays, until enough was read again."""
         records, now_s = self._pictures.records, self._clock.now_s()
         try:
             size = await self._shelf.write(self._paced(pause_s))
         except Exception as error:  # noqa: BLE001 - nor does it end one
-            self._log.warning("view snapshot not kept", action="try_again", error=f"{type(error).__name__}: {error}"[:300])
+            self._log.warning("view snapshot not kept", action="try_again_later", error=f"{type(error).__name__}: {error}"[:300])
         else:
-            self._records, self.made = records, self.made + 1
+            self.made += 1
             self._log.info("view snapshot kept", action="snapshot", documents=self._pictures.documents(), bytes=size)
-        self._made_s = now_s
+        self._records, self._made_s = records, now_s
 
     async def _paced(self, pause_s: float) -> AsyncIterator[bytes]:
         for piece in self._pieces():
