@@ -327,15 +327,15 @@ class KafkaTopics:
         finally:
             await _bounded(consumer.stop())
 
-    async def firsts(self, since: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
-        """The first record at or behind each offset; a partition that has none there is left out."""
-        if not since:
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Offset of the first record of each partition that was appended later; a partition that has none is left out."""
+        if not times_ms:
             return {}
-        ends = await self.ends(list(since))
         consumer = _free_consumer(self._connection)
         try:
             await _retry(consumer.start, self._connection)
-            return await _firsts(consumer, {at: offset for at, offset in since.items() if offset < ends[at]}, ends)
+            found = await consumer.offsets_for_times({KafkaTopicPartition(*at): ms + 1 for at, ms in times_ms.items()})
+            return {TopicPartition(tp.topic, tp.partition): first.offset for tp, first in found.items() if first is not None}
         except KafkaError as error:
             raise Transient(f"{error!r}") from error
         finally:
@@ -447,25 +447,6 @@ async def _tails(consumer: Any, at: Sequence[TopicPartition], records: int) -> d
     if waiting:
         raise Transient(f"could not read the tails of {sorted(waiting)}")
     return {one: entries[-records:] for one, entries in found.items()}
-
-
-async def _firsts(consumer: Any, since: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
-    found: dict[TopicPartition, Record] = {}
-    waiting = {KafkaTopicPartition(*at): ends[at] for at in since}
-    consumer.assign(list(waiting))
-    for at, offset in since.items():
-        consumer.seek(KafkaTopicPartition(*at), offset)
-    deadline = asyncio.get_running_loop().time() + 30
-    while waiting and asyncio.get_running_loop().time() < deadline:
-        for tp, messages in (await consumer.getmany(*waiting, timeout_ms=500)).items():
-            found[TopicPartition(tp.topic, tp.partition)] = _record(messages[0])
-        for tp, end in list(waiting.items()):
-            if TopicPartition(tp.topic, tp.partition) in found or await consumer.position(tp) >= end:
-                del waiting[tp]
-                consumer.pause(tp)
-    if waiting:
-        raise Transient(f"could not read the first records of {sorted(waiting)}")
-    return found
 
 
 async def _retry(start: Any, connection: Connection) -> None:

@@ -422,10 +422,10 @@ class MemoryTopics:
         partitions = {one: self._broker.partition(one) for one in at}
         return {one: partition.read(max(partition.begin, partition.end - records), records) for one, partition in partitions.items()}
 
-    async def firsts(self, since: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
-        await self._hook("firsts")
-        found = {at: self._broker.partition(at).read(offset, 1) for at, offset in since.items()}
-        return {at: records[0] for at, records in found.items() if records}
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        await self._hook("times")
+        found = {at: [r.offset for r in self._broker.partition(at).records if r.appended_ms > ms] for at, ms in times_ms.items()}
+        return {at: offsets[0] for at, offsets in found.items() if offsets}
 
     async def deletions_kept_ms(self, topics: Sequence[str]) -> int:
         await self._hook("configurations")

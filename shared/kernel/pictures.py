@@ -24,14 +24,14 @@ MAX_ID_CHARACTERS = 300
 
 
 class Place(NamedTuple):
-    """How far a partition was read: up to a record that can be known again."""
+    """How far a partition was read, and until when what was read had been appended."""
 
     begin: int
     """Where the partition began when reading it did."""
     last: int | None = None
     """Offset of the last record; None where there was none."""
     appended_ms: int = 0
-    """Its append time."""
+    """The newest append time of all that was read."""
 
 
 class Pictures:
@@ -121,7 +121,8 @@ class Pictures:
             self._apply(record, BY_NAME[at.topic], self._contents[at])
             newest[at] = record
         for at, record in newest.items():
-            self._places[at] = self._places[at]._replace(last=record.offset, appended_ms=record.appended_ms)
+            begin, _, appended_ms = self._places[at]
+            self._places[at] = Place(begin, record.offset, max(appended_ms, record.appended_ms))
         self.records += len(records)
         self._read_to = {at: follower.position(at) for at in self.at}
         self.read_s = asked_s

@@ -493,8 +493,8 @@ class Topics(Protocol):
         """The newest records of each partition, at most `records`, oldest first."""
         ...
 
-    async def firsts(self, since: Mapping[TopicPartition, int]) -> dict[TopicPartition, Record]:
-        """The first record at or behind each offset; a partition that has none there is left out."""
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Offset of the first record of each partition that was appended later; a partition that has none is left out."""
         ...
 
     async def deletions_kept_ms(self, topics: Sequence[str]) -> int:

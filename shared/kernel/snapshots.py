@@ -7,8 +7,8 @@ in the view: a document known there and missing here would be passed over for ev
 came under another key, no snapshot is made.
 
 In any doubt it is thrown away and everything is read: another format, service, document type or set of partitions; a topic that has lost
-records at either end, or is another one (the last record that was read isn't in its place any more); too old for the log to tell still of
-every deletion since.
+records at either end, or is another one (among what should have been read something was appended later); too old for the log to tell still
+of every deletion since.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schemas.topics import Topic
 from shared.kernel.contents import Contents
 from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, Place
-from shared.kernel.ports import Clock, Record, Shelf, TopicPartition, Topics, Transient
+from shared.kernel.ports import Clock, Shelf, TopicPartition, Topics, Transient
 
 FORMAT = 1
 """Another number wherever the same bytes mean something else."""
@@ -147,12 +147,13 @@ class Snapshots:
         if not 0 <= age_ms < kept_ms / 2:
             raise Unfit(f"{age_ms / 3_600_000:.0f} hours old, and deletions are told for {kept_ms / 3_600_000:.0f} hours")
         bounds = await self._topics.bounds(at)
-        firsts = await self._topics.firsts({one: place.last for one, place in places.items() if place.last is not None})
+        news = await self._topics.appended_after({one: place.appended_ms for one, place in places.items() if place.last is not None})
         for one, place in places.items():
-            if place.begin != bounds[one][0]:
-                raise Unfit(f"{one.topic}/{one.partition} begins at {bounds[one][0]}, not at {place.begin}")
-            if place.last is not None and not _is_there(place, firsts.get(one)):
-                raise Unfit(f"{one.topic}/{one.partition}: the record at {place.last} is another one, or gone")
+            begin, end = bounds[one]
+            if place.begin != begin:
+                raise Unfit(f"{one.topic}/{one.partition} begins at {begin}, not at {place.begin}")
+            if place.last is not None and not place.last < news.get(one, end):
+                raise Unfit(f"{one.topic}/{one.partition} was read up to {place.last}, and what is there isn't what was read")
 
     # ---- making ----
 
@@ -205,11 +206,6 @@ class Snapshots:
 
     def _held(self) -> Iterator[bytes]:
         yield from (_pack(_Piece(VIEW, data)) for data in self._pictures.view.dump())
-
-
-def _is_there(place: Place, first: Record | None) -> bool:
-    """Whether the last record that was read still is where it was."""
-    return first is not None and (first.offset, first.appended_ms) == (place.last, place.appended_ms)
 
 
 @cache

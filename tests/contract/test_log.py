@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -193,17 +194,18 @@ async def test_a_follower_reads_on_from_where_it_is_told(rig: LogRig) -> None:
     assert await (await rig.follower(one, since={one: 3})).fetch(0.3) == []
 
 
-async def test_topics_tell_the_first_records_from_an_offset_on(rig: LogRig) -> None:
-    """That one, or the next there is; none where nothing follows but what no reader sees, or nothing at all."""
-    topic = await rig.topic(4)
-    one, two, three, four = (TopicPartition(topic, number) for number in range(4))
-    await (await rig.writer()).send({one: numbered(1, 2, 3)})
-    await rig.append_with_marker(two, *numbered(4))
-    await (await rig.writer()).send({two: numbered(5)})
-    await rig.append_with_marker(three, *numbered(6))
-    first = await rig.topics().firsts({one: 1, two: 1, three: 1, four: 7})
-    assert {at: (record.offset, record.value) for at, record in first.items()} == {one: (1, b"v2"), two: (2, b"v5")}
-    assert await rig.topics().firsts({}) == {}
+async def test_topics_tell_what_was_appended_later(rig: LogRig) -> None:
+    """The first such record; none where nothing was."""
+    topic = await rig.topic(3)
+    one, two, three = (TopicPartition(topic, number) for number in range(3))
+    writer = await rig.writer()
+    await writer.send({one: numbered(1, 2), two: numbered(3)})
+    early = (await fetched(await rig.follower(one), 2))[1].appended_ms
+    await asyncio.sleep(0.01)
+    await writer.send({one: numbered(4, 5)})
+    assert await rig.topics().appended_after({one: early, two: early + 60_000, three: 0}) == {one: 2}
+    assert await rig.topics().appended_after({one: early - 1}) == {one: 0}
+    assert await rig.topics().appended_after({}) == {}
 
 
 async def test_topics_tell_for_how_long_deletions_are_told(rig: LogRig) -> None:
