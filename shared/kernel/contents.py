@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import islice
 from typing import NamedTuple
 
 from msgspec import Struct, msgpack
@@ -59,6 +58,8 @@ class Contents:
 
     def __init__(self) -> None:
         self._versions: dict[bytes, Version] = {}
+        self._keys: list[bytes] = []
+        """The same keys, as they came: copying those of a million documents would stop everything for a while."""
         self._hidden: set[bytes] = set()
         """Keys whose newest document is gone, or could not be read."""
         self._sum = 0
@@ -72,27 +73,28 @@ class Contents:
 
     def show(self, key: bytes, version: Version) -> None:
         """The newest document of this key was read, and is one."""
-        self._uncount(key)
+        self._replace(key)
         self._hidden.discard(key)
         self._versions[key] = version
         self._sum += _digest(key, version)
 
     def hide(self, key: bytes, version: Version) -> None:
         """The newest document of this key is gone, or could not be read."""
-        self._uncount(key)
+        self._replace(key)
         self._hidden.add(key)
         self._versions[key] = version
 
-    def _uncount(self, key: bytes) -> None:
+    def _replace(self, key: bytes) -> None:
         known = self._versions.get(key)
-        if known is not None and key not in self._hidden:
+        if known is None:
+            self._keys.append(key)
+        elif key not in self._hidden:
             self._sum -= _digest(key, known)
 
     def dump(self) -> Iterator[bytes]:
         """All there was when the first piece was asked for, each key as it is when its piece is made."""
-        keys = iter(list(self._versions))
-        while some := list(islice(keys, KEYS_A_PIECE)):
-            yield _pack(self._piece(some))
+        for first in range(0, len(self._keys), KEYS_A_PIECE):
+            yield _pack(self._piece(self._keys[first : first + KEYS_A_PIECE]))
 
     def _piece(self, keys: Sequence[bytes]) -> _Piece:
         piece, versions, hidden = _Piece({}, {}), self._versions, self._hidden

@@ -17,10 +17,9 @@ def snapshots_whole() -> None:
     dump = Contents.dump
 
     def without_one(self: Contents) -> Iterator[bytes]:
-        versions = self._versions
-        self._versions = dict(list(versions.items())[1:])
-        yield from dump(self)
-        self._versions = versions
+        kept = Contents()
+        kept._versions, kept._keys, kept._hidden = self._versions, self._keys[1:], self._hidden
+        return dump(kept)
 
     switch(Contents, "dump", without_one)
 
