@@ -14,8 +14,6 @@ from datetime import datetime
 from math import acos, cos, radians, sin
 from typing import Any, NamedTuple
 
-from msgspec import Struct, msgpack
-
 from schemas.inventory import Availability, Future
 from schemas.orders import Destination
 from schemas.reference import Carrier, Location, Method, Policy
@@ -29,6 +27,7 @@ from services.sourcing.events import (
     PlanMade,
     WithdrawnPartReserved,
 )
+from services.sourcing.pieces import AnnouncedPiece, Levels, LevelsPiece, by_sku, decode
 from services.sourcing.state import LevelSeen, Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents, Written, in_parts, pack
@@ -36,8 +35,6 @@ from shared.value import Value
 
 EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
-Levels = dict[str, dict[str, tuple[int, int]]]
-"""sku to location to (version, available to promise)."""
 SKUS_A_PIECE = 50
 """Of a dump: some thousand levels."""
 Flight = dict[tuple[str, str], int]
@@ -57,21 +54,6 @@ class Stop(NamedTuple):
     """In minor units: for a parcel, for 100 km, for a line, for a kilogram."""
     timetable: int
     """Locations that start, prepare and hand over at the same times have equal timetables."""
-
-
-class _Levels(Struct, tag="levels", array_like=True):
-    """A piece of a dump."""
-
-    levels: Levels
-
-
-class _Announced(Struct, tag="announced", array_like=True):
-    """A piece of a dump: the JSON of what is announced, by sku and location."""
-
-    future: dict[str, dict[str, list[bytes]]]
-
-
-_piece: msgpack.Decoder[Written | _Levels | _Announced] = msgpack.Decoder(Written | _Levels | _Announced)
 
 
 class Reach(Value, frozen=True):
@@ -234,21 +216,20 @@ class Network(Documents):
         """Documents that wait for flights come first: when the piece of their level is made, they may count there."""
         yield from super().dump()
         for waiting in in_parts(self._unheard.items(), 1000):
-            yield pack(_Levels(_by_sku(waiting)))
+            yield pack(LevelsPiece(by_sku(waiting)))
         for skus in in_parts(self._levels, SKUS_A_PIECE):
-            yield pack(_Levels({sku: self._levels[sku] for sku in skus}))
+            yield pack(LevelsPiece({sku: self._levels[sku] for sku in skus}))
         for skus in in_parts(self._future, SKUS_A_PIECE):
-            yield pack(_Announced({sku: {place: _told(coming) for place, coming in self._future[sku].items()} for sku in skus}))
+            yield pack(AnnouncedPiece.of({sku: self._future[sku] for sku in skus}))
 
     def load(self, piece: bytes) -> None:
-        match _piece.decode(piece):
-            case _Levels(levels):
+        match decode(piece):
+            case LevelsPiece(levels):
                 for sku, known in levels.items():
                     self._add(sku, known)
-            case _Announced(future):
-                for sku, places in future.items():
-                    told = {place: tuple(map(Future.model_validate_json, coming)) for place, coming in places.items()}
-                    self._future.setdefault(sku, {}).update(told)
+            case AnnouncedPiece() as announced:
+                for sku, future in announced.read().items():
+                    self._future.setdefault(sku, {}).update(future)
             case Written() as written:
                 self._take(written)
 
@@ -342,17 +323,6 @@ def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:
         at = (entry.sku, location)
         flight[at] = flight.get(at, 0) + sign * entry.quantity
     return flight
-
-
-def _by_sku(levels: Iterable[tuple[tuple[str, str], tuple[int, int]]]) -> Levels:
-    found: Levels = {}
-    for (sku, location), level in levels:
-        found.setdefault(sku, {})[location] = level
-    return found
-
-
-def _told(coming: Iterable[Future]) -> list[bytes]:
-    return [each.model_dump_json().encode() for each in coming]
 
 
 def _ruled_out(place: Location, method: Method, allowed: frozenset[str]) -> str | None:
