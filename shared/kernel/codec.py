@@ -312,19 +312,14 @@ def _source_header(service: str) -> bytes:
 
 def state_version(record: Record) -> tuple[int, int]:
     """(incarnation, version) of a state record; (0, 0) where it carries none of the topic's owner."""
-    lane, seq = b"", None
-    for name, value in record.headers:
-        if name == "ce_lane":
-            lane = value or b""
-        elif name == "ce_seq":
-            seq = value
-    incarnation, version = _incarnation(lane, record.topic), number_of(seq)
+    headers = dict(record.headers)
+    incarnation, version = _incarnation(headers.get("ce_lane") or b"", record.topic), number_of(headers.get("ce_seq"))
     return (incarnation, version) if incarnation and version else (0, 0)
 
 
 @lru_cache(maxsize=1000)
 def _incarnation(lane: bytes, topic: str) -> int:
-    """What a lane header of the topic's owner says; 0 in any other."""
+    """The incarnation of a lane of the topic's owner; 0 for any other."""
     service, _, incarnation = lane.rpartition(b"/")
     return number_of(incarnation, MAX_INCARNATION) if service == BY_NAME[topic].owner.encode() else 0
 

@@ -103,7 +103,7 @@ class World:
     def refer(self, body: Body, key: str = "") -> None:
         topic = TOPIC_OF[type(body)]
         record = external_record(topic, body, source="/t", id="1", now=self.clock.now())
-        self.broker.append(TopicPartition(topic.name, 0), [record._replace(key=key.encode() or record.key)])
+        self.broker.append(TopicPartition(topic.name, 0), [Outgoing(key.encode() or record.key, record.value, record.headers)])
 
     def give_up(self, body: Body) -> None:
         topic = TOPIC_OF[type(body)]
