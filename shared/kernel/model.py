@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from schemas.channel import Problem
@@ -200,7 +200,7 @@ class View(Protocol):
         """Adds a piece, to a view that had neither documents nor overlay. Raises ValueError, msgspec.MsgspecError, Undecodable."""
         ...
 
-    def become(self, other: Self) -> None:
+    def become(self, other: Any) -> None:
         """Holds what the other one holds, and nothing else."""
         ...
 

@@ -142,6 +142,7 @@ class Replica:
             await pictures.catch_up()
             await reader.start()
             _collect_seldom()
+            gc.enable()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
             await work_until(self._stop, engine, publisher, pictures, backs, snapshots)
         finally:
@@ -190,7 +191,6 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    gc.enable()
 
 
 class DatabaseUnreachable(Exception):
