@@ -46,8 +46,8 @@ BY_A_PERSON: Mapping[str, str] = {
     flow.nothing_waits_too_long.__name__: "see that the service runs and keeps up (`nervure watch`)",
     orders.every_row_can_be_shown.__name__: "mend the rule that fails and start the service with it: it shows the row by itself",
     orders.accepted_orders_are_known.__name__: "the service lost the order, or never read of it: restore its database",
-    views.views_show_their_topics.__name__: "restart that process: it reads its views anew; a document it can't read is in its log "
-    "(`keep_the_last_good_one`)",
+    views.views_show_their_topics.__name__: "stop that process, delete what it keeps of its views "
+    "(NERVURE_VIEWS) and start it: it reads them anew; a document it can't read is in its log (`keep_the_last_good_one`)",
     **dict.fromkeys(DOCUMENTS, "its row is not what its events make: mend the row first, then `nervure repair` again"),
 }
 """By check: what is to be done about what no command mends."""

@@ -84,7 +84,14 @@ def _with_servers(settings: Settings) -> Settings:
     """The servers the settings name, else those that run in the home. Raises NotRunning."""
     if settings.kafka is not None and settings.postgres is not None:
         return settings
-    return running_infrastructure(settings).applied_to(settings)
+    return with_views(settings, running_infrastructure(settings).applied_to(settings))
+
+
+def with_views(asked: Settings, found: Settings) -> Settings:
+    """Beside an embedded broker the views are kept in the home."""
+    if asked.kafka is None and asked.views is None:
+        return found.model_copy(update={"views": found.home / "views"})
+    return found
 
 
 def running(settings: Settings, service: str, replica: int) -> Running:
@@ -97,6 +104,7 @@ def running(settings: Settings, service: str, replica: int) -> Running:
         health_host=settings.health_host,
         outbox_keep=timedelta(seconds=settings.outbox_keep_s),
         gate=publish_gate(settings),
+        snapshot=settings.views / f"{service.replace('-', '_')}-{replica}.snapshot" if settings.views is not None else None,
         journal=settings.journal == "on",
     )
 

@@ -32,7 +32,7 @@ from deploy.embedded.server import tail
 from deploy.errors import Explained
 from deploy.fleet import SERVICES, create_topics, kafka_connection, service_name
 from deploy.health import ready
-from deploy.run import DRAINED, MISCONFIGURED, NEEDS_A_PERSON
+from deploy.run import DRAINED, MISCONFIGURED, NEEDS_A_PERSON, with_views
 from schemas.topics import CHANNEL_ORDERS
 from shared.kernel.kafka import KafkaTopics
 from shared.settings import Settings
@@ -163,7 +163,8 @@ class System:
         with self._unwound_on_failure():
             self._stack.enter_context(_alone(self.settings.home))
             endpoints = self._stack.enter_context(infrastructure(self.settings))
-            self.settings = _with_outbox_keep(self.settings, endpoints.applied_to(self.settings))
+            found = with_views(self.settings, endpoints.applied_to(self.settings))
+            self.settings = _with_outbox_keep(self.settings, found)
             asyncio.run(self._prepare_topics())
             self._stack.callback(self._drain)
             for service, count in self._counts.items():
@@ -382,7 +383,8 @@ def environ(settings: Settings) -> dict[str, str]:
 
 
 def _absolute(settings: Settings) -> Settings:
-    return settings.model_copy(update={"home": settings.home.resolve(), "cache": settings.cache.resolve()})
+    folders = {name: getattr(settings, name).resolve() for name in ("home", "cache", "views") if getattr(settings, name) is not None}
+    return settings.model_copy(update=folders)
 
 
 def _with_outbox_keep(asked: Settings, found: Settings) -> Settings:

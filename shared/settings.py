@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     """The standbys' `application_name`s, by comma: each of them must have flushed a commit. The user of NERVURE_POSTGRES needs the role
     pg_read_all_stats to see that."""
 
+    views: Path | None = None
+    """Folder in which each replica keeps what it has read of whole topics, so that its next start takes seconds where there are millions of
+    inventory levels. A cache: it may be deleted at any time. Without it everything is read at each start; beside the embedded servers it is
+    `views` in the home."""
+
     journal: Literal["off", "on"] = "off"
     """Whether services write every commit to a journal topic too, before anything of it is published: then `nervure lanes reconcile`
     repairs a database that was restored to an older state."""

@@ -24,8 +24,11 @@ class Trail:
 
     def note(self, record: Record, topic: Topic) -> None:
         """One more record, in order."""
-        if self._contents.admit(record, topic) and record.value is not None and _is_one(record, topic):
-            self._contents.show(record.key or b"")
+        version, key = self._contents.news(record, topic), record.key or b""
+        if version is not None and record.value is not None and _is_one(record, topic):
+            self._contents.show(key, version)
+        elif version is not None:
+            self._contents.hide(key, version)
         self._steps.append(self._contents.seen(record.offset + 1))
         if len(self._steps) > 2 * MOST_STEPS:
             del self._steps[:MOST_STEPS]

@@ -9,7 +9,7 @@ waits until the level has settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from math import acos, cos, radians, sin
 from types import MappingProxyType
@@ -28,13 +28,16 @@ from services.sourcing.events import (
     PlanMade,
     WithdrawnPartReserved,
 )
+from services.sourcing.pieces import AnnouncedPiece, Levels, LevelsPiece, by_sku, decode
 from services.sourcing.state import Order, Units
 from shared.kernel.model import Event, Key
-from shared.kernel.views import Documents
+from shared.kernel.views import Documents, Written, in_parts, pack
 from shared.value import Value
 
 EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
+SKUS_A_PIECE = 50
+"""Of a dump: some thousand levels."""
 Flight = dict[tuple[str, str], int]
 """(sku, location) to units taken off, negative where added back."""
 NOTHING: Mapping[str, tuple[int, int]] = MappingProxyType({})
@@ -78,8 +81,7 @@ class Network(Documents):
 
     def __init__(self) -> None:
         super().__init__()
-        self._levels: dict[str, dict[str, tuple[int, int]]] = {}
-        """sku to location to (version, available to promise)."""
+        self._levels: Levels = {}
         self._free: dict[str, dict[str, int]] = {}
         """sku to location to units free; only where there are any."""
         self._future: dict[str, dict[str, tuple[Future, ...]]] = {}
@@ -217,6 +219,36 @@ class Network(Documents):
             free[location] = units
         elif free is not None:
             free.pop(location, None)
+
+    def dump(self) -> Iterator[bytes]:
+        """Documents that wait for flights come first: when the piece of their level is made, they may count there."""
+        yield from super().dump()
+        for waiting in in_parts(self._unheard.items(), 1000):
+            yield pack(LevelsPiece(by_sku(waiting)))
+        for skus in in_parts(self._levels, SKUS_A_PIECE):
+            yield pack(LevelsPiece({sku: self._levels[sku] for sku in skus}))
+        for skus in in_parts(self._future, SKUS_A_PIECE):
+            yield pack(AnnouncedPiece.of({sku: self._future[sku] for sku in skus}))
+
+    def load(self, piece: bytes) -> None:
+        match decode(piece):
+            case LevelsPiece(levels):
+                for sku, known in levels.items():
+                    self._add(sku, known)
+            case AnnouncedPiece() as announced:
+                for sku, future in announced.read().items():
+                    self._future.setdefault(sku, {}).update(future)
+            case Written() as written:
+                self._take(written)
+
+    def _add(self, sku: str, known: dict[str, tuple[int, int]]) -> None:
+        """Levels of a dump; all at once where they are the first of their item."""
+        if sku in self._levels:
+            for location, (version, atp) in known.items():
+                self._see(sku, location, version, atp)
+        else:
+            self._levels[sku] = known
+            self._free[sku] = {location: atp for location, (_, atp) in known.items() if atp > 0}
 
     # ---- plans in flight ----
 

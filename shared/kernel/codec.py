@@ -313,11 +313,15 @@ def _source_header(service: str) -> bytes:
 def state_version(record: Record) -> tuple[int, int]:
     """(incarnation, version) of a state record; (0, 0) where it carries none of the topic's owner."""
     headers = dict(record.headers)
-    service, _, incarnation = (headers.get("ce_lane") or b"").rpartition(b"/")
-    if service != BY_NAME[record.topic].owner.encode():
-        return 0, 0
-    version = number_of(incarnation, MAX_INCARNATION), number_of(headers.get("ce_seq"))
-    return version if all(version) else (0, 0)
+    incarnation, version = _incarnation(headers.get("ce_lane") or b"", record.topic), number_of(headers.get("ce_seq"))
+    return (incarnation, version) if incarnation and version else (0, 0)
+
+
+@lru_cache(maxsize=1000)
+def _incarnation(lane: bytes, topic: str) -> int:
+    """The incarnation of a lane of the topic's owner; 0 for any other."""
+    service, _, incarnation = lane.rpartition(b"/")
+    return number_of(incarnation, MAX_INCARNATION) if service == BY_NAME[topic].owner.encode() else 0
 
 
 def external_record(topic: Topic, body: Body, *, source: str, id: str, now: datetime, correlation: str = "") -> Outgoing:

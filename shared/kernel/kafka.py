@@ -19,7 +19,17 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExist
 from schemas.topics import DEAD_LETTERS, JOURNALS, TOPICS, Topic, dead_letter_topic, partitions_of
 from shared.kernel.journal import journal_topic
 from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
-from shared.kernel.ports import Assignment, Expired, Outgoing, ProduceFailed, Record, TopicPartition, Transient
+from shared.kernel.ports import (
+    FROM_THE_BEGINNING,
+    Assignment,
+    Begins,
+    Expired,
+    Outgoing,
+    ProduceFailed,
+    Record,
+    TopicPartition,
+    Transient,
+)
 from shared.value import Value
 
 SESSION_TIMEOUT_MS = 6_000
@@ -232,18 +242,22 @@ class KafkaWriter:
 
 
 class KafkaFollower:
-    """Reads whole partitions from their beginning; see ports.Follower."""
+    """Reads whole partitions; see ports.Follower."""
 
-    def __init__(self, connection: Connection, at: Sequence[TopicPartition]) -> None:
+    def __init__(self, connection: Connection, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> None:
         self._at = [KafkaTopicPartition(*one) for one in at]
         self._connection = connection
         self._consumer = _free_consumer(connection)
-        self._positions = dict.fromkeys(at, 0)
+        self._positions = dict.fromkeys(at, 0) | dict(since)
+        self._since = since
 
     async def start(self) -> None:
         await _retry(self._consumer.start, self._connection)
         self._consumer.assign(self._at)
-        await self._consumer.seek_to_beginning(*self._at)
+        for at, offset in self._since.items():
+            self._consumer.seek(KafkaTopicPartition(*at), offset)
+        if begins := [tp for tp in self._at if TopicPartition(tp.topic, tp.partition) not in self._since]:
+            await self._consumer.seek_to_beginning(*begins)
 
     async def fetch(self, wait_s: float) -> list[Record]:
         try:
@@ -269,8 +283,8 @@ class KafkaTopics:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
-        return KafkaFollower(self._connection, at)
+    def follow(self, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> KafkaFollower:
+        return KafkaFollower(self._connection, at, since)
 
     async def partitions(self, topic: str) -> int:
         admin = await self._admin()
@@ -312,6 +326,25 @@ class KafkaTopics:
             raise Transient(f"{error!r}") from error
         finally:
             await _bounded(consumer.stop())
+
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Offset of the first record of each partition that was appended later; a partition that has none is left out."""
+        if not times_ms:
+            return {}
+        consumer = _free_consumer(self._connection)
+        try:
+            await _retry(consumer.start, self._connection)
+            found = await consumer.offsets_for_times({KafkaTopicPartition(*at): ms + 1 for at, ms in times_ms.items()})
+            return {TopicPartition(tp.topic, tp.partition): first.offset for tp, first in found.items() if first is not None}
+        except KafkaError as error:
+            raise Transient(f"{error!r}") from error
+        finally:
+            await _bounded(consumer.stop())
+
+    async def deletions_kept_ms(self, topics: Sequence[str]) -> int:
+        """For how long the log tells at least that a document was deleted, in all of these topics; 0 where it doesn't say."""
+        found = await self.configurations(topics)
+        return min((int(found.get(topic, {}).get("delete.retention.ms", 0)) for topic in topics), default=0)
 
     async def existing(self) -> dict[str, int]:
         """Topic name to partitions, for all topics of the cluster."""

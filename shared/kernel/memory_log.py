@@ -14,9 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from schemas.topics import COMPACTED
 from shared.kernel.kafka import BATCH_BYTES, MissingTopic
 from shared.kernel.memory_clock import Hook, undisturbed
-from shared.kernel.ports import Assignment, Clock, Expired, Outgoing, ProduceFailed, Record, Signal, TopicPartition
+from shared.kernel.ports import (
+    FROM_THE_BEGINNING,
+    Assignment,
+    Begins,
+    Clock,
+    Expired,
+    Outgoing,
+    ProduceFailed,
+    Record,
+    Signal,
+    TopicPartition,
+)
 
 SESSION_TIMEOUT_S = 6.0
 """How long a member may be silent before its group goes on without it."""
@@ -44,6 +56,7 @@ class Broker:
         """How far its clock is off."""
         self.silent: set[TopicPartition] = set()
         """Partitions that take records and give none to groups just now."""
+        self.deletions_kept_ms = int(COMPACTED["delete.retention.ms"])
         self.fetched_at_once = FETCHED_AT_ONCE
         """Most records that one fetch of a group's member brings, of some partitions before others; the ends of all are known then."""
         self.patience_s = self.group_patience_s = 0.0
@@ -409,17 +422,26 @@ class MemoryTopics:
         partitions = {one: self._broker.partition(one) for one in at}
         return {one: partition.read(max(partition.begin, partition.end - records), records) for one, partition in partitions.items()}
 
-    def follow(self, at: Sequence[TopicPartition]) -> MemoryFollower:
-        return MemoryFollower(self._broker, at, self._hook)
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        await self._hook("times")
+        found = {at: [r.offset for r in self._broker.partition(at).records if r.appended_ms > ms] for at, ms in times_ms.items()}
+        return {at: offsets[0] for at, offsets in found.items() if offsets}
+
+    async def deletions_kept_ms(self, topics: Sequence[str]) -> int:
+        await self._hook("configurations")
+        return self._broker.deletions_kept_ms
+
+    def follow(self, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> MemoryFollower:
+        return MemoryFollower(self._broker, at, self._hook, since)
 
 
 class MemoryFollower:
     """See ports.Follower."""
 
-    def __init__(self, broker: Broker, at: Sequence[TopicPartition], hook: Hook = undisturbed) -> None:
+    def __init__(self, broker: Broker, at: Sequence[TopicPartition], hook: Hook = undisturbed, since: Begins = FROM_THE_BEGINNING) -> None:
         self._broker = broker
         self._hook = hook
-        self._positions = dict.fromkeys(sorted(at), 0)
+        self._positions = dict.fromkeys(sorted(at), 0) | dict(since)
         self._signal = broker.clock.signal()
         self._has_all = False
 

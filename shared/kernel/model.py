@@ -191,6 +191,19 @@ class View(Protocol):
         store has it."""
         ...
 
+    def dump(self) -> Iterator[bytes]:
+        """What documents have made of it, in pieces of a few milliseconds' work each; between two of them it may change. A document
+        that was applied before the first piece was asked for is in one of them, or what came of a later one. Nothing of the overlay."""
+        ...
+
+    def load(self, piece: bytes) -> None:
+        """Adds a piece, to a view that had neither documents nor overlay. Raises ValueError, msgspec.MsgspecError, Undecodable."""
+        ...
+
+    def become(self, other: Any) -> None:
+        """Holds what the other one holds, and nothing else."""
+        ...
+
 
 class State(Value, Generic[S], frozen=True):
     """A state topic published from the rows of one kind."""

@@ -7,7 +7,7 @@ A view is ready only when it has read every partition to the end it had at the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,6 +23,17 @@ MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""
 
 
+class Place(NamedTuple):
+    """How far a partition was read, and until when what was read had been appended."""
+
+    begin: int
+    """Where the partition began when reading it did."""
+    last: int | None = None
+    """Offset of the last record; None where there was none."""
+    appended_ms: int = 0
+    """The newest append time of all that was read."""
+
+
 class Pictures:
     """The follower of one replica's views."""
 
@@ -33,13 +44,20 @@ class Pictures:
         self.ready = False
         self.broken = 0
         self.applied = 0
-        self._view = view
+        self.misnamed = 0
+        """Reference documents under another key than their own: what becomes of them depends on their order among others."""
+        self.records = 0
+        """How many were read, whether they counted or not."""
+        self.read_s = 0.0
+        """When the log was asked last for what `places` comes to."""
+        self.view = view
         self._topics = topics
         self._clock = clock
         self._log = log
-        self._at = partitions_of_all(service.views, partitions)
-        self._contents = {at: Contents() for at in self._at}
-        self._read_to = dict.fromkeys(self._at, 0)
+        self.at = partitions_of_all(service.views, partitions)
+        self._contents = {at: Contents() for at in self.at}
+        self._read_to = dict.fromkeys(self.at, 0)
+        self._places: dict[TopicPartition, Place] = {}
         self._follower: Follower | None = None
 
     def positions(self) -> dict[TopicPartition, int]:
@@ -50,13 +68,31 @@ class Pictures:
         """What the view has come to, by partition: for the audit, which knows what it should have come to."""
         return {at: self._contents[at].seen(next) for at, next in self._read_to.items()}
 
+    def documents(self) -> int:
+        """How many count."""
+        return sum(seen.documents for seen in self.seen().values())
+
+    def places(self) -> dict[TopicPartition, Place]:
+        return dict(self._places)
+
+    def contents(self) -> list[Contents]:
+        """In the order of `places`."""
+        return [self._contents[at] for at in self._places]
+
+    def begin_with(self, view: Any, contents: Mapping[TopicPartition, Contents], places: Mapping[TopicPartition, Place]) -> None:
+        """Instead of reading everything: reads on from these places. Before `catch_up`."""
+        self.view.become(view)
+        self._contents, self._places = dict(contents), dict(places)
+        self._read_to = {at: 0 if place.last is None else place.last + 1 for at, place in places.items()}
+
     async def catch_up(self) -> None:
         """Reads everything there was when it began."""
-        if self._at:
-            self._follower = self._topics.follow(self._at)
+        if self.at:
+            self._follower = self._topics.follow(self.at, {at: next for at, next in self._read_to.items() if next})
             await self._follower.start()
-            ends = await self._topics.ends(self._at)
-            while any(self._follower.position(at) < ends[at] for at in self._at):
+            self.read_s, bounds = self._clock.now_s(), await self._topics.bounds(self.at)
+            self._places = {at: self._places.get(at, Place(bounds[at][0])) for at in self.at}
+            while any(self._follower.position(at) < bounds[at][1] for at in self.at):
                 await self._read(self._follower)
         self.ready = True
 
@@ -72,33 +108,45 @@ class Pictures:
             await self._follower.stop()
 
     async def _read(self, follower: Follower) -> None:
+        asked_s = self._clock.now_s()
         try:
             records = await follower.fetch(0.2)
         except Transient as error:
             self._log.warning("view fetch failed", action="try_again", error=str(error)[:200])
             await self._clock.sleep(0.3)
             return
+        newest: dict[TopicPartition, Record] = {}
         for record in records:
-            self._apply(record, BY_NAME[record.topic])
-        self._read_to = {at: follower.position(at) for at in self._at}
+            at = record.at
+            self._apply(record, BY_NAME[at.topic], self._contents[at])
+            newest[at] = record
+        for at, record in newest.items():
+            begin, _, appended_ms = self._places[at]
+            self._places[at] = Place(begin, record.offset, max(appended_ms, record.appended_ms))
+        self.records += len(records)
+        self._read_to = {at: follower.position(at) for at in self.at}
+        self.read_s = asked_s
 
-    def _apply(self, record: Record, topic: Topic) -> None:
-        if not self._is_newer(record, topic) or record.key is None:
+    def _apply(self, record: Record, topic: Topic, contents: Contents) -> None:
+        version, key = contents.news(record, topic), record.key
+        if version is None or key is None:
             return
         if record.value is None:
-            self._view.forget(topic, record.key.decode("utf-8", "replace"))
+            self.view.forget(topic, key.decode("utf-8", "replace"))
+            contents.hide(key, version)
             return
         try:
-            self._view.apply(read_document(record, topic))
-            self._contents[record.at].show(record.key)
-            self.applied += 1
+            document = read_document(record, topic)
+            self.view.apply(document)
         except Undecodable as error:
             self.broken += 1
+            contents.hide(key, version)
             where = f"{record.topic}/{record.partition}/{record.offset}"
             self._log.error("document refused", action="keep_the_last_good_one", at=where, error=str(error)[:500])
-
-    def _is_newer(self, record: Record, topic: Topic) -> bool:
-        return self._contents[record.at].admit(record, topic)
+        else:
+            self.applied += 1
+            self.misnamed += topic.external and topic.key_of(document).encode() != key
+            contents.show(key, version)
 
 
 class ReadBacks:

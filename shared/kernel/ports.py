@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -295,8 +295,17 @@ class Transient(Exception):
     """The store could not do it now (connection, deadlock, serialization, time-out): repeat with backoff."""
 
 
+class Damaged(Exception):
+    """What was kept is not what was put there, or can't be read."""
+
+
+class NotKept(Exception):
+    """It could not be put away."""
+
+
 Begins = Mapping[TopicPartition, int]
 EVERYTHING_KEPT: Begins = MappingProxyType({})
+FROM_THE_BEGINNING: Begins = MappingProxyType({})
 
 
 class Expired(Transient):
@@ -484,11 +493,21 @@ class Topics(Protocol):
         """The newest records of each partition, at most `records`, oldest first."""
         ...
 
-    def follow(self, at: Sequence[TopicPartition]) -> Follower: ...
+    async def appended_after(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Offset of the first record of each partition that was appended later; a partition that has none is left out."""
+        ...
+
+    async def deletions_kept_ms(self, topics: Sequence[str]) -> int:
+        """For how long the log tells at least that a document was deleted, in all of these topics; 0 where it doesn't say."""
+        ...
+
+    def follow(self, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> Follower:
+        """Reads these from the beginning, or from the offset that `since` names."""
+        ...
 
 
 class Follower(Protocol):
-    """Reads whole partitions from their beginning and goes on."""
+    """Reads whole partitions from their beginning, or from where it was told, and goes on."""
 
     async def start(self) -> None: ...
 
@@ -497,6 +516,21 @@ class Follower(Protocol):
     def position(self, at: TopicPartition) -> int: ...
 
     async def stop(self) -> None: ...
+
+
+class Shelf(Protocol):
+    """Where one replica keeps pieces from one run to the next: all of them, or none."""
+
+    async def read(self) -> Iterator[bytes] | None:
+        """What was put there last, whole and in order; None where nothing is. Raises Damaged, the iterator too."""
+        ...
+
+    async def write(self, pieces: AsyncIterator[bytes]) -> int:
+        """Puts these in the place of what is there, once all of them are safe; returns their bytes. Raises NotKept, and what the
+        iterator raises; then what was there stays."""
+        ...
+
+    async def clear(self) -> None: ...
 
 
 class Signal(Protocol):

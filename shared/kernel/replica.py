@@ -7,7 +7,9 @@ import gc
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,6 +27,8 @@ from shared.kernel.postgres import PostgresStore, open_store
 from shared.kernel.postgres_horizon import OPEN, PublishGate
 from shared.kernel.publisher import Publisher
 from shared.kernel.real import RealClock
+from shared.kernel.shelf import FileShelf
+from shared.kernel.snapshots import Snapshots
 from shared.value import Value
 
 START_ATTEMPTS = 30
@@ -32,6 +36,9 @@ LAST_BATCH_S = 8.0
 """How long the batch under way may take once the replica is told to stop."""
 DRAIN_S = 8.0
 """How long what was committed may take to be published after that."""
+
+LAST_SNAPSHOT_S = 8.0
+"""How long keeping what the view holds may take at the end; what was kept before stays otherwise."""
 
 
 class Running(Value, frozen=True):
@@ -48,6 +55,8 @@ class Running(Value, frozen=True):
     outbox_keep: timedelta = timedelta(days=7)
     gate: PublishGate = OPEN
     """What must hold a commit before anything of it is published."""
+    snapshot: Path | None = None
+    """The file that keeps what its view holds from one run to the next; None keeps nothing."""
     journal: bool = False
     """Whether every commit is written to the service's journal topic too."""
 
@@ -110,6 +119,7 @@ class Replica:
         service, clock, log, journal = self.service, self._clock, self._log, self._journal
         view = service.view()
         pictures = Pictures(service, view, topics, clock, log, partitions)
+        snapshots = self._snapshots(pictures, topics)
         writer = KafkaWriter(self.running.kafka)
         publisher = Publisher(
             service, store, writer, topics, clock, log, partitions, self.running.outbox_keep, journal.at if journal is not None else None
@@ -126,23 +136,38 @@ class Replica:
         await health.start(self.running.health_host, self.running.health_port)
         try:
             await writer.start()
+            gc.disable()  # what views hold is no garbage, and there is more of it each time
+            if snapshots is not None:
+                await snapshots.load()
             await pictures.catch_up()
             await reader.start()
             _collect_seldom()
+            gc.enable()
             log.info("ready", action="started", host=socket.gethostname(), health_port=health.port)
-            await work_until(self._stop, engine, publisher, pictures, backs)
+            await work_until(self._stop, engine, publisher, pictures, backs, snapshots)
         finally:
             await asyncio.gather(reader.stop(), pictures.stop(), backs.stop(), writer.stop(), health.stop())
             log.info("stopped", action="drained")
+        if snapshots is not None:  # only now: its share of the work may be another's already
+            with suppress(TimeoutError):
+                await asyncio.wait_for(snapshots.make_last(), LAST_SNAPSHOT_S)
+
+    def _snapshots(self, pictures: Pictures, topics: KafkaTopics) -> Snapshots | None:
+        file = self.running.snapshot
+        return Snapshots(self.service, pictures, topics, FileShelf(file), self._clock, self._log) if file is not None else None
 
 
-async def work_until(stop: asyncio.Event, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks) -> None:
+async def work_until(
+    stop: asyncio.Event, engine: Engine, publisher: Publisher, pictures: Pictures, backs: ReadBacks, snapshots: Snapshots | None = None
+) -> None:
     """Runs all of them until `stop` is set, then drains. Raises what ended one of them before."""
     main = asyncio.create_task(engine.run(), name="engine")
     publishing = asyncio.create_task(publisher.run(), name="publisher")
     beside = [asyncio.create_task(one, name=name) for name, one in (
         ("reader", engine.read()), ("pictures", pictures.run()), ("read_back", backs.run()),
     )]  # fmt: skip
+    if snapshots is not None:
+        beside.append(asyncio.create_task(snapshots.run(), name="snapshots"))
     stopped = asyncio.create_task(stop.wait(), name="stop")
     tasks = (main, publishing, *beside)
     await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -180,6 +181,37 @@ async def test_a_follower_reads_all_there_is_and_goes_on(rig: LogRig) -> None:
     await writer.send({two: numbered(3)})
     assert values(await fetched(follower, 1)) == [b"v3"]
     assert follower.position(two) == 1
+
+
+async def test_a_follower_reads_on_from_where_it_is_told(rig: LogRig) -> None:
+    """The other partitions from their beginning."""
+    topic = await rig.topic(2, compacted=True)
+    one, two = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    await (await rig.writer()).send({one: numbered(1, 2, 3), two: numbered(4)})
+    follower = await rig.follower(one, two, since={one: 2})
+    assert sorted(r.value or b"" for r in await fetched(follower, 2)) == [b"v3", b"v4"]
+    assert (follower.position(one), follower.position(two)) == (3, 1)
+    assert await (await rig.follower(one, since={one: 3})).fetch(0.3) == []
+
+
+async def test_topics_tell_what_was_appended_later(rig: LogRig) -> None:
+    """The first such record; none where nothing was."""
+    topic = await rig.topic(3)
+    one, two, three = (TopicPartition(topic, number) for number in range(3))
+    writer = await rig.writer()
+    await writer.send({one: numbered(1, 2), two: numbered(3)})
+    early = (await fetched(await rig.follower(one), 2))[1].appended_ms
+    await asyncio.sleep(0.01)
+    await writer.send({one: numbered(4, 5)})
+    assert await rig.topics().appended_after({one: early, two: early + 60_000, three: 0}) == {one: 2}
+    assert await rig.topics().appended_after({one: early - 1}) == {one: 0}
+    assert await rig.topics().appended_after({}) == {}
+
+
+async def test_topics_tell_for_how_long_deletions_are_told(rig: LogRig) -> None:
+    """The least of all of them."""
+    names = [await rig.topic(1, compacted=True) for _ in range(2)]
+    assert await rig.topics().deletions_kept_ms(names) == rig.deletions_kept_ms
 
 
 async def test_topics_tell_their_bounds_and_tails(rig: LogRig) -> None:

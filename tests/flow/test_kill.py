@@ -17,7 +17,7 @@ from deploy.fleet import SERVICES
 from deploy.supervisor import System
 from tests.support.aftermath import books_agree
 from tests.support.desk import Place
-from tests.support.killing import freeze_in_a_batch, kill, kill_in_a_batch, log_of, next_entry
+from tests.support.killing import freeze_in_a_batch, kill, kill_in_a_batch, log_of, next_entry, stop
 from tests.support.robots import Trade
 
 NewPlace = Callable[..., Awaitable[Place]]
@@ -61,6 +61,19 @@ async def test_a_replica_that_joins_and_leaves_changes_nothing(system: System, p
         finally:
             await asyncio.to_thread(system.dismiss, "sourcing", 1)
         await asyncio.to_thread(next_entry, system, "sourcing", "committed")
+
+
+async def test_a_service_that_starts_again_reads_on_from_what_it_had_read(system: System, place: NewPlace) -> None:
+    """Sourcing is drained and keeps what its view holds; what it loads is what the audit knows of its topics, and its view goes on."""
+    async with trade(place):
+        await asyncio.sleep(0.5)
+        since = log_of(system, "sourcing").stat().st_size
+        await asyncio.to_thread(stop, system, "sourcing")
+        kept = await asyncio.to_thread(next_entry, system, "sourcing", "snapshot", since=since)
+        system.launch("sourcing")
+        loaded = await asyncio.to_thread(next_entry, system, "sourcing", "read_on", since=since)
+        await asyncio.to_thread(next_entry, system, "sourcing", "committed")
+    assert loaded["documents"] == kept["documents"] > 0
 
 
 async def test_a_service_that_freezes_for_longer_than_its_session_goes_on(system: System, place: NewPlace) -> None:

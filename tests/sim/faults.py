@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LANES = frozenset(topic.name for topic in TOPICS if topic.kind == "events")
-LOG_STEPS = frozenset({"join", "fetch", "follow", "partitions", "existing", "bounds", "tails"})
+LOG_STEPS = frozenset({"join", "fetch", "follow", "partitions", "existing", "bounds", "tails", "times", "configurations"})
 """Steps of reading from the broker; every other one that isn't the writer's is the store's."""
 STALL_S = 7.5
 """Longer than a session: who stalls while fetching is evicted."""

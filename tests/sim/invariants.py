@@ -13,6 +13,7 @@ from deploy.rebuild import Folded, difference, fold
 from tests.sim.books import read_books, read_ledger
 from tests.sim.model import predicted
 from tests.sim.promises import promises
+from tests.sim.views import views_hold_their_documents
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
-    return [*_audited(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
+    return [*_audited(world), *_held(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
 
 
 def _promised(world: World) -> Iterator[str]:
@@ -40,6 +41,12 @@ def _audited(world: World) -> Iterator[str]:
         for each in found.violations:
             yield f"{each.check}: {each.service} {each.what}: {each.detail}"
     yield from predicted(world, books, ledger)
+
+
+def _held(world: World) -> Iterator[str]:
+    for process in world.processes:
+        if process.lives and not process.frozen:
+            yield from views_hold_their_documents(process, world.broker)
 
 
 def _rebuilt(world: World) -> Iterator[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from schemas.topics import INVENTORY_COMMANDS
+from schemas.topics import INVENTORY_COMMANDS, Topic
 from services.sourcing.projection import Network
-from shared.kernel import engine, feed
+from shared.kernel import engine, feed, pictures
+from shared.kernel.codec import state_version
+from shared.kernel.contents import Contents, Version, version_of
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
-from shared.kernel.pictures import Pictures
+from shared.kernel.ports import Record
 from shared.kernel.stage import Arrival, Stage
 from tests.sim.mutant import mutant, part, switch
 from tests.sim.themed import DEAF, LONG_DEAF, OVERTAKEN, Worlds
@@ -95,7 +97,14 @@ def timers_wait_for_inputs() -> None:
 
 @mutant("the follower of a view passes on only newer documents")
 def newer_documents_pass() -> None:
-    switch(Pictures, "_is_newer", lambda self, record, topic: True)
+    class Unsorted(Contents):
+        def news(self, record: Record, topic: Topic) -> Version | None:
+            return version_of(*state_version(record)) if topic.kind == "state" else version_of(0, record.offset + 1)
+
+        def show(self, key: bytes, version: Version) -> None:
+            """Nothing is known of it."""
+
+    switch(pictures, "Contents", Unsorted)
 
 
 @mutant("a view takes a level only in a newer version")

@@ -30,6 +30,8 @@ FAULTS = (
 """What breaks: each seed has some of them."""
 RESTORE, RESTORES = "restore", 0.15
 """One more, and how many of the worlds with faults have it."""
+SNAPSHOTS = 0.5
+"""How many of the worlds have snapshots of views, by dice of their own."""
 THEMES = (
     *("stop", "stop", "stop"),
     *("crash", "crash", "silence", "silence", "lost_ack", "lost_ack", "rule_bug", "rule_bug"),
@@ -86,6 +88,8 @@ class Plan:
     """The service whose rules raise, where it isn't left to the dice."""
     unheard: frozenset[str] = frozenset()
     """Checks at single steps that are left out, so that what comes of it is seen."""
+    snapshots: bool = False
+    """Whether processes that start again begin with a snapshot of their views."""
     restore: str = ""
     """The service whose database is restored to an older state, once: tests/sim/restores.py."""
 
@@ -133,6 +137,7 @@ def plan_of(seed: int) -> Plan:
         faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))) | _restores(seed) | ({theme} if theme else set()),
         oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
         theme=theme,
+        snapshots=Random(f"{seed}:snapshots").random() < SNAPSHOTS,
     )
 
 

@@ -72,3 +72,5 @@ TWICE = Worlds("duplicates", given={"unheard": frozenset({"inputs_count_once"})}
 """What comes of it if a message takes effect twice."""
 STOPPED = Worlds("stop", given={"replicas": 2})
 """Replicas are stopped in the middle of something, others take over, and they wake."""
+KEPT = Worlds("crash", given={"snapshots": True})
+"""Processes die often, and begin with what they had read."""

@@ -49,6 +49,7 @@ from tests.sim.patience import (
 from tests.sim.plan import Plan
 from tests.sim.plans import Plans
 from tests.sim.restores import Restores
+from tests.sim.views import views_hold_their_documents
 from tests.sim.watch import watched
 from tests.support.replicas import Process
 from tests.support.turns import Turns
@@ -121,7 +122,7 @@ class World:
         self.turns.dice = plan.dice("turns")
         self.turns.idle = self._idle
         self.turns.at_most = TURNS_AT_MOST
-        self.round_trip = plan.round_trip
+        self.round_trip, self.snapshots = plan.round_trip, plan.snapshots
         self.logged = LogCapture()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
@@ -199,6 +200,9 @@ class World:
 
     def hook(self, process: str, failure: type[Exception]) -> Hook:
         return self.restores.hook(process, self.faults.hook(process, failure))
+
+    def caught_up(self, process: Process) -> None:
+        self.wrong += views_hold_their_documents(process, self.broker)
 
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again, if it may die of this."""

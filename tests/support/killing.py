@@ -22,6 +22,13 @@ def kill(system: System, service: str) -> None:
     gone(pid)
 
 
+def stop(system: System, service: str) -> None:
+    """Drain the process; it stays stopped."""
+    pid = system.terminate(service)
+    assert pid is not None
+    gone(pid)
+
+
 def kill_in_a_batch(system: System, service: str, later_s: float) -> LastWords:
     """Kill the process in the middle of its work; what it held, which is something."""
     held = freeze_in_a_batch(system, service, later_s)

@@ -13,7 +13,18 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from shared.kernel.kafka import Connection, KafkaReader, KafkaTopics, KafkaWriter
 from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
-from shared.kernel.ports import Follower, Outgoing, ProduceFailed, Reader, Record, TopicPartition, Topics, Writer
+from shared.kernel.ports import (
+    FROM_THE_BEGINNING,
+    Begins,
+    Follower,
+    Outgoing,
+    ProduceFailed,
+    Reader,
+    Record,
+    TopicPartition,
+    Topics,
+    Writer,
+)
 from shared.kernel.real import RealClock
 
 PATIENCE_S = 15.0
@@ -21,6 +32,9 @@ PATIENCE_S = 15.0
 
 class LogRig:
     """One broker, and what a test opened on it. Topics and groups have a prefix of their own."""
+
+    deletions_kept_ms = 86_400_000
+    """How long its compacted topics tell of deletions."""
 
     def __init__(self) -> None:
         self.prefix = f"contract-{uuid4().hex[:6]}"
@@ -62,8 +76,8 @@ class LogRig:
         reader: Reader = await self._opened(self._reader(f"{self.prefix}-{group}", instance, list(topics)))
         return reader
 
-    async def follower(self, *at: TopicPartition) -> Follower:
-        follower: Follower = await self._opened(self.topics().follow(at))
+    async def follower(self, *at: TopicPartition, since: Begins = FROM_THE_BEGINNING) -> Follower:
+        follower: Follower = await self._opened(self.topics().follow(at, since))
         return follower
 
     async def _opened(self, one: Any) -> Any:
@@ -76,6 +90,7 @@ class MemoryLogRig(LogRig):
     def __init__(self) -> None:
         super().__init__()
         self.broker = Broker(RealClock())
+        self.broker.deletions_kept_ms = self.deletions_kept_ms
         self._trouble = ""
 
     async def topic(self, partitions: int, compacted: bool = False) -> str:

@@ -23,7 +23,7 @@ from shared.kernel.health import Health
 from shared.kernel.kafka import KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.pictures import Pictures
-from shared.kernel.ports import Outgoing, Record, TopicPartition
+from shared.kernel.ports import FROM_THE_BEGINNING, Begins, Outgoing, Record, TopicPartition
 from shared.kernel.real import RealClock
 from shared.kernel.rows import RowCodec
 from shared.settings import Settings
@@ -118,8 +118,8 @@ LOST = Location(location="planted-lost", kind="store", zone="Europe/Paris", coun
 
 
 class _ForgetfulTopics(KafkaTopics):
-    def follow(self, at: Sequence[TopicPartition]) -> KafkaFollower:
-        return _Forgetful(self._connection, at)
+    def follow(self, at: Sequence[TopicPartition], since: Begins = FROM_THE_BEGINNING) -> KafkaFollower:
+        return _Forgetful(self._connection, at, since)
 
 
 @asynccontextmanager

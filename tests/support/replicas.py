@@ -13,13 +13,20 @@ from shared.kernel.engine import Engine
 from shared.kernel.journal import Journal, journal_of
 from shared.kernel.memory_clock import Hook
 from shared.kernel.memory_log import Broker, MemoryReader, MemoryTopics, MemoryWriter
+from shared.kernel.memory_shelf import MemoryShelf
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import Service
 from shared.kernel.pictures import Pictures, ReadBacks
 from shared.kernel.ports import TIMERS, Clock, ProduceFailed, TopicPartition, Transient
 from shared.kernel.publisher import Publisher
+from shared.kernel.snapshots import Snapshots
 from tests.support.turns import Task, Turns
+
+SNAPSHOTS_S = 2.0
+"""How often a process sees whether it has read anything since its last snapshot."""
+PAUSE_S = 0.3
+"""Between two pieces of one: there are few, so much has to happen meanwhile."""
 
 
 class Crash(BaseException):
@@ -32,6 +39,8 @@ class Home(Protocol):
     turns: Turns
     round_trip: bool
     """Whether rows are stored as text and parsed again."""
+    snapshots: bool
+    """Whether processes keep what their views hold, and begin with that when they start again."""
 
     @property
     def broker(self) -> Broker: ...
@@ -54,6 +63,10 @@ class Home(Protocol):
         """Awaited before each step; raises what the step shall fail with, by default `failure`."""
         ...
 
+    def caught_up(self, process: Process) -> None:
+        """Told when it has read its views, before it decides anything."""
+        ...
+
     def died(self, process: Process, error: BaseException) -> None:
         """Told once nothing of it runs any more."""
         ...
@@ -73,6 +86,7 @@ class Process:
         self.publisher: Publisher | None = None
         self.reader: MemoryReader | None = None
         self.pictures: Pictures | None = None
+        self.shelf = MemoryShelf()
         self._tasks: list[Task] = []
 
     @property
@@ -127,11 +141,18 @@ class Process:
         backs = ReadBacks(service, store, publisher, topics, clock, log, partitions)
         shards = [TopicPartition(TIMERS, p) for p in range(partitions[TIMERS])]
         await store.declare([*(TopicPartition(each, p) for each in reads for p in range(partitions[each])), *shards])
+        snapshots = Snapshots(service, pictures, topics, self.shelf, clock, log, look_s=SNAPSHOTS_S, least=1, pause_s=PAUSE_S)
+        keeps = world.snapshots and bool(service.views)
+        if keeps:
+            await snapshots.load()
         await pictures.catch_up()
+        self.world.caught_up(self)
         await reader.start()
         self._spawn("reader", engine.read())
         self._spawn("publisher", publisher.run())
         self._spawn("read back", backs.run())
         if service.views:
             self._spawn("pictures", pictures.run())
+        if keeps:
+            self._spawn("snapshots", snapshots.run())
         self._spawn("engine", engine.run())

@@ -22,7 +22,7 @@ def provocations() -> Provocations:
 def system(settings: Settings, provocations: Provocations, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """All services, ready, saying all they can in their logs; audited when the last test that used them is over, then drained."""
     home = tmp_path_factory.mktemp("home")
-    with System(settings.model_copy(update={"home": home, "log_level": "debug"})) as running:
+    with System(settings.model_copy(update={"home": home, "views": home / "views", "log_level": "debug"})) as running:
         running.wait_ready()
         yield running
         logs_are_calm(running, provocations)

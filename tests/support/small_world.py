@@ -63,7 +63,7 @@ class SmallWorld:
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             structlog.ReturnLogger(), processors=[self.logged], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
         )
-        self.round_trip = round_trip
+        self.round_trip, self.snapshots = round_trip, False
         self.trap: Callable[[str, str], None] = lambda process, what: None
         """Told of every step of every process before it is taken; may raise what it shall fail with, or change the world."""
         self.failures: list[BaseException] = []
@@ -94,6 +94,9 @@ class SmallWorld:
 
     def patient_clock(self, process: Process, part: str) -> Clock:
         return self.turns.clock
+
+    def caught_up(self, process: Process) -> None:
+        """Nothing is held against its views."""
 
     def died(self, process: Process, error: BaseException) -> None:
         """Somebody starts it again."""

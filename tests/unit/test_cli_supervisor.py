@@ -12,6 +12,7 @@ from deploy.cli import app
 from deploy.commands.up import ReplicasUnfit, replica_counts
 from deploy.errors import explain
 from deploy.fleet import KafkaFileUnfit, UnknownService, kafka_connection, service_dsn, service_name
+from deploy.run import running, with_views
 from deploy.supervisor import BACKOFF_S, NotUp, Replica, System, _Child, environ, fleet
 from shared.settings import Settings
 
@@ -35,12 +36,30 @@ def test_a_service_has_one_name() -> None:
 
 def test_a_child_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(
-        home=Path("/somewhere"), kafka="broker:9092", postgres=SecretStr("postgresql://me:secret@db/x"), partitions=7, log_level="debug"
+        home=Path("/somewhere"),
+        kafka="broker:9092",
+        postgres=SecretStr("postgresql://me:secret@db/x"),
+        partitions=7,
+        views=Path("/views"),
+        log_level="debug",
     )
     for name, value in environ(settings).items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
     assert service_dsn(Settings(), "returns") == "postgresql://me:secret@db/nervure_returns"
+
+
+def test_views_are_kept_where_the_settings_say_and_beside_an_embedded_broker_in_the_home() -> None:
+    home, found = Path("/somewhere"), {"kafka": "broker:9092", "postgres": SecretStr("postgresql://me:secret@db/x")}
+    for asked, folder in (
+        (Settings(home=home), home / "views"),
+        (Settings(home=home, views=Path("/views")), Path("/views")),
+        (Settings(home=home, kafka="broker:9092"), None),
+    ):
+        settings = with_views(asked, asked.model_copy(update=found))
+        assert settings.views == folder
+        file = running(settings, "order-capture", 2).snapshot
+        assert file == (folder / "order_capture-2.snapshot" if folder is not None else None)
 
 
 def test_login_and_protocol_reach_the_client() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.audit.trail import MOST_STEPS, Trail
 from schemas.topics import AVAILABILITY, LOCATIONS, Topic
-from shared.kernel.contents import Contents
+from shared.kernel.contents import Contents, version_of
 from shared.kernel.ports import Record
 
 
@@ -20,8 +20,11 @@ def reference(offset: int, key: str) -> Record:
 def contents(*records: Record, topic: Topic = AVAILABILITY) -> Contents:
     made = Contents()
     for record in records:
-        if made.admit(record, topic) and record.value is not None:
-            made.show(record.key or b"")
+        version, key = made.news(record, topic), record.key or b""
+        if version is not None and record.value is not None:
+            made.show(key, version)
+        elif version is not None:
+            made.hide(key, version)
     return made
 
 
@@ -49,8 +52,9 @@ def test_a_document_that_is_gone_counts_no_more() -> None:
 
 
 def test_a_document_that_could_not_be_read_shows() -> None:
-    unread = Contents()
-    assert unread.admit(document(0, "a", 1), AVAILABILITY)
+    unread, version = Contents(), version_of(1, 1)
+    assert unread.news(document(0, "a", 1), AVAILABILITY) == version
+    unread.hide(b"a", version)
     assert unread.seen(1).sum != contents(document(0, "a", 1)).seen(1).sum
 
 
