@@ -178,7 +178,7 @@ class Work(Value, frozen=True):
     @property
     def left(self) -> int:
         """Units this location still has to do."""
-        return self.planned - sum(self.ended.values()) - self.served
+        return self.planned - self.served - (sum(self.ended.values()) if self.ended else 0)
 
     @property
     def standing(self) -> int:
@@ -231,7 +231,7 @@ class Part(Value, frozen=True):
 
     @property
     def left(self) -> int:
-        return sum(work.left for work in self.lines.values())
+        return sum([work.left for work in self.lines.values()])
 
     @property
     def at_location(self) -> bool:

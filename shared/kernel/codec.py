@@ -15,12 +15,14 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from schemas.channel import Problem
 from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
+from shared.value import encode
 
 PREFIX = "nervure."
 JSON = b"application/json"
@@ -255,9 +257,9 @@ def _said_in(data: bytes | None) -> Said:
     return Said(order_id, request_id if is_request_id(request_id) else None)
 
 
-def value_of(body: Body) -> bytes:
-    """The value of a message's record: its JSON, without the fields that say nothing."""
-    return body.model_dump_json(exclude_none=True).encode()
+def value_of(body: Body | Struct) -> bytes:
+    """The value of a message's record: its JSON, without the fields that say nothing. A Struct is in its contract's form already."""
+    return encode(body) if isinstance(body, Struct) else body.model_dump_json(exclude_none=True).encode()
 
 
 def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
@@ -283,7 +285,7 @@ def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
     return Outgoing(key, row.value, tuple(headers))
 
 
-def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | None) -> Outgoing:
+def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | Struct | None) -> Outgoing:
     """The record of one state document; None deletes."""
     raw = key.encode()
     headers = (

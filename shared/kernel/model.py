@@ -17,6 +17,8 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid5
 
+from msgspec import Struct
+
 from schemas.channel import Problem
 from schemas.topics import Body, Topic
 from shared.value import Value, field
@@ -197,8 +199,9 @@ class State(Value, Generic[S], frozen=True):
 
     topic: Topic
     kind: str
-    render: Callable[[str, int, S], Body | None]
-    """(id, version, state) to the whole document; None where the row isn't published."""
+    render: Callable[[str, int, S], Body | Struct | None]
+    """(id, version, state) to the whole document, a model of the topic or a Struct named and written like it; None where the row isn't
+    published."""
 
 
 def _finds_nothing(_: Any) -> tuple[Key, ...]:

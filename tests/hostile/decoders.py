@@ -285,7 +285,8 @@ def _show(service: Service[Any], key: Key, version: int, state: Any) -> None:
     """The document of a row in its state topic, where it has one."""
     for shown in service.states:
         if shown.kind == key.kind and (document := shown.render(key.id, version, state)) is not None:
-            must(body_of(type(document), value_of(document)) == document, f"the document of {key} can't be read by its readers")
+            [contract], written = shown.topic.types, value_of(document)
+            must(value_of(body_of(contract, written)) == written, f"the document of {key} can't be read by its readers")
 
 
 # ---- what else reads them ----
