@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from msgspec import Struct
 
+from schemas import status
+from schemas.forms import Form, Promise
 from schemas.reference import Method
-from schemas.sourcing import Promise
 from schemas.status import OrderStatusName, TrackingStatus
+from schemas.types import Data
 from services.fulfilment_tracking.rules import PartStatusName
 from services.fulfilment_tracking.state import Units
 
@@ -83,8 +86,10 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
     until: datetime | None = None
 
 
-class OrderStatus(Struct, omit_defaults=True, kw_only=True):
-    """Named as the contract's model, for that is its type on the wire."""
+class OrderStatus(Form, frozen=True, kw_only=True):
+    """The document of one order."""
+
+    contract: ClassVar[type[Data]] = status.OrderStatus
 
     order_id: str
     version: int

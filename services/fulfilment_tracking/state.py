@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Literal
 
 from schemas.channel import LineKind
+from schemas.forms import Contact, OrderSnapshot, PackingSlip, Promise
 from schemas.fulfilment import RejectionReason
-from schemas.orders import Contact, OrderSnapshot, PackingSlip
 from schemas.reference import Method, OrderKind
-from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
 from schemas.types import order_of_part
 from shared.kernel.model import Key
@@ -114,7 +113,7 @@ class Content(Value, frozen=True):
                     gtin=line.gtin,
                     description=line.description,
                     weight_g=line.weight_g,
-                    attributes=dict(line.attributes),
+                    attributes=line.attributes,
                     gift_message=line.gift_message,
                     substitution_allowed=line.substitution_allowed,
                 )

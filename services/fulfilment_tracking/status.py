@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from msgspec.structs import asdict
 
-from schemas.sourcing import Promise
+from schemas.forms import Promise
 from services.fulfilment_tracking import rules
 from services.fulfilment_tracking.document import (
     FulfilmentStatus,
