@@ -238,3 +238,13 @@ class FulfilOrder(Instruction, frozen=True):
 
 class AmendOrder(Instruction, frozen=True):
     contract: ClassVar[type[Data]] = fulfilment.AmendOrder
+
+
+class FulfilmentInstructed(Form, frozen=True):
+    contract: ClassVar[type[Data]] = fulfilment.FulfilmentInstructed
+
+    order_id: OrderId
+    fulfilment_order_id: PartId
+    location: Code
+    occurred_at: Instant
+    revision: Ordinal

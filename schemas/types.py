@@ -138,11 +138,11 @@ def unknown_fields(model: BaseModel) -> tuple[str, ...]:
     found = [*model.__pydantic_extra__] if model.__pydantic_extra__ else []
     for name in _nesting_fields(type(model)):
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            found += [f"{name}.{field}" for field in unknown_fields(value)]
-        elif value:
+        if isinstance(value, tuple) and value:
             found += [f"{name}.{index}.{field}" for index, entry in enumerate(value) for field in unknown_fields(entry)]
-    return tuple(found[:50])
+        elif value:
+            found += [f"{name}.{field}" for field in unknown_fields(value)]
+    return tuple(found[:50]) if found else ()
 
 
 @cache

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from schemas.forms import AmendOrder, FulfilOrder, InstructionLine, OrderSourced
+from schemas.forms import AmendOrder, FulfilmentInstructed, FulfilOrder, InstructionLine, OrderSourced
 from schemas.forms import Part as PlannedPart
 from schemas.fulfilment import (
     CancelFulfilment,
-    FulfilmentInstructed,
     FulfilmentScheduled,
     HoldFulfilment,
     ReservationEnded,

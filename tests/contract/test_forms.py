@@ -20,7 +20,7 @@ FORMS = [form for form in vars(forms).values() if isinstance(form, type) and iss
 WHOLE = [form for form in FORMS if form is not forms.OrderSourced]
 """What a service only reads may leave fields out."""
 MESSAGES = [form for form in FORMS if form.contract in TOPIC_OF]
-READ = [form for form in MESSAGES if form not in (forms.FulfilOrder, forms.AmendOrder)]
+READ = [form for form in MESSAGES if form not in (forms.FulfilOrder, forms.AmendOrder, forms.FulfilmentInstructed)]
 
 
 def named(form: type[Struct]) -> str:
