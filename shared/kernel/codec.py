@@ -208,7 +208,7 @@ def form_of(form: type[F], data: bytes) -> F:
         return _judged(form, data)
     try:
         read: F = _decoder(form).decode(data)
-    except (DecodeError, UnicodeDecodeError):
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         return _judged(form, data)
     return read
 
