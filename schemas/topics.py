@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas import audit, channel, fulfilment, inventory, orders, payments, reference, returns, sourcing, status, stock
+from schemas.forms import Form
 from schemas.types import Data, OpenData
 
 Kind = Literal["request", "fact", "reference", "events", "state"]
@@ -81,7 +82,7 @@ class Topic:
     def type_named(self, name: str) -> type[Body] | None:
         return _TYPE_BY_NAME.get((self.name, name))
 
-    def key_of(self, body: Body) -> str:
+    def key_of(self, body: Body | Form) -> str:
         return str(getattr(body, self.key))
 
 

@@ -133,17 +133,16 @@ def level_id_of(sku: str, location: str) -> str:
     return f"{sku}:{location}"
 
 
-def unknown_fields(model: BaseModel, path: str = "") -> tuple[str, ...]:
+def unknown_fields(model: BaseModel) -> tuple[str, ...]:
     """Paths of the fields a request carried that no contract knows, such as `lines.0.deliver_byy`; at most 50."""
-    found: list[str] = [f"{path}{name}" for name in (model.model_extra or {})]
+    found = [*model.__pydantic_extra__] if model.__pydantic_extra__ else []
     for name in _nesting_fields(type(model)):
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            found.extend(unknown_fields(value, f"{path}{name}."))
-        elif isinstance(value, tuple):
-            for index, entry in enumerate(value):
-                found.extend(unknown_fields(entry, f"{path}{name}.{index}."))
-    return tuple(found[:50])
+        if isinstance(value, tuple) and value:
+            found += [f"{name}.{index}.{field}" for index, entry in enumerate(value) for field in unknown_fields(entry)]
+        elif value:
+            found += [f"{name}.{field}" for field in unknown_fields(value)]
+    return tuple(found[:50]) if found else ()
 
 
 @cache

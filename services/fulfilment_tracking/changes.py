@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.forms import ChangeRequested
 from schemas.fulfilment import AmendmentAnswered, ChangeAnswered
-from schemas.orders import ChangeRequested
 from schemas.sourcing import ChangePassedOn
 from services.fulfilment_tracking import rules
 from services.fulfilment_tracking.cancels import end_units

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import assert_never
 
+from schemas.forms import ChangeRequested, Form, OrderAccepted, OrderChanged, OrderSourced
 from schemas.fulfilment import (
     AmendmentAnswered,
     CancelAnswered,
@@ -28,12 +29,9 @@ from schemas.fulfilment import (
     WorkRejected,
 )
 from schemas.orders import (
-    ChangeRequested,
     HoldResolved,
     LinesCancelled,
     MoneyExceptionOpened,
-    OrderAccepted,
-    OrderChanged,
     OrderClosed,
     OrderHeld,
     OrderRejected,
@@ -52,12 +50,10 @@ from schemas.sourcing import (
     ChangePassedOn,
     LinesBackordered,
     LinesUnfillable,
-    OrderSourced,
     PartShorted,
     SourcingExceptionOpened,
 )
-from schemas.topics import TOPIC_OF
-from schemas.types import order_of_part
+from schemas.types import Data, OpenData, order_of_part
 from services.fulfilment_tracking import cancels, changes, collecting, orders, parcels, parts, reports, sightings
 from services.fulfilment_tracking.case import Case, open_exception
 from services.fulfilment_tracking.events import LabelUnclaimed
@@ -291,7 +287,7 @@ def _report(case: Case, report: Report, *, changed: bool) -> Iterator[Yield]:
 def _stock_only(case: Case, report: Report) -> Iterator[Yield]:
     """Nobody placed this order: what left is booked and a person is told; there is nothing else to tell or to wait for."""
     for out in reports.hear(case, report):
-        is_message = type(out) in TOPIC_OF
+        is_message = isinstance(out, Data | OpenData | Form)
         if isinstance(out, StockIssued | IssueDated | FulfilmentExceptionOpened) or not (is_message or isinstance(out, Wake)):
             yield out
 

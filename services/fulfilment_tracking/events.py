@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from schemas.forms import Promise
 from schemas.reference import Method
-from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
 from services.fulfilment_tracking.state import (
     AskedUnits,

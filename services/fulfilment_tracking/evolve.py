@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never, get_args
 
 from services.fulfilment_tracking import events as e
 from services.fulfilment_tracking import loads, rules, timeline
@@ -44,17 +44,7 @@ PartStep = (
 
 
 def evolve_order(order: Order, event: e.AnyEvent) -> Order:
-    return timeline.noted(_fold(order, event), event)
-
-
-def _fold(order: Order, event: e.AnyEvent) -> Order:
-    if isinstance(event, e.OrderEvent):
-        return _of_order(order, event)
-    if isinstance(event, e.ParcelEvent):
-        return _of_parcel(order, event)
-    if isinstance(event, e.RequestEvent):
-        return _of_request(order, event)
-    return _of_part(order, event)
+    return timeline.noted(_FOLDS[type(event)](order, event), event)
 
 
 def evolve_label(label: Label, event: e.LabelEvent) -> Label:
@@ -449,3 +439,13 @@ def _amendment_heard(order: Order, event: e.AmendmentHeard) -> Order:
     change = order.changes[event.request_id]
     asked = {part: revision for part, revision in change.asked.items() if part != event.part_id}
     return replace(order, changes={**order.changes, event.request_id: replace(change, asked=asked)})
+
+
+# ---- which is which ----
+
+_FOLDS: dict[type, Callable[[Order, Any], Order]] = {
+    **dict.fromkeys(get_args(e.OrderEvent), _of_order),
+    **dict.fromkeys(get_args(e.PartEvent), _of_part),
+    **dict.fromkeys(get_args(e.ParcelEvent), _of_parcel),
+    **dict.fromkeys(get_args(e.RequestEvent), _of_request),
+}

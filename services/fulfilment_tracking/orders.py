@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from schemas.forms import OrderAccepted, OrderChanged
 from schemas.orders import (
     HoldResolved,
     LineQuantity,
     LinesCancelled,
     MoneyExceptionOpened,
-    OrderAccepted,
-    OrderChanged,
     OrderClosed,
     OrderHeld,
     OrderRejected,

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from schemas.forms import AmendOrder, FulfilmentInstructed, FulfilOrder, InstructionLine, OrderSourced
+from schemas.forms import Part as PlannedPart
 from schemas.fulfilment import (
-    AmendOrder,
     CancelFulfilment,
-    FulfilmentInstructed,
     FulfilmentScheduled,
-    FulfilOrder,
     HoldFulfilment,
-    InstructionLine,
     ReservationEnded,
     ResumeFulfilment,
 )
 from schemas.orders import rank_of
-from schemas.sourcing import OrderSourced, PartShorted
-from schemas.sourcing import Part as PlannedPart
+from schemas.sourcing import PartShorted
 from services.fulfilment_tracking import rules
 from services.fulfilment_tracking.case import Case, fact_lines, line_quantities, open_exception
 from services.fulfilment_tracking.events import (

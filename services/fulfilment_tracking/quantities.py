@@ -12,7 +12,6 @@ from services.fulfilment_tracking.state import Item, LineCounts, Order, Parcel, 
 
 UNNAMED = "unknown"
 """Stands for the item of a line that nobody named."""
-NOTHING_DECIDED = LineCounts()
 
 
 class LineQuantities(Struct):
@@ -69,22 +68,24 @@ def quantities(order: Order) -> dict[str, LineQuantities]:
     A unit that was cancelled because its buyer stayed away is not unfillable as well, though its reservation was shorted meanwhile and
     sourcing found no other: whichever is heard first, order capture counts it once."""
     items = order.content.items if order.content else {}
-    lines = {line_id: _ordered(item, order.lines.get(line_id, NOTHING_DECIDED)) for line_id, item in items.items()}
+    lines = {line_id: _ordered(item, order.lines.get(line_id)) for line_id, item in items.items()}
     for part in order.parts.values():
         _add_part(lines, order, part)
     for parcel in order.parcels.values():
         _add_parcel(lines, parcel)
     for line in lines.values():
-        line.unfillable = min(line.unfillable, max(0, line.ordered - line.cancelled))
-        line.backordered = min(line.backordered, line.unaccounted)
+        if line.unfillable:
+            line.unfillable = min(line.unfillable, max(0, line.ordered - line.cancelled))
+        if line.backordered:
+            line.backordered = min(line.backordered, line.unaccounted)
         if not line.is_goods:
             line.handed_over = line.open if order.outcome else 0
     return lines
 
 
-def _ordered(item: Item | None, decided: LineCounts) -> LineQuantities:
+def _ordered(item: Item | None, decided: LineCounts | None) -> LineQuantities:
     sku, is_goods, ordered = (item.sku, item.kind == "goods", item.quantity) if item else ("", True, 0)
-    if decided is NOTHING_DECIDED:
+    if decided is None:
         return LineQuantities(sku, is_goods, ordered)
     return LineQuantities(
         sku,
@@ -103,26 +104,29 @@ def _ordered(item: Item | None, decided: LineCounts) -> LineQuantities:
 def _add_part(lines: dict[str, LineQuantities], order: Order, part: Part) -> None:
     packed = in_parcels(order, part.part_id)
     for line_id, work in part.lines.items():
-        if line_id not in lines:
-            lines[line_id] = _ordered(None, order.lines.get(line_id, NOTHING_DECIDED))
-        _add_work(lines[line_id], work, packed.get(line_id, 0), instructed=part.revision > 0)
+        line = lines.get(line_id)
+        if line is None:
+            line = lines[line_id] = _ordered(None, order.lines.get(line_id))
+        _add_work(line, work, packed.get(line_id, 0), instructed=part.revision > 0)
 
 
 def _add_work(line: LineQuantities, work: Work, packed: int, *, instructed: bool) -> None:
-    left, out = work.left, work.served + work.over
+    left, served, collected = work.left, work.served, work.collected
+    out = served + work.over
+    picked = work.carted + out
     line.sku = line.sku or work.sku
-    line.in_plans += left + work.served
-    line.released += out
+    line.in_plans += left + served
     if instructed:
-        line.released += left
+        line.released += out + left
     else:
+        line.released += out
         line.reserved += left
-    line.picked += work.picked
-    line.packed += min(packed, work.picked)
-    line.shipped += work.shipped
-    line.ready += work.awaiting_buyer + work.collected
-    line.collected += work.collected
-    line.handed_over += work.collected
+    line.picked += picked
+    line.packed += min(packed, picked)
+    line.shipped += out - collected
+    line.ready += work.awaiting_buyer + collected
+    line.collected += collected
+    line.handed_over += collected
 
 
 def _add_parcel(lines: Mapping[str, LineQuantities], parcel: Parcel) -> None:
@@ -139,23 +143,29 @@ def _add_parcel(lines: Mapping[str, LineQuantities], parcel: Parcel) -> None:
 
 def line_status(line: LineQuantities) -> str:
     """The furthest stage that all wanted units of a line have reached."""
-    if line.open == 0 and line.away == 0:
+    still_wanted, gone = line.open, line.gone
+    if still_wanted == 0 and gone == line.came_back:
         return "unfillable" if line.unfillable and not line.cancelled else "cancelled"
     if line.received_back >= line.handed_over > 0:
         return "returned"
-    stages = (
-        ("handed_over", line.handed_over),
-        ("shipped", line.gone),
-        ("ready_for_collection", line.ready + line.shipped),
-        ("packed", line.packed),
-        ("picked", line.picked),
-        ("released", line.released),
-        ("reserved", line.released + line.reserved),
-    )
-    wanted = max(line.open, line.gone)
-    for stage, reached in stages:
-        if reached >= wanted:
-            return stage
+    return _stage_reached(line, gone, max(still_wanted, gone))
+
+
+def _stage_reached(line: LineQuantities, gone: int, wanted: int) -> str:
+    if line.handed_over >= wanted:
+        return "handed_over"
+    if gone >= wanted:
+        return "shipped"
+    if line.ready + line.shipped >= wanted:
+        return "ready_for_collection"
+    if line.packed >= wanted:
+        return "packed"
+    if line.picked >= wanted:
+        return "picked"
+    if line.released >= wanted:
+        return "released"
+    if line.released + line.reserved >= wanted:
+        return "reserved"
     return "backordered" if line.backordered else "open"
 
 
@@ -170,9 +180,11 @@ def order_status(order: Order, goods: Sequence[LineQuantities]) -> OrderStatusNa
 
 
 def _status_by_quantity(goods: Sequence[LineQuantities]) -> OrderStatusName:
-    wanted = sum(line.open for line in goods)
-    gone = sum(line.gone for line in goods)
-    waiting = sum(line.ready - line.collected for line in goods)
+    wanted = gone = waiting = 0
+    for line in goods:
+        wanted += line.open
+        gone += line.gone
+        waiting += line.ready - line.collected
     if gone >= wanted:
         return _status_of_gone(goods, wanted)
     if waiting and gone + waiting >= wanted:

@@ -209,7 +209,7 @@ def beyond_left(part: Part, lines: Iterable[PartLine]) -> tuple[Units, ...]:
 
 
 def awaiting_buyer(part: Part) -> int:
-    return sum(work.awaiting_buyer for work in part.lines.values())
+    return sum([work.awaiting_buyer for work in part.lines.values()])
 
 
 def is_touched(part: Part, demand_changed: bool) -> bool:

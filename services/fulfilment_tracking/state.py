@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Literal
 
 from schemas.channel import LineKind
+from schemas.forms import Contact, OrderSnapshot, PackingSlip, Promise
 from schemas.fulfilment import RejectionReason
-from schemas.orders import Contact, OrderSnapshot, PackingSlip
 from schemas.reference import Method, OrderKind
-from schemas.sourcing import Promise
 from schemas.status import TrackingStatus
 from schemas.types import order_of_part
 from shared.kernel.model import Key
@@ -114,7 +113,7 @@ class Content(Value, frozen=True):
                     gtin=line.gtin,
                     description=line.description,
                     weight_g=line.weight_g,
-                    attributes=dict(line.attributes),
+                    attributes=line.attributes,
                     gift_message=line.gift_message,
                     substitution_allowed=line.substitution_allowed,
                 )
@@ -178,7 +177,7 @@ class Work(Value, frozen=True):
     @property
     def left(self) -> int:
         """Units this location still has to do."""
-        return self.planned - sum(self.ended.values()) - self.served
+        return self.planned - self.served - (sum(self.ended.values()) if self.ended else 0)
 
     @property
     def standing(self) -> int:
@@ -231,7 +230,7 @@ class Part(Value, frozen=True):
 
     @property
     def left(self) -> int:
-        return sum(work.left for work in self.lines.values())
+        return sum([work.left for work in self.lines.values()])
 
     @property
     def at_location(self) -> bool:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 
-from schemas.orders import LineQuantity
-from schemas.sourcing import Promise
-from schemas.status import FulfilmentStatus, LineStatus, OpenException, OrderStatus, ParcelStatus, TimelineEntry, Waiting
+from msgspec.structs import asdict
+
+from schemas.forms import Promise
 from services.fulfilment_tracking import rules
+from services.fulfilment_tracking.document import (
+    FulfilmentStatus,
+    LineStatus,
+    OpenException,
+    OrderStatus,
+    ParcelStatus,
+    TimelineEntry,
+    Waiting,
+)
 from services.fulfilment_tracking.quantities import UNNAMED, LineQuantities, line_status, order_status, quantities
-from services.fulfilment_tracking.state import Order, Parcel, Part, Units
+from services.fulfilment_tracking.state import Order, Parcel, Part, Trouble, Units
+from shared.value import replace
 
 CLOSING_S = 86_400
 """Seconds order_capture may take to settle the money of an order whose goods are done."""
+MOST_UNITS = 1_000_000_000
+"""The most units of a line that a contract can tell."""
 
 
 def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
@@ -21,45 +34,51 @@ def render(order_id: str, version: int, order: Order) -> OrderStatus | None:
     if order.phase == "unknown" and order.outcome is None:
         return None
     lines = quantities(order)
-    goods = tuple(line for line in lines.values() if line.is_goods)
+    goods = [line for line in lines.values() if line.is_goods]
+    content = order.content
     return OrderStatus(
         order_id=order_id,
         version=version,
         channel=order.channel,
         status=order_status(order, goods),
-        revision=order.content.revision if order.content else 0,
-        placed_at=order.content.placed_at if order.content else None,
-        lines=tuple(_line(line_id, line) for line_id, line in lines.items()),
-        holds=tuple(order.holds),
+        revision=content.revision if content else 0,
+        placed_at=content.placed_at if content else None,
+        lines=[_line(line_id, line) for line_id, line in lines.items()],
+        holds=list(order.holds),
         promise=_promise(order),
-        fulfilment_orders=tuple(_fulfilment(part) for part in order.parts.values() if part.promise),
-        parcels=tuple(_parcel(parcel) for parcel in order.parcels.values()),
-        exceptions=tuple(
-            OpenException(
-                exception_id=trouble.exception_id,
-                kind=trouble.kind,
-                detail=trouble.detail,
-                action=trouble.action,
-                opened_at=trouble.opened_at,
-            )
-            for trouble in order.troubles
-        ),
-        waiting=() if order.outcome else tuple(_waiting(order, goods)),
-        timeline=tuple(
-            TimelineEntry(at=entry.at, what=entry.what, detail=entry.detail) for entry in sorted(order.timeline, key=lambda entry: entry.at)
-        ),
+        fulfilment_orders=[_fulfilment(part) for part in order.parts.values() if part.promise],
+        parcels=[_parcel(parcel) for parcel in order.parcels.values()],
+        exceptions=[_exception(trouble) for trouble in order.troubles],
+        waiting=[] if order.outcome else _waiting(order, goods),
+        timeline=[TimelineEntry(entry.at, entry.what, entry.detail) for entry in sorted(order.timeline, key=attrgetter("at"))],
     )
 
 
-MOST_UNITS = 1_000_000_000
-"""The most units of a line that a contract can tell."""
-COUNTED = tuple(name for name, field in LineStatus.model_fields.items() if field.default == 0)
-"""The quantities of a line that most lines have none of."""
-
-
 def _line(line_id: str, line: LineQuantities) -> LineStatus:
-    counted = {name: as_shown(units) for name in COUNTED if (units := getattr(line, name))}
-    return LineStatus(line_id=line_id, sku=line.sku or UNNAMED, ordered=as_shown(line.ordered), status=line_status(line), **counted)
+    counted = (
+        line.ordered,
+        line.cancelled,
+        line.unfillable,
+        line.backordered,
+        line.reserved,
+        line.released,
+        line.picked,
+        line.packed,
+        line.shipped,
+        line.ready,
+        line.handed_over,
+        line.return_requested,
+        line.received_back,
+        line.written_off,
+        line.credited,
+    )
+    shown = LineStatus(line_id, line.sku or UNNAMED, *counted, line_status(line))
+    return shown if max(counted) <= MOST_UNITS else _capped(shown)
+
+
+def _capped(line: LineStatus) -> LineStatus:
+    units = {name: as_shown(value) for name, value in asdict(line).items() if isinstance(value, int)}
+    return replace(line, **units)
 
 
 def as_shown(units: int) -> int:
@@ -95,9 +114,19 @@ def _parcel(parcel: Parcel) -> ParcelStatus:
         tracking_number=parcel.tracking_number,
         status=parcel.status,
         raw_code=parcel.raw_code,
-        lines=tuple(LineQuantity(line_id=units.line_id, quantity=as_shown(units.quantity)) for units in contents),
+        lines=[Units(units.line_id, as_shown(units.quantity)) for units in contents],
         shipped_at=parcel.shipped_at,
         delivered_at=parcel.delivered_at,
+    )
+
+
+def _exception(trouble: Trouble) -> OpenException:
+    return OpenException(
+        exception_id=trouble.exception_id,
+        kind=trouble.kind,
+        detail=trouble.detail,
+        action=trouble.action,
+        opened_at=trouble.opened_at,
     )
 
 
@@ -107,7 +136,7 @@ def _parcel(parcel: Parcel) -> ParcelStatus:
 def _waiting(order: Order, goods: Sequence[LineQuantities]) -> list[Waiting]:
     """Every order that has not ended waits for something, until a date or for a person."""
     found = [
-        *(Waiting(reason="hold", until=until) for until in order.holds.values()),
+        *(Waiting("hold", until) for until in order.holds.values()),
         *_waiting_for_answers(order),
         *_waiting_for_goods(order, goods),
         *(waiting for part in order.parts.values() for waiting in _waiting_for_part(order, part)),
@@ -118,23 +147,24 @@ def _waiting(order: Order, goods: Sequence[LineQuantities]) -> list[Waiting]:
 
 def _waiting_for_capture(order: Order) -> Waiting:
     reason = "closing" if order.known else "acceptance"
-    return Waiting(reason=reason, until=rules.after_s(order.touched_at, CLOSING_S) if order.touched_at else None)
+    return Waiting(reason, rules.after_s(order.touched_at, CLOSING_S) if order.touched_at else None)
 
 
 def _waiting_for_answers(order: Order) -> Iterator[Waiting]:
     for cancel in order.cancels.values():
         if not cancel.settled and not cancel.quiet:
-            yield Waiting(reason="cancel_answer", until=cancel.answer_by)
+            yield Waiting("cancel_answer", cancel.answer_by)
     for change in order.changes.values():
-        yield Waiting(reason="change_answer", until=change.answer_by or order.plan_by)
+        yield Waiting("change_answer", change.answer_by or order.plan_by)
 
 
 def _waiting_for_goods(order: Order, goods: Sequence[LineQuantities]) -> Iterator[Waiting]:
-    backordered = any(line.backordered for line in goods)
+    unplanned = [line for line in goods if line.unaccounted > 0]
+    backordered = any(line.backordered for line in unplanned)
     if backordered:
-        yield Waiting(reason="stock", until=order.stock_by)
-    if any(line.unaccounted > line.backordered for line in goods):
-        yield Waiting(reason="sourcing", until=_planned_by(order, backordered=backordered))
+        yield Waiting("stock", order.stock_by)
+    if any(line.unaccounted > line.backordered for line in unplanned):
+        yield Waiting("sourcing", _planned_by(order, backordered=backordered))
 
 
 def _planned_by(order: Order, *, backordered: bool) -> datetime | None:
@@ -149,13 +179,13 @@ def _waiting_for_part(order: Order, part: Part) -> Iterator[Waiting]:
     if left == 0:
         return
     if part.revision == 0:
-        yield Waiting(reason="release", until=_later(part.release_at, order.holds.values()))
+        yield Waiting("release", _later(part.release_at, order.holds.values()))
         return
     awaiting = rules.awaiting_buyer(part)
     if awaiting:
-        yield Waiting(reason="collection", until=part.collect_by)
+        yield Waiting("collection", part.collect_by)
     if awaiting < left:
-        yield Waiting(reason="location", until=_work_until(order, part))
+        yield Waiting("location", _work_until(order, part))
 
 
 def _work_until(order: Order, part: Part) -> datetime | None:
@@ -171,11 +201,11 @@ def _waiting_for_parcel(order: Order, parcel: Parcel) -> Iterator[Waiting]:
     if not parcel.shipped or parcel.handed_over:
         return
     if parcel.came_back:
-        yield Waiting(reason="parcel_returned", until=None)
+        yield Waiting("parcel_returned", None)
     elif order.has_trouble("late", f"{parcel.part_id}:{parcel.parcel_id}"):
-        yield Waiting(reason="delivery", until=None)
+        yield Waiting("delivery", None)
     else:
-        yield Waiting(reason="delivery", until=parcel.presume_at)
+        yield Waiting("delivery", parcel.presume_at)
 
 
 def _later(instant: datetime, deadlines: Iterable[datetime | None]) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 
 from services.fulfilment_tracking import events as e
 from services.fulfilment_tracking.state import Entry, Goods, Order, Units
@@ -37,7 +38,13 @@ def _what(event: e.AnyEvent) -> str | None:
         case e.ParcelSighted():
             return f"parcel_{event.status}"
         case _:
-            return None if isinstance(event, _SILENT) else _WORD.sub("_", type(event).__name__).lower()
+            return _spelt(type(event))
+
+
+@cache
+def _spelt(kind: type[e.AnyEvent]) -> str | None:
+    """The name of an event as machines read it; None where the timeline leaves it out."""
+    return None if issubclass(kind, _SILENT) else _WORD.sub("_", kind.__name__).lower()
 
 
 def _when(event: e.AnyEvent) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from schemas.channel import HoldType, Problem
-from schemas.orders import OrderAccepted
+from schemas.forms import OrderAccepted
 from services.order_capture.awaiting import SECOND_LOOK, SECOND_LOOK_AFTER, join, leave
 from services.order_capture.case import Case
 from services.order_capture.ending import CANCEL_AFTER, carry_on

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.channel import ChangeOrder, Problem
+from schemas.forms import ChangeRequested, OrderChanged, OrderSnapshot
 from schemas.fulfilment import ChangeAnswered
-from schemas.orders import ChangeRequested, OrderChanged, OrderSnapshot
 from schemas.sourcing import ChangePassedOn
 from services.order_capture.acceptance import watch_cancel_after
 from services.order_capture.cancels import take_queue

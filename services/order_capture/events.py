@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from schemas.channel import OrderContent, PaymentTerms, RequestAnswered
-from schemas.orders import OrderLine, OrderSnapshot
+from schemas.forms import OrderLine, OrderSnapshot
 from services.order_capture.state import (
     MOST_BOOKED_REPORTS,
     Answered,

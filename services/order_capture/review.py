@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from schemas.channel import Line, OrderContent, Party, Problem
 from schemas.reference import Channel, Item, Location, Method
@@ -28,7 +27,7 @@ class Finding(Value, frozen=True):
     problem: Problem
 
 
-class DraftLine(NamedTuple):
+class DraftLine(Value, frozen=True):
     """One line as stated, and what is known of it."""
 
     stated: Line
@@ -52,9 +51,12 @@ class Draft(Value, frozen=True):
 
 def draft_lines(content: OrderContent, channel: str, kept: Iterable[KeptLine], view: Catalogue) -> tuple[DraftLine, ...]:
     """The lines of a content with their items, each looked up once."""
-    known = {line.line_id: line for line in kept}
-    lines = ((line, known[line.channel_line_ref]) for line in content.lines)
-    return tuple(DraftLine(line, known.net_minor, known.kept, item_of(line, channel, view)) for line, known in lines)
+    by_id = {line.line_id: line for line in kept}
+    lines = []
+    for line in content.lines:
+        known = by_id[line.channel_line_ref]
+        lines.append(DraftLine(line, known.net_minor, known.kept, item_of(line, channel, view)))
+    return tuple(lines)
 
 
 def review(draft: Draft, view: Catalogue, now: datetime) -> tuple[Finding, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.channel import Charge, Discount, Line, OrderContent, Tax
+from schemas.channel import Discount, Line, OrderContent, Tax
 
 MOST_MINOR = 1_000_000_000_000
 """The largest amount a message can carry."""
@@ -26,11 +26,15 @@ class Sums(NamedTuple):
 
 def sums_of(content: OrderContent) -> Sums:
     """The sums the order should state, worked out from its lines and charges."""
-    parts: tuple[Line | Charge, ...] = (*content.lines, *content.charges)
-    lines = sum(line.quantity * line.unit_price_minor for line in content.lines)
-    discounts = sum(_amount(part.discounts) for part in parts)
-    charges = sum(charge.amount_minor for charge in content.charges)
-    taxes = sum(_amount(part.taxes) for part in parts)
+    lines = discounts = charges = taxes = 0
+    for line in content.lines:
+        lines += line.quantity * line.unit_price_minor
+        discounts += _amount(line.discounts)
+        taxes += _amount(line.taxes)
+    for charge in content.charges:
+        charges += charge.amount_minor
+        discounts += _amount(charge.discounts)
+        taxes += _amount(charge.taxes)
     return Sums(lines, discounts, charges, taxes, lines - discounts + charges + _added(taxes, content))
 
 
@@ -63,7 +67,8 @@ def spread(amount_minor: int, rooms_minor: Sequence[int]) -> tuple[int, ...]:
 
 
 def _amount(parts: Sequence[Discount | Tax]) -> int:
-    return sum(part.amount_minor for part in parts)
+    """Most lines have no discount and no tax of their own."""
+    return sum(part.amount_minor for part in parts) if parts else 0
 
 
 def _added(taxes_minor: int, content: OrderContent) -> int:

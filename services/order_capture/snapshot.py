@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from schemas.channel import OrderContent
-from schemas.orders import Contact, Destination, OrderLine, OrderSnapshot, PackingSlip
+from schemas.forms import Contact, Destination, OrderLine, OrderSnapshot, PackingSlip
 from schemas.reference import Location
 from schemas.types import OpenData
 from services.order_capture.projection import Catalogue
 from services.order_capture.review import COLLECTING_METHODS, Draft, DraftLine, receiver_of
 from services.order_capture.rules import charges_net_minor, line_net_minor, value_minor
 from services.order_capture.state import Effect, Line
+from shared.value import replace
 
 MOST_DESCRIPTION = 100
 """Characters of an item's description that travel with every order."""
@@ -69,8 +70,7 @@ def effect_of(old: OrderSnapshot, new: OrderSnapshot) -> Effect | None:
         return "demand"
     if _instructions(old) != _instructions(new):
         return "instructions"
-    same = new.model_copy(update={"revision": old.revision})
-    return None if same == old else "commercial"
+    return None if replace(new, revision=old.revision) == old else "commercial"
 
 
 def _known(value: object) -> object:
@@ -123,7 +123,17 @@ def _contact(content: OrderContent, view: Catalogue) -> Contact:
             email=party.email,
             phone=party.phone,
         )
-    return Contact.model_validate({name: getattr(party, name) for name in Contact.model_fields})
+    return Contact(
+        name=party.name,
+        company=party.company,
+        street=party.street,
+        postal_code=party.postal_code,
+        city=party.city,
+        region=party.region,
+        country=party.country,
+        email=party.email,
+        phone=party.phone,
+    )
 
 
 def _packing_slip(order_id: str, draft: Draft, view: Catalogue) -> PackingSlip:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from schemas.channel import HoldType, LineKind, OrderContent, PaymentTerms, RequestAnswered
-from schemas.orders import OrderSnapshot
+from schemas.forms import OrderSnapshot
 from services.order_capture.rules import value_minor
 from shared.kernel.model import Key
 from shared.value import Value, field

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
+from schemas.forms import OrderAccepted, OrderChanged, OrderSnapshot
 from schemas.fulfilment import LinesHandedOver, ParcelCameBack, ParcelWasShipped
-from schemas.orders import LinesCancelled, OrderAccepted, OrderChanged, OrderSnapshot
+from schemas.orders import LinesCancelled
 from schemas.returns import CancelReturn, GoodsInspected, GoodsReceived, RequestReturn
 from services.returns.events import (
     PURCHASE_EVENTS,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from schemas import topics
+from schemas.forms import OrderAccepted, OrderChanged
 from schemas.fulfilment import LinesHandedOver, ParcelCameBack, ParcelWasShipped
-from schemas.orders import LinesCancelled, OrderAccepted, OrderChanged
+from schemas.orders import LinesCancelled
 from schemas.returns import CancelReturn, GoodsInspected, GoodsReceived, RequestReturn
 from services.returns.decide import KINDS, decide, find, keys
 from shared.kernel.model import Service

@@ -12,20 +12,26 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from msgspec import DecodeError
+from msgspec.json import Decoder, Encoder
 from pydantic import ValidationError
 
 from schemas.channel import Problem
+from schemas.forms import Form
 from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
 
+F = TypeVar("F", bound=Form)
 PREFIX = "nervure."
 JSON = b"application/json"
 STRUCTURED = "application/cloudevents+json"
 """The media type of a whole event as one JSON object; parameters may follow."""
+NUL = b"\\u0000"
+"""How JSON writes it."""
 MAX_BYTES = 1_000_000
 """Largest value accepted on input, in bytes."""
 MAX_ATTRIBUTE_BYTES = 500
@@ -195,6 +201,28 @@ def read_body(envelope: Envelope, topic: Topic) -> Body:
     return body_of(kind, envelope.data)
 
 
+def form_of(form: type[F], data: bytes) -> F:
+    """The message in a form of its contract. The contract judges what the form can't read, and texts with NUL; raises Undecodable."""
+    _check_size(data)
+    if NUL in data:
+        return _judged(form, data)
+    try:
+        read: F = _decoder(form).decode(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return _judged(form, data)
+    return read
+
+
+def _judged(form: type[F], data: bytes) -> F:
+    read: F = _decoder(form).decode(value_of(body_of(form.contract, data)))
+    return read
+
+
+@cache
+def _decoder(form: type[F]) -> Decoder[F]:
+    return Decoder(form)
+
+
 def body_of(kind: type[Body], data: bytes) -> Body:
     """The typed message of a known type; raises Undecodable."""
     _check_size(data)
@@ -255,9 +283,12 @@ def _said_in(data: bytes | None) -> Said:
     return Said(order_id, request_id if is_request_id(request_id) else None)
 
 
-def value_of(body: Body) -> bytes:
+def value_of(body: Body | Form) -> bytes:
     """The value of a message's record: its JSON, without the fields that say nothing."""
-    return body.model_dump_json(exclude_none=True).encode()
+    return _encode(body) if isinstance(body, Form) else body.model_dump_json(exclude_none=True).encode()
+
+
+_encode = Encoder().encode
 
 
 def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
@@ -283,7 +314,7 @@ def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
     return Outgoing(key, row.value, tuple(headers))
 
 
-def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | None) -> Outgoing:
+def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | Form | None) -> Outgoing:
     """The record of one state document; None deletes."""
     raw = key.encode()
     headers = (

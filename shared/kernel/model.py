@@ -3,7 +3,7 @@
 A service's `decide` is a generator. Whatever it yields takes effect in one commit with its input:
 
     a domain event   a frozen dataclass with a `key`; folded into its row at once, so `world` shows it after the `yield`
-    a message        a model of a topic this service owns; published through a lane after the commit
+    a message        a model of a topic this service owns, or its form; published through a lane after the commit
     Wake             sets, moves or cancels a timer of one row
     Keep             puts this very input aside until its row is known, or the deadline
 
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from schemas.channel import Problem
+from schemas.forms import Form
 from schemas.topics import Body, Topic
 from shared.value import Value, field
 
@@ -133,7 +135,7 @@ class Event(Protocol):
 
 
 Found = Mapping[Key, Any]
-Yield = Event | Body | Wake | Keep
+Yield = Event | Body | Form | Wake | Keep
 
 
 class Kind(Value, Generic[S], frozen=True):
@@ -210,7 +212,7 @@ class State(Value, Generic[S], frozen=True):
 
     topic: Topic
     kind: str
-    render: Callable[[str, int, S], Body | None]
+    render: Callable[[str, int, S], Body | Form | None]
     """(id, version, state) to the whole document; None where the row isn't published."""
 
 
@@ -222,9 +224,9 @@ class Service(Value, Generic[V], frozen=True):
     """The wiring of one service, as a literal table."""
 
     name: str
-    reads: Mapping[Topic, tuple[type[Body], ...]]
-    """Inputs. Types not listed are skipped. Request topics also deliver `Unreadable`. A reference topic with no types is guarded:
-    its broken documents become this service's dead letters, once for all who view it."""
+    reads: Mapping[Topic, tuple[type[Body | Form], ...]]
+    """Inputs, as models or, of other services, as forms. Types not listed are skipped. Request topics also deliver `Unreadable`. A
+    reference topic with no types is guarded: its broken documents become this service's dead letters, once for all who view it."""
     kinds: tuple[Kind[Any], ...]
     keys: Callable[[Any, Found], Need]
     """From a body (a message, Woken or Unreadable) and what `find` found."""
@@ -240,8 +242,17 @@ class Service(Value, Generic[V], frozen=True):
     migrations: tuple[str, ...] = field(default=())
     """SQL texts run once, in order, after the kernel's own tables exist."""
 
+    def reading(self, topic: Topic, kind: type[Body]) -> type[Body | Form] | None:
+        """As what this service reads a type of a topic; None where it doesn't."""
+        return _as_read(self.reads[topic]).get(kind)
+
     def kind(self, name: str) -> Kind[Any]:
         for kind in self.kinds:
             if kind.name == name:
                 return kind
         raise KeyError(f"{self.name} has no kind {name!r}")
+
+
+@cache
+def _as_read(types: tuple[type[Body | Form], ...]) -> Mapping[type[Body], type[Body | Form]]:
+    return {each.contract if issubclass(each, Form) else each: each for each in types}

@@ -13,9 +13,10 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from schemas.forms import Form
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
-from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body, said_by, value_of
+from shared.kernel.codec import Envelope, Undecodable, body_of, form_of, open_envelope, read_body, said_by, value_of
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -113,10 +114,14 @@ def arrive(
     except Undecodable as error:
         return _broken(Arrival(now, _nameless(record), record, topic, stored=stored, late=late, overdue=overdue), error)
     kind = topic.type_named(envelope.type)
-    if kind is not None and kind not in service.reads[topic]:
+    reading = service.reading(topic, kind) if kind is not None else None
+    if kind is not None and reading is None:
         return Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue)
     try:
-        body = read_body(envelope, topic)
+        if reading is not None and issubclass(reading, Form):
+            body: Body | Form = form_of(reading, envelope.data)
+        else:
+            body = read_body(envelope, topic)
     except Undecodable as error:
         return _broken(Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue), error)
     return Arrival(now, envelope.cause, record, topic, envelope, body, None, None, stored, late, overdue)
@@ -408,7 +413,7 @@ class Stage:
             self._keep(arrival, output)
         elif isinstance(output, Wake):
             self._timers[output.key, output.name] = output, _links(arrival, output.key)[2]
-        elif isinstance(output, Data | OpenData):
+        elif isinstance(output, Data | OpenData | Form):
             self._publish(arrival, output)
         else:
             raise TypeError(f"{type(output).__name__} is neither a message nor an event of a kind of {self.service.name}")
@@ -461,8 +466,8 @@ class Stage:
             return
         self._moved_under.update((kind.name, owner(state)) for state in (before, after) if state is not None)
 
-    def _publish(self, arrival: Arrival, body: Body) -> None:
-        topic = TOPIC_OF[type(body)]
+    def _publish(self, arrival: Arrival, body: Body | Form) -> None:
+        topic = TOPIC_OF[body.contract if isinstance(body, Form) else type(body)]
         key, name = topic.key_of(body), type(body).__name__
         subject = self._subject
         id = uuid5(arrival.cause, self._role(arrival, name))

@@ -248,7 +248,7 @@ class Worlds:
                     body = body_of(kind, EXAMPLES[kind.__name__])
                     if topic in self._service.views:
                         self._spec.documents(body)
-                    if topic in self._service.reads and kind in self._service.reads[topic]:
+                    if topic in self._service.reads and self._service.reading(topic, kind) is not None:
                         self._spec.given(body)
         self._left -= 1
         return self._spec
@@ -285,7 +285,8 @@ def _show(service: Service[Any], key: Key, version: int, state: Any) -> None:
     """The document of a row in its state topic, where it has one."""
     for shown in service.states:
         if shown.kind == key.kind and (document := shown.render(key.id, version, state)) is not None:
-            must(body_of(type(document), value_of(document)) == document, f"the document of {key} can't be read by its readers")
+            [contract], written = shown.topic.types, value_of(document)
+            must(value_of(body_of(contract, written)) == written, f"the document of {key} can't be read by its readers")
 
 
 # ---- what else reads them ----

@@ -49,6 +49,7 @@ from schemas.topics import Body
 from services.fulfilment_tracking.service import service
 from services.fulfilment_tracking.state import Order, Work
 from services.fulfilment_tracking.status import render
+from shared.kernel.codec import value_of
 from tests.support.spec import START, Spec
 
 ORDER = "web:100"
@@ -293,9 +294,13 @@ def work(spec: Spec, line: str = "shirt", part_id: str = PART) -> Work:
 
 
 def status(spec: Spec) -> OrderStatus:
+    """As its readers get it: written as the contract's own model would write it."""
     document = render(ORDER, 1, order(spec))
     assert document is not None
-    return document
+    written = value_of(document)
+    shown = OrderStatus.model_validate_json(written)
+    assert value_of(shown) == written
+    return shown
 
 
 def line(spec: Spec, line_id: str = "shirt") -> LineStatus:

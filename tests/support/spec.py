@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
 
+from schemas.forms import Form
 from schemas.fulfilment import (
     IssueDated,
     LinesHandedOver,
@@ -37,10 +38,12 @@ from schemas.orders import CancellationRequested, ChangeRequested, OrderChanged
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.sourcing import PartShorted
 from schemas.topics import TOPIC_OF, Body
+from shared.kernel.codec import body_of, form_of, value_of
 from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Wake, Woken
 from shared.value import decoder, encode, replace
 
 V = TypeVar("V")
+F = TypeVar("F", bound=Form)
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NAMESPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
@@ -202,6 +205,7 @@ class Spec:
 
     def _decide(self, body: Any, **flags: bool) -> None:
         self._count += 1
+        body = self._as_read(body)
         given = Input(body=body, now=self.now, cause=uuid5(NAMESPACE, str(self._count)), **flags)
         found = {k: self.world.states[k] for k in self.service.find(body) if k in self.world.states}
         self.world.need = self.service.keys(body, found)
@@ -212,6 +216,8 @@ class Spec:
                     self._set_timer(out)
                 case Keep():
                     self.kept.append((out, body))
+                case Form():
+                    self.published.append(body_of(out.contract, value_of(out)))
                 case _ if type(out) in TOPIC_OF:
                     self.published.append(out)
                 case _:
@@ -223,6 +229,12 @@ class Spec:
         self.kept = [entry for entry in self.kept if entry not in again]
         for _, kept in again:
             self._decide(kept)
+
+    def _as_read(self, body: Any) -> Any:
+        """In its form, where the service reads one."""
+        topic = TOPIC_OF.get(type(body))
+        form = self.service.reading(topic, type(body)) if topic is not None and topic in self.service.reads else None
+        return in_form(form, body) if form is not None and issubclass(form, Form) else body
 
     def _is_slice_row(self, key: Key) -> bool:
         return any(key.kind == of.kind for of in self.world.need.slices)
@@ -240,3 +252,8 @@ class Spec:
 def as_stored(value: V) -> V:
     """A row or an event, written as it is stored and read again."""
     return cast("V", decoder(type(value)).decode(encode(value)))
+
+
+def in_form(form: type[F], body: Body) -> F:
+    """A message, or a part of one, as a service reads it that reads this form of it."""
+    return form_of(form, value_of(body))

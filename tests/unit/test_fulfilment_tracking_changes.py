@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from schemas.forms import OrderSnapshot
 from schemas.fulfilment import AmendOrder, ChangeAnswered, FulfilOrder, ReservationEnded
 from schemas.orders import LineQuantity, LinesCancelled, OrderChanged
 from services.fulfilment_tracking.state import Content
@@ -31,7 +32,7 @@ from tests.support.fulfilment_tracking import (
     waits_for,
     work,
 )
-from tests.support.spec import Spec
+from tests.support.spec import Spec, in_form
 
 
 def scheduled() -> Spec:
@@ -133,7 +134,7 @@ def test_a_changed_address_is_accepted_when_the_location_says_yes() -> None:
     assert ("change_answer", minutes(10)) in waits_for(spec)
     spec.when(amends(2, accepted=True))
     assert answer(spec)
-    assert order(spec).content == Content.of(snapshot(2, city="Lyon", shirt=2))
+    assert order(spec).content == Content.of(in_form(OrderSnapshot, snapshot(2, city="Lyon", shirt=2)))
 
 
 def test_one_refusal_reverts_the_others() -> None:

@@ -7,11 +7,12 @@ from typing import get_args
 
 import pytest
 
+from schemas.forms import OrderSnapshot, Promise
 from services.fulfilment_tracking import rules
 from services.fulfilment_tracking.state import AskedUnits, Cancel, Content, Count, LineCounts, Order, Part, Units, Work
 from shared.value import replace
 from tests.support.fulfilment_tracking import ORDER, OTHER_PART, PART, PROMISE, SHIP_BY, STORE, accepted, minutes, planned
-from tests.support.spec import START
+from tests.support.spec import START, in_form
 
 ENDED_AT = minutes(5)
 
@@ -23,7 +24,7 @@ def part(part_id: str = PART, revision: int = 1, to_collect_minor: int = 0, **li
         "home",
         release_at=START,
         ship_by=SHIP_BY,
-        promise=PROMISE,
+        promise=in_form(Promise, PROMISE),
         lines=lines,
         revision=revision,
         to_collect_minor=to_collect_minor,
@@ -36,7 +37,7 @@ def order(*parts: Part, **units: int) -> Order:
 
 
 def content(to_collect_minor: int = 0, **units: int) -> Content:
-    return replace(Content.of(accepted("home", (), **units).order), to_collect_minor=to_collect_minor)
+    return replace(Content.of(in_form(OrderSnapshot, accepted("home", (), **units).order)), to_collect_minor=to_collect_minor)
 
 
 # ---- units of one line of one part ----

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from msgspec import Struct
+from msgspec.structs import fields
+from pydantic import BaseModel
+
+from schemas import status as contract
 from schemas.channel import Problem
 from schemas.orders import (
     HoldResolved,
@@ -24,6 +30,7 @@ from schemas.returns import (
 )
 from schemas.sourcing import LinesBackordered, SourcingExceptionOpened
 from schemas.status import OrderStatus
+from services.fulfilment_tracking import document
 from services.fulfilment_tracking.state import Order
 from services.fulfilment_tracking.status import render
 from services.fulfilment_tracking.timeline import LENGTH
@@ -54,6 +61,26 @@ from tests.support.fulfilment_tracking import (
 from tests.support.spec import START, Spec
 
 PATIENCE = START + timedelta(seconds=1_000)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        document.OrderStatus,
+        document.LineStatus,
+        document.FulfilmentStatus,
+        document.ParcelStatus,
+        document.OpenException,
+        document.TimelineEntry,
+        document.Waiting,
+    ],
+)
+def test_what_is_written_has_the_fields_of_the_contract_in_its_order(written: type[Struct]) -> None:
+    """Those that may be missing are optional in both."""
+    model: type[BaseModel] = getattr(contract, written.__name__)
+    assert [field.name for field in fields(written)] == list(model.model_fields)
+    optional = [name for name, field in model.model_fields.items() if not field.is_required() and field.default is None]
+    assert [field.name for field in fields(written) if not field.required] == optional
 
 
 def some(**units: int) -> tuple[LineQuantity, ...]:

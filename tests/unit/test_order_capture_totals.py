@@ -6,7 +6,7 @@ import pytest
 
 from schemas.channel import Charge, Discount, OrderContent, RequestAnswered, Tax, Totals
 from schemas.orders import OrderAccepted, OrderInvoiced
-from tests.support.order_capture import capture, content, handed_over, place, shirts
+from tests.support.order_capture import capture, content, handed_over, mug, place, shirts
 
 LINE = shirts(discounts=(Discount(amount_minor=150),), taxes=(Tax(amount_minor=370),))
 """Two at 10.00, less 1.50, tax 3.70."""
@@ -36,3 +36,13 @@ def test_a_charge_is_invoiced_after_its_discounts_with_its_taxes() -> None:
     spec = capture().given(place(stated(2700, taxes_included=False))).when(handed_over(shirts=2))
     (invoice,) = spec.of(OrderInvoiced)
     assert (invoice.charges_minor, invoice.amount_minor) == (480, 2700)
+
+
+def test_discounts_and_taxes_of_all_lines_and_charges_add_up() -> None:
+    """Two lines and two charges, each with its own."""
+    cup = mug(discounts=(Discount(amount_minor=1),), taxes=(Tax(amount_minor=95),))
+    wrapping = Charge(kind="wrapping", amount_minor=200, discounts=(Discount(amount_minor=20),), taxes=(Tax(amount_minor=34),))
+    totals = Totals(lines_minor=2501, discounts_minor=261, charges_minor=690, taxes_minor=579, total_minor=3509)
+    spec = capture().when(place(content(LINE, cup, charges=(SHIPPING, wrapping), taxes_included=False, totals=totals)))
+    (accepted,) = spec.of(OrderAccepted)
+    assert (accepted.order.charges_minor, accepted.order.total_minor) == (694, 3509)
