@@ -26,13 +26,13 @@ def decoder(kind: Any) -> Decoder[Any]:
 def _text(value: Any) -> Raw:
     """A contract model inside a value is stored as its own JSON."""
     if isinstance(value, BaseModel):
-        return Raw(value.model_dump_json(exclude_defaults=True).encode())
+        return Raw(value.__pydantic_serializer__.to_json(value, exclude_defaults=True))
     raise NotImplementedError(f"{type(value).__name__} can't be stored")
 
 
 def _model(kind: type, value: Any) -> Any:
     if issubclass(kind, BaseModel):
-        return kind.model_validate_json(encode(value))
+        return kind.__pydantic_validator__.validate_json(encode(value))
     raise NotImplementedError(f"{kind.__name__} can't be stored")
 
 
