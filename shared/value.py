@@ -18,6 +18,11 @@ class Value(Struct, frozen=True, omit_defaults=True):
     """An immutable record: `class X(Value, frozen=True)`. Stored, it leaves out what has its default."""
 
 
+class Light(Struct, frozen=True, array_like=True, gc=False):
+    """A value that is made some hundred times an order, at a quarter of what a named tuple costs. It never is part of a cycle; stored, it
+    is an array of its fields."""
+
+
 def decoder(kind: Any) -> Decoder[Any]:
     """Reads what `encode` wrote of this type. Raises msgspec.ValidationError, which names the field."""
     return Decoder(kind, dec_hook=_model)
@@ -39,4 +44,4 @@ def _model(kind: type, value: Any) -> Any:
 encode = Encoder(enc_hook=_text).encode
 """A value as JSON; instants in UTC end in Z."""
 
-__all__ = ["Value", "decoder", "encode", "field", "replace"]
+__all__ = ["Light", "Value", "decoder", "encode", "field", "replace"]

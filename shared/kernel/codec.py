@@ -23,6 +23,7 @@ from schemas.channel import Problem
 from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
+from shared.value import Light
 
 PREFIX = "nervure."
 JSON = b"application/json"
@@ -38,7 +39,7 @@ MAX_SEQ, MAX_INCARNATION = 2**63 - 1, 2**31 - 1
 _ATTRIBUTES = frozenset(("ce_type", "ce_source", "ce_id", "ce_correlationid", "ce_traceparent", "ce_lane", "ce_seq", "content-type"))
 
 
-class Envelope(NamedTuple):
+class Envelope(Light, frozen=True):
     """The attributes of one message, without its body."""
 
     type: str
@@ -213,10 +214,11 @@ def body_of(kind: type[Body], data: bytes) -> Body:
     """The typed message of a known type; raises Undecodable."""
     _check_size(data)
     try:
-        return kind.__pydantic_validator__.validate_json(data)
+        body: Body = kind.__pydantic_validator__.validate_json(data)
     except ValidationError as error:
         problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
         raise Undecodable(problems, kind.__name__) from None
+    return body
 
 
 def _check_size(value: bytes) -> None:

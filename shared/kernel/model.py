@@ -14,26 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from schemas.channel import Problem
 from schemas.topics import Body, Topic
-from shared.value import Value, field
+from shared.value import Light, Value, field
 
 S = TypeVar("S")
 M_co = TypeVar("M_co", covariant=True)
 V = TypeVar("V", bound="View")
 
 
-class Key(NamedTuple):
+class Key(Light, frozen=True, order=True):
     """One row: its kind and its id."""
 
     kind: str
     id: str
 
 
-class Slice(NamedTuple):
+class Slice(Light, frozen=True):
     """Rows of `kind` owned by the row `owner`, by rank, as many as `enough(owner's state)` says."""
 
     owner: Key
@@ -42,7 +42,7 @@ class Slice(NamedTuple):
     """Given the owner's state, or None where it doesn't exist: how many rows to read."""
 
 
-class Need(NamedTuple):
+class Need(Light, frozen=True):
     """What a message needs: rows to lock, and slices under locked rows (a slice's owner is always among `keys`)."""
 
     keys: tuple[Key, ...]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.kernel.model import Key, Slice
-from shared.value import Value
+from shared.value import Light, Value
 
 TIMERS = "~timers"
 """Name under which timer shards are owned like input partitions."""
@@ -34,7 +34,7 @@ class LaneId(NamedTuple):
     incarnation: int
 
 
-class Record(NamedTuple):
+class Record(Light, frozen=True):
     """One record of the log."""
 
     topic: str
@@ -51,7 +51,7 @@ class Record(NamedTuple):
         return _place(self.topic, self.partition)
 
 
-class Outgoing(NamedTuple):
+class Outgoing(Light, frozen=True):
     """A record to append."""
 
     key: bytes
@@ -59,14 +59,14 @@ class Outgoing(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Row(NamedTuple):
+class Row(Light, frozen=True):
     """A stored row. `state` is None for a row that was only kept for (nothing has happened to it yet)."""
 
     version: int
     state: Any
 
 
-class RowChange(NamedTuple):
+class RowChange(Light, frozen=True):
     key: Key
     base: int
     """Version the row had when loaded; 0 where it didn't exist."""
@@ -76,7 +76,7 @@ class RowChange(NamedTuple):
     empty: bool = False
 
 
-class HistoryEntry(NamedTuple):
+class HistoryEntry(Light, frozen=True):
     """One folded event: enough to build every row again."""
 
     key: Key
@@ -177,7 +177,7 @@ class ReadBack(Value, frozen=True):
     offset: int
 
 
-class OutboxRow(NamedTuple):
+class OutboxRow(Light, frozen=True):
     """One message to publish, before its lane has numbered it."""
 
     topic: str
@@ -198,7 +198,7 @@ class OutboxRow(NamedTuple):
         return _place(self.topic, self.partition)
 
 
-class LaneRow(NamedTuple):
+class LaneRow(Light, frozen=True):
     """One numbered message of a lane."""
 
     seq: int

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid5
 
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
@@ -39,6 +39,7 @@ from shared.kernel.ports import (
     TimerRow,
     TopicPartition,
 )
+from shared.value import Value, replace
 
 TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
 MESSAGE = "~message"
@@ -48,7 +49,7 @@ SPOOL_MOST = 10_000
 """Records of one partition that are put aside behind gaps."""
 
 
-class Arrival(NamedTuple):
+class Arrival(Value, frozen=True):
     """One input on its way to a decision."""
 
     now: datetime
@@ -144,7 +145,7 @@ def read_document(record: Record, topic: Topic) -> Body:
 
 
 def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None) -> Arrival:
-    return arrival._replace(body=body, broken=broken)
+    return replace(arrival, body=body, broken=broken)
 
 
 def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
@@ -383,11 +384,11 @@ class Stage:
                 self._count("duplicates")
                 return
             if changed and arrival.envelope is not None:  # another message under a known id: what follows has ids of its own
-                arrival = arrival._replace(cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
+                arrival = replace(arrival, cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
         if isinstance(arrival.body, Woken):  # set twice for one moment, it wakes twice: what follows has ids of its own
-            arrival = arrival._replace(cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
+            arrival = replace(arrival, cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
