@@ -74,6 +74,8 @@ class RowChange(Light, frozen=True):
     state: Any
     """None deletes the row, unless `empty`."""
     empty: bool = False
+    before: Any = None
+    """The state as loaded, where it is known: columns that are the same object in both needn't be written."""
 
 
 class HistoryEntry(Light, frozen=True):
