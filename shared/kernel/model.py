@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha1
 from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from schemas.channel import Problem
 from schemas.topics import Body, Topic
@@ -47,6 +48,11 @@ class Need(Light, frozen=True):
 
     keys: tuple[Key, ...]
     slices: tuple[Slice, ...] = ()
+
+
+def derived(cause: UUID, role: str) -> UUID:
+    """uuid5(cause, role), at a third of what the standard library's takes."""
+    return UUID(bytes=sha1(cause.bytes + role.encode(), usedforsecurity=False).digest()[:16], version=5)
 
 
 class Woken(Value, frozen=True):
@@ -84,7 +90,7 @@ class Input(Value, Generic[M_co], frozen=True):
 
     def id(self, role: str, index: int = 0) -> UUID:
         """A business identity that a repeated decision finds again: uuid5(cause, role, index)."""
-        return uuid5(self.cause, f"{role}:{index}")
+        return derived(self.cause, f"{role}:{index}")
 
 
 class World(Protocol):

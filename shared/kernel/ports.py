@@ -23,7 +23,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-_place = lru_cache(maxsize=10_000)(TopicPartition)
+place = lru_cache(maxsize=10_000)(TopicPartition)
 """Records of one partition share it: it is asked for several times of each."""
 
 
@@ -48,7 +48,7 @@ class Record(Light, frozen=True):
 
     @property
     def at(self) -> TopicPartition:
-        return _place(self.topic, self.partition)
+        return place(self.topic, self.partition)
 
 
 class Outgoing(Light, frozen=True):
@@ -197,7 +197,7 @@ class OutboxRow(Light, frozen=True):
 
     @property
     def at(self) -> TopicPartition:
-        return _place(self.topic, self.partition)
+        return place(self.topic, self.partition)
 
 
 class LaneRow(Light, frozen=True):

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
 from shared.kernel.codec import Envelope, Undecodable, body_of, open_envelope, read_body, said_by, value_of
-from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     NOTHING_ATTACHED,
@@ -215,7 +215,8 @@ class Stage:
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
     """With the id of the trace that each belongs to."""
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
-    _roles: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    _roles: dict[UUID, dict[str, int]] = field(default_factory=dict)
+    """By cause, how many messages of a type follow from it so far."""
     _kept: set[Key] = field(default_factory=set)
     _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
@@ -477,7 +478,7 @@ class Stage:
         topic = TOPIC_OF[type(body)]
         key, name = topic.key_of(body), type(body).__name__
         subject, row = self._subject, self._rows.get(self._subject)
-        id = uuid5(arrival.cause, self._role(arrival, name))
+        id = derived(arrival.cause, self._role(arrival, name))
         correlation, causation, trace = _links(arrival, subject)
         self.outbox.append(
             OutboxRow(
@@ -497,8 +498,8 @@ class Stage:
         )
 
     def _role(self, arrival: Arrival, name: str) -> str:
-        role = (arrival.cause, name)
-        index = self._roles[role] = self._roles.get(role, -1) + 1
+        roles = self._roles.setdefault(arrival.cause, {})
+        index = roles[name] = roles.get(name, -1) + 1
         return f"{self.service.name}:{name}:{index}"
 
     # ---- what is written ----
