@@ -18,6 +18,11 @@ class Value(Struct, frozen=True, omit_defaults=True):
     """An immutable record: `class X(Value, frozen=True)`. Stored, it leaves out what has its default."""
 
 
+class Light(Struct, frozen=True, array_like=True, gc=False):
+    """A value that is made some hundred times an order, at a quarter of what a named tuple costs. It never is part of a cycle; stored, it
+    is an array of its fields."""
+
+
 def decoder(kind: Any) -> Decoder[Any]:
     """Reads what `encode` wrote of this type. Raises msgspec.ValidationError, which names the field."""
     return Decoder(kind, dec_hook=_model)
@@ -26,17 +31,17 @@ def decoder(kind: Any) -> Decoder[Any]:
 def _text(value: Any) -> Raw:
     """A contract model inside a value is stored as its own JSON."""
     if isinstance(value, BaseModel):
-        return Raw(value.model_dump_json(exclude_defaults=True).encode())
+        return Raw(value.__pydantic_serializer__.to_json(value, exclude_defaults=True))
     raise NotImplementedError(f"{type(value).__name__} can't be stored")
 
 
 def _model(kind: type, value: Any) -> Any:
     if issubclass(kind, BaseModel):
-        return kind.model_validate_json(encode(value))
+        return kind.__pydantic_validator__.validate_json(encode(value))
     raise NotImplementedError(f"{kind.__name__} can't be stored")
 
 
 encode = Encoder(enc_hook=_text).encode
 """A value as JSON; instants in UTC end in Z."""
 
-__all__ = ["Value", "decoder", "encode", "field", "replace"]
+__all__ = ["Light", "Value", "decoder", "encode", "field", "replace"]

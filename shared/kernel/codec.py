@@ -15,7 +15,8 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from msgspec import DecodeError
+from msgspec import DecodeError, convert
+from msgspec import ValidationError as ValidationFailed
 from msgspec.json import Decoder, Encoder
 from pydantic import ValidationError
 
@@ -24,6 +25,7 @@ from schemas.forms import Form
 from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
+from shared.value import Light
 
 F = TypeVar("F", bound=Form)
 PREFIX = "nervure."
@@ -42,7 +44,7 @@ MAX_SEQ, MAX_INCARNATION = 2**63 - 1, 2**31 - 1
 _ATTRIBUTES = frozenset(("ce_type", "ce_source", "ce_id", "ce_correlationid", "ce_traceparent", "ce_lane", "ce_seq", "content-type"))
 
 
-class Envelope(NamedTuple):
+class Envelope(Light, frozen=True):
     """The attributes of one message, without its body."""
 
     type: str
@@ -99,16 +101,28 @@ def _of_lane(record: Record, value: bytes, topic: Topic) -> Envelope | None:
     """The envelope of a record as services write it, read without detours; None for any other record."""
     found = dict(record.headers)
     try:
-        kind, source, id = found["ce_type"].decode(), found["ce_source"].decode(), found["ce_id"].decode()  # type: ignore[union-attr]
+        writer = _writer(found["ce_type"], found["ce_source"], found["ce_lane"], topic.owner)
+        id, seq = found["ce_id"].decode(), number_of(found["ce_seq"])  # type: ignore[union-attr]
         correlation, trace = found["ce_correlationid"].decode(), found["ce_traceparent"].decode()  # type: ignore[union-attr]
-        lane, seq, cause = _lane_id(found["ce_lane"] or b""), number_of(found["ce_seq"]), UUID(id)
-    except (KeyError, ValueError, AttributeError):
+        cause = convert(id, UUID)
+    except (KeyError, ValueError, AttributeError, ValidationFailed):
         return None
-    if found.get("content-type") != JSON or not kind.startswith(PREFIX) or not (is_fit(source) and is_fit(id)):
+    if writer is None or not seq or found.get("content-type") != JSON or not is_fit(id):
         return None
-    if lane.service != topic.owner or not (lane.incarnation and seq):
+    kind, source, lane = writer
+    return Envelope(kind, source, id, _tame(correlation, 500), _tame(trace, 55), lane, seq, value, cause)
+
+
+@lru_cache(maxsize=1000)
+def _writer(kind: bytes | None, source: bytes | None, lane: bytes | None, owner: str) -> tuple[str, str, LaneId] | None:
+    """(type, source, lane) of what the owner of a topic writes, the same for many records; None where somebody else wrote it. Raises
+    ValueError."""
+    if kind is None or source is None or lane is None:
         return None
-    return Envelope(kind[len(PREFIX) :][:64], source, id, _tame(correlation, 500), _tame(trace, 55), lane, seq, value, cause)
+    name, place, found = kind.decode(), source.decode(), _lane_id(lane)
+    if not name.startswith(PREFIX) or not is_fit(place) or found.service != owner or not found.incarnation:
+        return None
+    return name[len(PREFIX) :][:64], place, found
 
 
 def _tame(text: str, most: int) -> str:
@@ -227,10 +241,11 @@ def body_of(kind: type[Body], data: bytes) -> Body:
     """The typed message of a known type; raises Undecodable."""
     _check_size(data)
     try:
-        return kind.model_validate_json(data)
+        body: Body = kind.__pydantic_validator__.validate_json(data)
     except ValidationError as error:
         problems = tuple(_problem(entry) for entry in error.errors(include_url=False, include_context=False)[:20])
         raise Undecodable(problems, kind.__name__) from None
+    return body
 
 
 def _check_size(value: bytes) -> None:
@@ -285,7 +300,9 @@ def _said_in(data: bytes | None) -> Said:
 
 def value_of(body: Body | Form) -> bytes:
     """The value of a message's record: its JSON, without the fields that say nothing."""
-    return _encode(body) if isinstance(body, Form) else body.model_dump_json(exclude_none=True).encode()
+    if isinstance(body, Form):
+        return _encode(body)
+    return body.__pydantic_serializer__.to_json(body, exclude_none=True)  # as bytes: `model_dump_json` makes a text of them
 
 
 _encode = Encoder().encode
@@ -295,50 +312,54 @@ def lane_record(service: str, lane_row: LaneRow) -> Outgoing:
     """The record of one numbered message."""
     row = lane_row.row
     key = row.key.encode()
-    headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_type", _type_header(row.type)),
-        ("ce_source", _source_header(service)),
+    headers = (
+        *_named(row.type, service),
         ("ce_id", str(row.id).encode()),
         ("ce_time", _rfc3339(row.time)),
         ("ce_partitionkey", key),
         ("ce_correlationid", row.correlation.encode()),
         ("ce_causationid", row.causation.encode()),
         ("ce_traceparent", row.trace.encode()),
-        ("ce_lane", f"{service}/{lane_row.incarnation}".encode()),
-        ("ce_seq", str(lane_row.seq).encode()),
+        ("ce_lane", _lane_header(service, lane_row.incarnation)),
+        ("ce_seq", b"%d" % lane_row.seq),
         ("ce_subject", row.subject.encode()),
-        ("ce_subjectversion", str(row.subject_version).encode()),
-        ("content-type", JSON),
-    ]
-    return Outgoing(key, row.value, tuple(headers))
+        ("ce_subjectversion", b"%d" % row.subject_version),
+        _AS_JSON,
+    )
+    return Outgoing(key, row.value, headers)
 
 
 def state_record(service: str, incarnation: int, key: str, version: int, now: datetime, body: Body | Form | None) -> Outgoing:
     """The record of one state document; None deletes."""
     raw = key.encode()
     headers = (
-        ("ce_specversion", b"1.0"),
-        ("ce_type", _type_header(type(body).__name__) if body is not None else b""),
-        ("ce_source", _source_header(service)),
+        *_named(type(body).__name__ if body is not None else "", service),
         ("ce_id", b"%s@%d.%d" % (raw, incarnation, version)),
         ("ce_time", _rfc3339(now)),
         ("ce_partitionkey", raw),
-        ("ce_lane", b"%s/%d" % (service.encode(), incarnation)),
+        ("ce_lane", _lane_header(service, incarnation)),
         ("ce_seq", b"%d" % version),
-        ("content-type", JSON),
+        _AS_JSON,
     )
     return Outgoing(raw, value_of(body) if body is not None else None, headers)
 
 
-@cache
-def _type_header(name: str) -> bytes:
-    return (PREFIX + name).encode()
+_AS_JSON = ("content-type", JSON)
 
 
 @cache
-def _source_header(service: str) -> bytes:
-    return f"/nervure/{service}".encode()
+def _named(name: str, service: str) -> tuple[tuple[str, bytes], ...]:
+    """The headers that all records of one type and source share; no name deletes a document."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", (PREFIX + name).encode() if name else b""),
+        ("ce_source", f"/nervure/{service}".encode()),
+    )
+
+
+@cache
+def _lane_header(service: str, incarnation: int) -> bytes:
+    return f"{service}/{incarnation}".encode()
 
 
 def state_version(record: Record) -> tuple[int, int]:

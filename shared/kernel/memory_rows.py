@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from shared.kernel.ports import HistoryEntry, KeepRow, LaneRow, Parked, RowChange
 from shared.kernel.rows import RowCodec
+from shared.value import replace
 
 
 class Position(NamedTuple):
@@ -87,4 +88,4 @@ class StoredCodec:
     def entry(self, entry: HistoryEntry) -> HistoryEntry:
         if not self._round_trip or entry.event is None:
             return entry
-        return entry._replace(event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
+        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))

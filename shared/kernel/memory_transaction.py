@@ -317,7 +317,7 @@ def _place(record: Record) -> Hashable:
 
 def _storable(record: Record) -> Record:
     """Header names lose their NULs, which jsonb can't hold."""
-    return record._replace(headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
+    return replace(record, headers=tuple((name.replace("\x00", "?"), value) for name, value in record.headers))
 
 
 def kept_input(kept: KeptRow) -> StoredInput:

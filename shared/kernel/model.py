@@ -15,27 +15,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-from uuid import UUID, uuid5
+from hashlib import sha1
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from schemas.channel import Problem
 from schemas.forms import Form
 from schemas.topics import Body, Topic
-from shared.value import Value, field
+from shared.value import Light, Value, field
 
 S = TypeVar("S")
 M_co = TypeVar("M_co", covariant=True)
 V = TypeVar("V", bound="View")
 
 
-class Key(NamedTuple):
+class Key(Light, frozen=True, order=True):
     """One row: its kind and its id."""
 
     kind: str
     id: str
 
 
-class Slice(NamedTuple):
+class Slice(Light, frozen=True):
     """Rows of `kind` owned by the row `owner`, by rank, as many as `enough(owner's state)` says."""
 
     owner: Key
@@ -44,11 +45,16 @@ class Slice(NamedTuple):
     """Given the owner's state, or None where it doesn't exist: how many rows to read."""
 
 
-class Need(NamedTuple):
+class Need(Light, frozen=True):
     """What a message needs: rows to lock, and slices under locked rows (a slice's owner is always among `keys`)."""
 
     keys: tuple[Key, ...]
     slices: tuple[Slice, ...] = ()
+
+
+def derived(cause: UUID, role: str) -> UUID:
+    """uuid5(cause, role), at a third of what the standard library's takes."""
+    return UUID(bytes=sha1(cause.bytes + role.encode(), usedforsecurity=False).digest()[:16], version=5)
 
 
 class Woken(Value, frozen=True):
@@ -86,7 +92,7 @@ class Input(Value, Generic[M_co], frozen=True):
 
     def id(self, role: str, index: int = 0) -> UUID:
         """A business identity that a repeated decision finds again: uuid5(cause, role, index)."""
-        return uuid5(self.cause, f"{role}:{index}")
+        return derived(self.cause, f"{role}:{index}")
 
 
 class World(Protocol):

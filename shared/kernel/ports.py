@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.kernel.model import Key, Slice
-from shared.value import Value
+from shared.value import Light, Value
 
 TIMERS = "~timers"
 """Name under which timer shards are owned like input partitions."""
@@ -23,7 +23,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-_place = lru_cache(maxsize=10_000)(TopicPartition)
+place = lru_cache(maxsize=10_000)(TopicPartition)
 """Records of one partition share it: it is asked for several times of each."""
 
 
@@ -34,7 +34,7 @@ class LaneId(NamedTuple):
     incarnation: int
 
 
-class Record(NamedTuple):
+class Record(Light, frozen=True):
     """One record of the log."""
 
     topic: str
@@ -48,10 +48,10 @@ class Record(NamedTuple):
 
     @property
     def at(self) -> TopicPartition:
-        return _place(self.topic, self.partition)
+        return place(self.topic, self.partition)
 
 
-class Outgoing(NamedTuple):
+class Outgoing(Light, frozen=True):
     """A record to append."""
 
     key: bytes
@@ -59,14 +59,14 @@ class Outgoing(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Row(NamedTuple):
+class Row(Light, frozen=True):
     """A stored row. `state` is None for a row that was only kept for (nothing has happened to it yet)."""
 
     version: int
     state: Any
 
 
-class RowChange(NamedTuple):
+class RowChange(Light, frozen=True):
     key: Key
     base: int
     """Version the row had when loaded; 0 where it didn't exist."""
@@ -74,9 +74,11 @@ class RowChange(NamedTuple):
     state: Any
     """None deletes the row, unless `empty`."""
     empty: bool = False
+    before: Any = None
+    """The state as loaded, where it is known: columns that are the same object in both needn't be written."""
 
 
-class HistoryEntry(NamedTuple):
+class HistoryEntry(Light, frozen=True):
     """One folded event: enough to build every row again."""
 
     key: Key
@@ -177,7 +179,7 @@ class ReadBack(Value, frozen=True):
     offset: int
 
 
-class OutboxRow(NamedTuple):
+class OutboxRow(Light, frozen=True):
     """One message to publish, before its lane has numbered it."""
 
     topic: str
@@ -195,10 +197,10 @@ class OutboxRow(NamedTuple):
 
     @property
     def at(self) -> TopicPartition:
-        return _place(self.topic, self.partition)
+        return place(self.topic, self.partition)
 
 
-class LaneRow(NamedTuple):
+class LaneRow(Light, frozen=True):
     """One numbered message of a lane."""
 
     seq: int

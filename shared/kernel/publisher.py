@@ -36,6 +36,7 @@ from shared.kernel.ports import (
     Topics,
     Transient,
     Writer,
+    place,
 )
 from shared.kernel.unrendered import Unrendered
 
@@ -353,18 +354,19 @@ class Publisher:
         batches: dict[TopicPartition, list[tuple[str, Row, Outgoing]]] = {}
         sizes: dict[TopicPartition, int] = {}
         now = self._clock.now()
+        now_s = now.timestamp()
         for name, dirty in self._dirty.items():
-            state = self._states[name]
+            state, partitions = self._states[name], self._partitions[name]
             for id, row in list(dirty.items()):
-                at = TopicPartition(name, partition_of(id, self._partitions[name]))
-                full = sizes.get(at, 0) > BATCH_BYTES or len(batches.get(at, ())) >= BATCH_ROWS
-                if full or self.unrendered.waits(name, id, now.timestamp()):
+                at = place(name, partition_of(id, partitions))
+                batch, size = batches.setdefault(at, []), sizes.get(at, 0)
+                if size > BATCH_BYTES or len(batch) >= BATCH_ROWS or self.unrendered.waits(name, id, now_s):
                     continue
                 record = self._document(state, id, row, now)
                 if record is not None:
-                    batches.setdefault(at, []).append((id, row, record))
-                    sizes[at] = sizes.get(at, 0) + len(record.value or b"") + 400
-        return batches
+                    batch.append((id, row, record))
+                    sizes[at] = size + len(record.value or b"") + 400
+        return {at: batch for at, batch in batches.items() if batch}
 
     def _document(self, state: State[Any], id: str, row: Row, now: datetime) -> Outgoing | None:
         """None where the row isn't published, which is clean then, or where its rule fails: the other rows go on."""

@@ -82,6 +82,10 @@ UPDATE kernel.inbox i SET digest = u.digest, at = u.at
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::bytea[]) AS u(source, id, digest, at, before)
 WHERE i.source = u.source AND i.id = u.id AND i.digest = u.before;
 
+-- name: anything_attached
+-- Mostly there is nothing, and then nobody need say of which rows he asks.
+SELECT EXISTS (SELECT FROM kernel.kept) OR EXISTS (SELECT FROM kernel.quarantine);
+
 -- name: attached
 -- Which of these rows have kept messages, and which are quarantined.
 SELECT 'k' AS what, u.kind, u.id FROM unnest($1::text[], $2::text[]) AS u(kind, id)

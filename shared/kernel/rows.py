@@ -6,10 +6,11 @@ import types
 import typing
 from collections.abc import Sequence
 from datetime import date, datetime
+from operator import is_not
 from typing import Any
 
 from msgspec.json import Decoder
-from msgspec.structs import fields
+from msgspec.structs import astuple, fields
 
 from shared.kernel.model import Kind
 from shared.kernel.ports import RowChange
@@ -18,6 +19,8 @@ from shared.value import Value, decoder, encode
 MAX_DOCUMENT_BYTES = 512_000
 JSON = ("json", "jsonb")
 """Documents are `json`: kept as the text they come as, which costs half of what `jsonb` does to write, and a quarter to read."""
+HEAD = {"id": "text", "version": "bigint", "owner": "text", "rank": "text"}
+"""The columns that every kind has, and their types."""
 _PLAIN: dict[Any, str] = {int: "bigint", str: "text", bool: "boolean", datetime: "timestamptz", date: "date"}
 
 
@@ -36,9 +39,6 @@ class Column(Value, frozen=True):
     def dump(self, value: Any) -> Any:
         return encode(value).decode() if self.decoder is not None else value
 
-    def parse(self, value: Any) -> Any:
-        return self.decoder.decode(value) if self.decoder is not None and value is not None else value
-
 
 class RowCodec:
     """Everything the store needs to know about one kind."""
@@ -49,29 +49,15 @@ class RowCodec:
         self._state = decoder(kind.state)
         self._events = {event.__name__: decoder(event) for event in kind.events}
         self.columns = _columns(kind.state) if kind.typed else ()
-        self.names = [column.name for column in self.columns] if kind.typed else ["doc"]
-        types_ = [column.sql_type for column in self.columns] if kind.typed else ["json"]
+        self._decoders = [(index, column.decoder.decode) for index, column in enumerate(self.columns) if column.decoder is not None]
+        self.names = tuple(column.name for column in self.columns) if kind.typed else ("doc",)
+        self._types = {column.name: column.sql_type for column in self.columns} if kind.typed else {"doc": "json"}
+        self._updates: dict[tuple[str, ...], str] = {}
         self.select = ", ".join(f'"{name}"' for name in self.names)
         self.select_r = ", ".join(f'r."{name}"' for name in self.names)
-        self._build(types_)
+        self._build()
 
-    def _build(self, sql_types: Sequence[str]) -> None:
-        arrays = ["$1::text[]", "$2::bigint[]", "$3::bigint[]", "$4::text[]", "$5::text[]"]
-        casts, names = [], []
-        for index, (name, sql_type) in enumerate(zip(self.names, sql_types, strict=True), start=6):
-            arrays.append(f"${index}::{'text' if sql_type in JSON else sql_type}[]")
-            names.append(f'"{name}"')
-            casts.append(f'u."{name}"::{sql_type}' if sql_type in JSON else f'u."{name}"')
-        source = f"unnest({', '.join(arrays)}) AS u(id, base, version, owner, rank, {', '.join(names)})"
-        self.insert_sql = (
-            f"INSERT INTO {self.table} (id, version, owner, rank, {', '.join(names)}) "
-            f"SELECT u.id, u.version, u.owner, u.rank, {', '.join(casts)} FROM {source} ORDER BY u.id ON CONFLICT (id) DO NOTHING"
-        )
-        sets = ", ".join(f"{name} = {cast}" for name, cast in zip(names, casts, strict=True))
-        self.update_sql = (
-            f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank, {sets} FROM {source} "
-            f"WHERE t.id = u.id AND t.version = u.base"
-        )
+    def _build(self) -> None:
         self.delete_sql = (
             f"DELETE FROM {self.table} t USING unnest($1::text[], $2::bigint[]) AS u(id, base) WHERE t.id = u.id AND t.version = u.base"
         )
@@ -99,19 +85,48 @@ class RowCodec:
             f'doc json, owner text, rank text COLLATE "C") WITH (fillfactor = 80);\n' + (index if owned else "")
         )
 
-    def values(self, changes: Sequence[RowChange]) -> list[list[Any]]:
-        """Arguments of insert_sql and update_sql."""
+    def update_sql(self, names: tuple[str, ...]) -> str:
+        """Writes these columns."""
+        if names not in self._updates:
+            sets = "".join(f', "{name}" = {self._cast(name)}' for name in names)
+            self._updates[names] = (
+                f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank{sets} "
+                f"FROM {self._source(names)} WHERE t.id = u.id AND t.version = u.base"
+            )
+        return self._updates[names]
+
+    def _source(self, names: Sequence[str]) -> str:
+        """What comes as arrays: `head`, then the columns, then the versions the rows had."""
+        kinds = [*HEAD.values(), *("text" if self._types[name] in JSON else self._types[name] for name in names), "bigint"]
+        fields = [*HEAD, *(f'"{name}"' for name in names), "base"]
+        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(kinds, start=1))
+        return f"unnest({arrays}) AS u({', '.join(fields)})"
+
+    def _cast(self, name: str) -> str:
+        return f'u."{name}"::{self._types[name]}' if self._types[name] in JSON else f'u."{name}"'
+
+    def head(self, changes: Sequence[RowChange]) -> list[list[Any]]:
+        """Of the columns named HEAD."""
         owner, rank = self.kind.owner, self.kind.rank
-        head: list[list[Any]] = [
+        return [
             [change.key.id for change in changes],
-            [change.base for change in changes],
             [change.version for change in changes],
             [owner(c.state) if owner is not None and c.state is not None else None for c in changes],
             [rank(c.state) if rank is not None and c.state is not None else None for c in changes],
         ]
+
+    def values(self, changes: Sequence[RowChange], names: Sequence[str]) -> list[list[Any]]:
+        """Of these columns."""
         if not self.kind.typed:
-            return [*head, [None if change.empty else self.dump(change.state) for change in changes]]
-        return [*head, *([c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns)]
+            return [[None if change.empty else self.dump(change.state) for change in changes]]
+        return [[c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns if c.name in names]
+
+    def differing(self, changes: Sequence[RowChange]) -> tuple[str, ...]:
+        """The columns in which a row isn't what was loaded: of thirty, a reservation changes three."""
+        if not self.kind.typed or any(change.before is None for change in changes):
+            return self.names
+        differ = (map(is_not, astuple(change.before), astuple(change.state)) for change in changes)
+        return tuple(name for name, *ones in zip(self.names, *differ, strict=True) if any(ones))
 
     def dump(self, state: Any) -> str:
         text = encode(state)
@@ -124,7 +139,10 @@ class RowCodec:
         if not self.kind.typed:
             doc = record["doc"]
             return None if doc is None else self._state.decode(doc)
-        return self.kind.state(**{column.name: column.parse(record[column.name]) for column in self.columns})
+        values = [*record.values()][-len(self.columns) :]  # they come last, in the order of the fields
+        for index, decode in self._decoders:
+            values[index] = decode(values[index]) if values[index] is not None else None
+        return self.kind.state(*values)
 
     def dump_event(self, event: Any) -> str:
         return encode(event).decode()

@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
+from typing import Any
 from uuid import UUID, uuid5
 
 from schemas.forms import Form
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
 from shared.kernel.codec import Envelope, Undecodable, body_of, form_of, open_envelope, read_body, said_by, value_of
-from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     NOTHING_ATTACHED,
@@ -40,6 +40,7 @@ from shared.kernel.ports import (
     TimerRow,
     TopicPartition,
 )
+from shared.value import Value, replace
 
 TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
 MESSAGE = "~message"
@@ -49,7 +50,7 @@ SPOOL_MOST = 10_000
 """Records of one partition that are put aside behind gaps."""
 
 
-class Arrival(NamedTuple):
+class Arrival(Value, frozen=True):
     """One input on its way to a decision."""
 
     now: datetime
@@ -98,7 +99,9 @@ def _events_of(kinds: tuple[Kind[Any], ...]) -> frozenset[type]:
     return frozenset(event for kind in kinds for event in kind.events)
 
 
+@lru_cache(maxsize=64)
 def instant(ms: float) -> datetime:
+    """The time of a record: those appended together share it."""
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
@@ -149,7 +152,7 @@ def read_document(record: Record, topic: Topic) -> Body:
 
 
 def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None) -> Arrival:
-    return arrival._replace(body=body, broken=broken)
+    return replace(arrival, body=body, broken=broken)
 
 
 def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
@@ -177,6 +180,12 @@ class _Loaded:
     state: Any
     """None: the row doesn't exist, or nothing has happened to it."""
     existed: bool
+    before: Any
+    """The state as it was loaded."""
+
+
+def _loaded(row: Row) -> _Loaded:
+    return _Loaded(row.version, row.version, row.state, True, row.state)
 
 
 @dataclass(slots=True)
@@ -211,13 +220,14 @@ class Stage:
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
     """With the id of the trace that each belongs to."""
     _digests: dict[tuple[str, str], InboxMark] = field(default_factory=dict)
-    _roles: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    _roles: dict[UUID, dict[str, int]] = field(default_factory=dict)
+    """By cause, how many messages of a type follow from it so far."""
     _kept: set[Key] = field(default_factory=set)
     _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
     _marked: set[Key] = field(default_factory=set)
     """Rows that wait since this very batch."""
-    _named: frozenset[Key] = frozenset()
+    _named: dict[Key, _Loaded] = field(default_factory=dict)
     """The rows that the input under decision has named."""
     _subject: Key = Key("", "")
     _kinds: Mapping[str, Kind[Any]] = field(init=False)
@@ -232,21 +242,20 @@ class Stage:
     def loaded(self, keys: Iterable[Key], rows: Mapping[Key, Row]) -> None:
         for key in keys:
             row = rows.get(key)
-            self._rows[key] = _Loaded(row.version, row.version, row.state, True) if row else _Loaded(0, 0, None, False)
+            self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None)
 
     def loaded_slices(self, slices: Mapping[tuple[Key, str], list[tuple[Key, Row]]]) -> None:
         for of, rows in slices.items():
             self._slices[of] = [key for key, _ in rows]
             for key, row in rows:
-                self._rows.setdefault(key, _Loaded(row.version, row.version, row.state, True))
+                self._rows.setdefault(key, _loaded(row))
 
     # ---- the world a decision sees ----
 
     def get(self, key: Key, absent: Any) -> Any:
-        if key not in self._named:
+        if (row := self._named.get(key)) is None:
             raise KeyError(f"{key} was not named by keys()")
-        state = self._rows[key].state
-        return absent if state is None else state
+        return absent if row.state is None else row.state
 
     def version(self, key: Key) -> int:
         return self._rows[key].version
@@ -291,10 +300,10 @@ class Stage:
 
     def _passes_lane(self, arrival: Arrival) -> bool:
         """Whether a lane's record is the next of its lane; duplicates are dropped, records behind a gap are spooled."""
-        if arrival.lane is None or arrival.record is None or arrival.replayed or arrival.kept:
+        envelope = arrival.envelope
+        if envelope is None or envelope.lane is None or arrival.record is None or arrival.replayed or arrival.kept:
             return True
-        assert arrival.envelope is not None
-        lane, seq = (arrival.record.at, arrival.lane), arrival.envelope.seq
+        lane, seq = (arrival.record.at, envelope.lane), envelope.seq
         mark = self._mark(lane, seq)
         if seq == mark + 1:
             self.moved[lane] = seq
@@ -303,7 +312,7 @@ class Stage:
             self._advance(arrival)
             self._count("duplicates")
         elif arrival.stored is None:
-            self._spool(SpoolRow(arrival.record.at, arrival.lane, seq, arrival.record))
+            self._spool(SpoolRow(arrival.record.at, envelope.lane, seq, arrival.record))
         return False
 
     def _mark(self, lane: tuple[TopicPartition, LaneId], seq: int) -> int:
@@ -388,35 +397,37 @@ class Stage:
                 self._count("duplicates")
                 return
             if changed and arrival.envelope is not None:  # another message under a known id: what follows has ids of its own
-                arrival = arrival._replace(cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
+                arrival = replace(arrival, cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
         if isinstance(arrival.body, Woken):  # set twice for one moment, it wakes twice: what follows has ids of its own
-            arrival = arrival._replace(cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
+            arrival = replace(arrival, cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
-        self._named, self._subject = frozenset(need.keys), need.keys[0] if need.keys else Key("", "")
+        self._named, self._subject = {key: self._rows[key] for key in need.keys}, need.keys[0] if need.keys else Key("", "")
         kept = False
         for output in self.service.decide(self, given, self.view):
-            self._obey(arrival, output)
-            kept = kept or isinstance(output, Keep)
+            if type(output) in self._events:  # they are many
+                self._fold(output, arrival.now)
+            else:
+                kept = self._obey(arrival, output) or kept
         if not kept:
             self._take_kept(arrival)
         self._count("decided")
 
-    def _obey(self, arrival: Arrival, output: Yield) -> None:
-        """Events first: they are many."""
-        if type(output) in self._events:
-            self._fold(arrival, output)
-        elif isinstance(output, Keep):
-            self._keep(arrival, output)
+    def _obey(self, arrival: Arrival, output: Yield) -> bool:
+        """Anything but an event; whether the input is kept."""
+        if isinstance(output, Data | OpenData | Form):
+            self._publish(arrival, output)
         elif isinstance(output, Wake):
             self._timers[output.key, output.name] = output, _links(arrival, output.key)[2]
-        elif isinstance(output, Data | OpenData | Form):
-            self._publish(arrival, output)
+        elif isinstance(output, Keep):
+            self._keep(arrival, output)
+            return True
         else:
             raise TypeError(f"{type(output).__name__} is neither a message nor an event of a kind of {self.service.name}")
+        return False
 
     def _seen(self, arrival: Arrival) -> tuple[bool, bool]:
         """(a repeat, seen with other content)."""
@@ -444,33 +455,35 @@ class Stage:
             self.changed.add(keep.key)
             self.changes.history.append(HistoryEntry(keep.key, 1, "", None, arrival.now))
 
-    def _fold(self, arrival: Arrival, event: Any) -> None:
+    def _fold(self, event: Any, now: datetime) -> None:
         key = event.key
-        kind = self._kinds[key.kind]
-        row = self._rows.get(key)
+        kind, row = self._kinds[key.kind], self._rows.get(key)
         if row is None:
             raise KeyError(f"{type(event).__name__} changes {key}, which keys() did not name")
-        before, row.state = row.state, kind.evolve(kind.initial(key.id) if row.state is None else row.state, event)
+        before = row.state
+        row.state = after = kind.evolve(kind.initial(key.id) if before is None else before, event)
         row.version += 1
         self.changed.add(key)
-        if key in self._kept:
+        if self._kept and key in self._kept:
             self.awaited.add(key)
         if kind.owner is not None:
-            self._note_move(kind, kind.owner, before, row.state)
-        self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, arrival.now))
+            self._note_move(kind, kind.owner, before, after)
+        self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, now))
         self.view.fold(event)
 
     def _note_move(self, kind: Kind[Any], owner: Callable[[Any], str | None], before: Any, after: Any) -> None:
-        stays = before is not None and after is not None and owner(before) == owner(after)
-        if stays and (kind.rank is None or kind.rank(before) == kind.rank(after)):
-            return
-        self._moved_under.update((kind.name, owner(state)) for state in (before, after) if state is not None)
+        here = owner(before) if before is not None else None
+        there = owner(after) if after is not None else None
+        stays = before is not None and after is not None and here == there
+        if not (stays and (kind.rank is None or kind.rank(before) == kind.rank(after))):
+            self._moved_under.add((kind.name, here))
+            self._moved_under.add((kind.name, there))
 
     def _publish(self, arrival: Arrival, body: Body | Form) -> None:
         topic = TOPIC_OF[body.contract if isinstance(body, Form) else type(body)]
         key, name = topic.key_of(body), type(body).__name__
-        subject = self._subject
-        id = uuid5(arrival.cause, self._role(arrival, name))
+        subject, row = self._subject, self._rows.get(self._subject)
+        id = derived(arrival.cause, self._role(arrival, name))
         correlation, causation, trace = _links(arrival, subject)
         self.outbox.append(
             OutboxRow(
@@ -484,26 +497,25 @@ class Stage:
                 causation=causation,
                 trace=_next_span(trace, id),
                 subject=f"{subject.kind}/{subject.id}",
-                subject_version=self._rows[subject].version if subject in self._rows else 0,
+                subject_version=row.version if row is not None else 0,
                 value=value_of(body),
             )
         )
 
     def _role(self, arrival: Arrival, name: str) -> str:
-        role = (arrival.cause, name)
-        index = self._roles[role] = self._roles.get(role, -1) + 1
+        roles = self._roles.setdefault(arrival.cause, {})
+        index = roles[name] = roles.get(name, -1) + 1
         return f"{self.service.name}:{name}:{index}"
 
     # ---- what is written ----
 
     def finish(self) -> Changes:
         """Everything gathered, ready to write; positions are added by the engine."""
-        for key in sorted(self.changed):
+        for key in self._changed_in_order():
             row = self._rows[key]
-            if row.state is None and row.base == 0 and not self._is_kept_for(key):
-                continue
-            empty = row.state is None and self._is_kept_for(key)
-            self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty))
+            empty = row.state is None and key in self._kept
+            if row.state is not None or row.base > 0 or empty:
+                self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty, row.before))
         self._finish_timers()
         self.changes.marks = [LaneMark(at, lane, seq) for (at, lane), seq in self.moved.items()]
         self.changes.inbox = list(self._digests.values())
@@ -511,10 +523,12 @@ class Stage:
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic."""
-        return {key.id: Row(self._rows[key].version, self._rows[key].state) for key in sorted(self.changed) if key.kind == kind}
+        changed = ((key.id, self._rows[key]) for key in self._changed_in_order() if key.kind == kind)
+        return {id: Row(row.version, row.state) for id, row in changed}
 
-    def _is_kept_for(self, key: Key) -> bool:
-        return key in self._kept
+    def _changed_in_order(self) -> list[Key]:
+        """Rows are loaded in order, but for those of slices: little is left to sort."""
+        return sorted(key for key in self._rows if key in self.changed)
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]

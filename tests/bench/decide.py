@@ -178,10 +178,16 @@ class Running:
     def _write(self, changes: Sequence[RowChange]) -> None:
         for name, codec in self._codecs.items():
             some = [change for change in changes if change.key.kind == name]
-            columns = codec.values(some)[5:] if some else []
-            for change, *values in zip(some, *columns, strict=True):
-                self._rows[change.key] = change.version, dict(zip(codec.names, values, strict=True))
-            self._note("rows", map(_size, zip(*columns, strict=True)))
+            fresh, changed = [c for c in some if c.base == 0], [c for c in some if c.base > 0]
+            self._store(codec, fresh, codec.names)
+            self._store(codec, changed, codec.differing(changed))
+
+    def _store(self, codec: RowCodec, changes: Sequence[RowChange], names: Sequence[str]) -> None:
+        columns = codec.values(changes, names)
+        for change, *values in zip(changes, *columns, strict=True):
+            known = self._rows[change.key][1] if change.base > 0 else dict.fromkeys(codec.names)
+            self._rows[change.key] = change.version, known | dict(zip(names, values, strict=True))
+        self._note("rows", map(_size, zip(*columns, strict=True)))
 
     def _publish(self, stage: Stage) -> None:
         with self.clock.step("stage"):

@@ -164,6 +164,20 @@ async def test_rows_are_changed_and_deleted_by_version(rig: Rig) -> None:
     assert not await rig.first.rows("counter", ["b"]), "what came and went within one batch leaves no row"
 
 
+async def test_columns_that_are_as_they_were_loaded_stay(rig: Rig) -> None:
+    """Of two rows written together each keeps what didn't change in it, whatever changed in the other."""
+    a, b = Key("gauge", "a"), Key("gauge", "b")
+    first, second = Gauge(3, NOON, ("x", "y")), Gauge(5, None, ())
+    await write(rig, Changes(rows=[RowChange(a, 0, 1, first), RowChange(b, 0, 1, second)]))
+    turned, dated = replace(first, turned=4), replace(second, last=NOON)
+    changes = [RowChange(a, 1, 2, turned, before=first), RowChange(b, 1, 2, dated, before=second)]
+    await write(rig, Changes(rows=changes))
+    assert await rig.first.rows("gauge", ["a", "b"]) == {"a": Row(2, turned), "b": Row(2, dated)}
+    await write(rig, Changes(rows=[RowChange(a, 2, 3, turned, before=turned)]))
+    await write(rig, Changes(rows=[RowChange(b, 2, 3, Gauge(6, None, ("z",)))]))
+    assert await rig.first.rows("gauge", ["a", "b"]) == {"a": Row(3, turned), "b": Row(3, Gauge(6, None, ("z",)))}
+
+
 async def test_an_exception_rolls_back(rig: Rig) -> None:
     async def fail_in_the_middle() -> None:
         async with rig.first.begin() as transaction:

@@ -22,6 +22,7 @@ from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
 from shared.kernel.postgres_columns import record_columns, record_of
 from shared.kernel.stage import Arrival, arrive
+from shared.value import replace
 from tests.hostile.values import EXAMPLES
 from tests.support.spec import Spec
 
@@ -122,7 +123,7 @@ def test_what_a_stranger_wrote_under_no_key_of_ours_is_not_read_back(key: bytes)
 @pytest.mark.parametrize("name", ["\\u0000", "\x00", "\\\x00", '"', "\\"])
 def test_a_record_with_such_a_header_can_be_put_aside(name: str) -> None:
     """A header named by the six characters of an escape made its dead letter unwritable."""
-    odd = record(STOCK_REPORTS, "StockMoved")._replace(headers=((name, b"1"),))
+    odd = replace(record(STOCK_REPORTS, "StockMoved"), headers=((name, b"1"),))
     names = ("topic", "partition", "off", "appended_ms", "key", "value", "headers")
     row = dict(zip(names, (column[0] for column in record_columns([odd])), strict=True))
     assert "\x00" not in json.loads(row["headers"])[0][0]

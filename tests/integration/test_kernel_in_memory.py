@@ -10,6 +10,7 @@ from schemas.topics import Topic
 from shared.kernel.behind import DatabaseBehind
 from shared.kernel.codec import state_record
 from shared.kernel.engine import TIMER_SKEW
+from shared.kernel.model import Key
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition, Transient
 from shared.value import replace
@@ -217,7 +218,7 @@ def after_an_outage(world: SmallWorld) -> None:
 def first_of(world: SmallWorld, counter: str) -> str:
     """What happened to a counter first: empty where a message was kept for it."""
     history = world.databases["house"].table("history")
-    return next(str(entry.type) for _, entry in sorted(history.items()) if entry.key == ("counter", counter))
+    return next(str(entry.type) for _, entry in sorted(history.items()) if entry.key == Key("counter", counter))
 
 
 def test_an_external_message_waits_for_older_internal_ones() -> None:

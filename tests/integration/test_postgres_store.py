@@ -20,6 +20,7 @@ from shared.kernel.ports import (
     LaneId,
     LaneMark,
     Quarantine,
+    Row,
     RowChange,
     SpoolRow,
     StoredInput,
@@ -80,8 +81,12 @@ async def attempt(statement: str, transaction: Transaction) -> None:
 
 async def test_a_value_that_no_column_holds_is_the_fault_of_the_batch(rig: PostgresRig) -> None:
     """Tried again it would fail for ever and stop its partition: the batch is halved until the one input is found."""
-    with pytest.raises(asyncpg.DataError, match="out of int64 range"):
+    with pytest.raises(OverflowError, match="out of int64 range"):
         await write(rig, Changes(rows=[RowChange(Key("gauge", "a"), 0, 1, Gauge(2**70, NOON, ()))]))
+    await write(rig, Changes(rows=[RowChange(Key("gauge", "a"), 0, 1, Gauge(2, NOON, ()))]))
+    with pytest.raises(asyncpg.DataError, match="out of int64 range"):
+        await write(rig, Changes(rows=[RowChange(Key("gauge", "a"), 1, 2, Gauge(2**70, NOON, ()))]))
+    assert await rig.first.rows("gauge", ["a"]) == {"a": Row(1, Gauge(2, NOON, ()))}
 
 
 async def test_a_batch_takes_as_many_statements_for_many_as_for_one(rig: PostgresRig) -> None:

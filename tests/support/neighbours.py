@@ -19,6 +19,7 @@ from schemas.topics import BY_NAME, TOPIC_OF, Body
 from shared.kernel.codec import lane_record, state_record
 from shared.kernel.ports import LaneRow, OutboxRow, Outgoing, TopicPartition
 from shared.kernel.postgres import PostgresStore
+from shared.value import replace
 from tests.support import sourcing
 from tests.support.desk import Desk, Place, soon
 
@@ -118,7 +119,7 @@ class Neighbours(Desk):
         yield at, record
         if BY_NAME[at.topic].external:
             others = tuple((name, uuid4().hex.encode() if name == "ce_id" else value) for name, value in record.headers)
-            yield at, record._replace(headers=others)
+            yield at, replace(record, headers=others)
 
     @asynccontextmanager
     async def killed_after(self) -> AsyncIterator[None]:

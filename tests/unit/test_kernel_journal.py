@@ -11,6 +11,7 @@ from shared.kernel.codec import lane_record
 from shared.kernel.journal import Journal, JournalUnreadable, entries
 from shared.kernel.model import Key
 from shared.kernel.ports import Changes, HistoryEntry, InboxMark, LaneRow, OffsetMove, OutboxRow, Record, RowChange, TopicPartition
+from shared.value import replace
 from tests.support.counting import HOUSE, Counter, Opened
 from tests.support.small_world import START
 
@@ -87,10 +88,10 @@ def test_a_commit_whose_last_parts_are_missing_is_none(monkeypatch: pytest.Monke
 
 
 def _numbered(record: Record, seq: int) -> Record:
-    return record._replace(headers=tuple((name, str(seq).encode() if name == "ce_seq" else value) for name, value in record.headers))
+    return replace(record, headers=tuple((name, str(seq).encode() if name == "ce_seq" else value) for name, value in record.headers))
 
 
 def test_what_is_no_entry_is_named() -> None:
     [record] = written(1)
     with pytest.raises(JournalUnreadable, match=r"oms\.house\.journal\.v1/0/0"):
-        read([record._replace(value=b"nonsense")])
+        read([replace(record, value=b"nonsense")])

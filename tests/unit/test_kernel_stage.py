@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
-from shared.kernel.model import Found, Input, Key, Kind, Need, Service, Slice, Wake, Woken, World
+from shared.kernel.model import Found, Input, Key, Kind, Need, Service, Slice, Wake, Woken, World, derived
 from shared.kernel.ports import Row, TimerRow
 from shared.kernel.stage import Stage, wake_up
 from shared.kernel.views import Documents
@@ -167,3 +168,9 @@ def test_a_decision_sees_only_what_its_input_has_named() -> None:
     assert stage.get(BOX, None) == Box(("saw 1",))
     with pytest.raises(KeyError, match="was not named"):
         stage.get(Key("card", "1"), None)
+
+
+@pytest.mark.parametrize("role", ["", "house:Counted:0", "a\x00b", "é" * 200])
+def test_an_id_that_derives_is_the_uuid5_of_its_cause(role: str) -> None:
+    """Ids in topics were made with the standard library's: a decision that is repeated must find them again."""
+    assert derived(NAMESPACE_URL, role) == uuid5(NAMESPACE_URL, role)
