@@ -12,12 +12,15 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
-from schemas import fulfilment, orders, sourcing
+from schemas import fulfilment, inventory, orders, sourcing
 from schemas.channel import Completeness, LineKind, PaymentTerms
+from schemas.inventory import ChangeCause, DeclineReason, EndCause
 from schemas.reference import Method, OrderKind
-from schemas.types import ORDER, Data
+from schemas.types import CODE, ORDER, REFERENCE, Data
 
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
+ShownCode = Annotated[str, Meta(pattern=rf"^{CODE}\Z")]
+"""For what is read to be shown: exactly what the contract takes, since an audit reads the same by the contract."""
 OrderId = Annotated[str, Meta(pattern=rf"^{ORDER}\Z")]
 PartId = Annotated[str, Meta(pattern=rf"^{ORDER}/[0-9]{{1,6}}\Z")]
 RequestId = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -28,7 +31,9 @@ Country = Annotated[str, Meta(min_length=2, max_length=2)]
 Instant = Annotated[datetime, Meta(tz=True)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Delta = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
+Version = Annotated[int, Meta(ge=0, le=9_000_000_000_000_000)]
 Ordinal = Annotated[int, Meta(ge=1, le=1_000_000)]
 Degrees = Annotated[float, Meta(ge=-180, le=180)]
 
@@ -149,6 +154,138 @@ class OrderChanged(Form, frozen=True):
     effect: Literal["commercial", "instructions", "demand"]
 
 
+# ---- stock ----
+
+
+class ReserveLine(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.ReserveLine
+
+    line_id: Code
+    sku: Code
+    quantity: Quantity
+    minimum: Count = 0
+
+
+class ReserveStock(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = inventory.ReserveStock
+
+    part_id: PartId
+    order_id: OrderId
+    location: Code
+    lines: Annotated[tuple[ReserveLine, ...], Meta(min_length=1, max_length=500)]
+    rank: Annotated[int, Meta(ge=0, le=99)] = 50
+    promised_at: Instant
+
+
+class Level(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.Level
+
+    sku: Code
+    location: Code
+    version: Version
+    sellable: Count
+    reserved: Count
+    atp: Count
+
+
+class ReservedLine(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.ReservedLine
+
+    line_id: Code
+    sku: Code
+    asked: Count
+    reserved: Count
+
+
+class StockReserved(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.StockReserved
+
+    part_id: PartId
+    order_id: OrderId
+    location: Code
+    lines: tuple[ReservedLine, ...]
+    levels: tuple[Level, ...] = ()
+
+
+class ReservationDeclined(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = inventory.ReservationDeclined
+
+    part_id: PartId
+    order_id: OrderId
+    location: Code
+    reason: DeclineReason = "insufficient_stock"
+    lines: tuple[ReservedLine, ...]
+    levels: tuple[Level, ...] = ()
+
+
+class EndedLine(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.EndedLine
+
+    line_id: Code
+    sku: Code
+    quantity: Quantity
+
+
+class ReservationReleased(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.ReservationReleased
+
+    part_id: PartId
+    order_id: OrderId
+    location: Code
+    cause: EndCause
+    lines: tuple[EndedLine, ...]
+    levels: tuple[Level, ...] = ()
+
+
+class ReservationShorted(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.ReservationShorted
+
+    part_id: PartId
+    order_id: OrderId
+    location: Code
+    lines: tuple[EndedLine, ...]
+    levels: tuple[Level, ...] = ()
+
+
+class StockChanged(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = inventory.StockChanged
+
+    location: Code
+    cause: ChangeCause
+    reference: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    levels: tuple[Level, ...]
+    arrived: tuple[Code, ...] = ()
+
+
+class Future(Form, frozen=True):
+    contract: ClassVar[type[Data]] = inventory.Future
+
+    reference: Annotated[str, Meta(pattern=rf"^{REFERENCE}\Z")]
+    quantity: Quantity
+    eta: Instant
+    confidence: Annotated[int, Meta(ge=0, le=100)] = 100
+
+
+class Availability(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = inventory.Availability
+
+    sku: ShownCode
+    location: ShownCode
+    version: Version
+    sellable: Count
+    picked: Count = 0
+    in_transit: Count = 0
+    quality_hold: Count = 0
+    damaged: Count = 0
+    display: Count = 0
+    reserved: Count
+    unsettled: Count = 0
+    safety: Count = 0
+    atp: Count
+    blocked_until: Instant | None = None
+    future: tuple[Future, ...] = ()
+
+
 # ---- sourcing decisions ----
 
 
@@ -183,8 +320,71 @@ class Part(Form, frozen=True, kw_only=True):
     promise: Promise
 
 
+class LineQuantity(Form, frozen=True):
+    contract: ClassVar[type[Data]] = orders.LineQuantity
+
+    line_id: Code
+    quantity: Quantity
+
+
+class CostTerms(Form, frozen=True):
+    contract: ClassVar[type[Data]] = sourcing.CostTerms
+
+    parcels: Delta = 0
+    distance: Delta = 0
+    weight: Delta = 0
+    handling: Delta = 0
+    labour: Delta = 0
+    lateness: Delta = 0
+    total: Delta = 0
+
+
+class SeenLevel(Form, frozen=True):
+    contract: ClassVar[type[Data]] = sourcing.SeenLevel
+
+    sku: Code
+    atp: Count
+    version: Version
+
+
+class Candidate(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = sourcing.Candidate
+
+    location: Code
+    distance_km: Count | None = None
+    levels: tuple[SeenLevel, ...]
+
+
+class PlannedPart(Form, frozen=True):
+    contract: ClassVar[type[Data]] = sourcing.PlannedPart
+
+    location: Code
+    lines: tuple[LineQuantity, ...]
+
+
+class PlanCost(Form, frozen=True):
+    contract: ClassVar[type[Data]] = sourcing.PlanCost
+
+    parts: tuple[PlannedPart, ...]
+    cost: CostTerms
+
+
+class Explanation(Form, frozen=True, kw_only=True):
+    contract: ClassVar[type[Data]] = sourcing.Explanation
+
+    policy: Code
+    policy_version: Version
+    currency: Currency
+    attempt: Ordinal
+    candidates: tuple[Candidate, ...]
+    eliminated: dict[Code, Count] = field(default_factory=dict)
+    capped: bool = False
+    chosen: PlanCost
+    alternatives: Annotated[tuple[PlanCost, ...], Meta(max_length=3)] = ()
+
+
 class OrderSourced(Form, frozen=True):
-    """Without its explanation, which is for people."""
+    """As tracking reads it: without its explanation, which is for people."""
 
     contract: ClassVar[type[Data]] = sourcing.OrderSourced
 

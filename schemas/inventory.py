@@ -113,6 +113,9 @@ class StockReserved(Message):
     """The levels concerned, after it."""
 
 
+DeclineReason = Literal["insufficient_stock", "blocked", "already_ended"]
+
+
 class ReservationDeclined(Message):
     """Nothing was reserved; `levels` carry the true figures."""
 
@@ -122,7 +125,7 @@ class ReservationDeclined(Message):
     """The order it belongs to."""
     location: LocationId
     """The location that was asked."""
-    reason: Literal["insufficient_stock", "blocked", "already_ended"] = "insufficient_stock"
+    reason: DeclineReason = "insufficient_stock"
     """Why nothing was reserved."""
     lines: tuple[ReservedLine, ...]
     """What each line could have had."""
@@ -176,24 +179,27 @@ class ReservationShorted(Message):
     """The levels concerned, after it."""
 
 
+ChangeCause = Literal[
+    "counted",
+    "moved",
+    "picked",
+    "issued",
+    "restocked",
+    "written_off",
+    "blocked",
+    "unblocked",
+    "inbound",
+    "safety",
+    "released",
+]
+
+
 class StockChanged(Message):
     """Levels of a location changed by a fact."""
 
     location: LocationId
     """The location whose levels changed."""
-    cause: Literal[
-        "counted",
-        "moved",
-        "picked",
-        "issued",
-        "restocked",
-        "written_off",
-        "blocked",
-        "unblocked",
-        "inbound",
-        "safety",
-        "released",
-    ]
+    cause: ChangeCause
     """What changed them."""
     reference: Reference | None = None
     """The report, part or return that did; missing where none did."""

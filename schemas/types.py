@@ -21,6 +21,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 CODE = r"[A-Za-z0-9._-]{1,64}"
 ORDER = rf"{CODE}:{CODE}(\+[0-9]{{1,3}})?"
 
+REFERENCE = r"[A-Za-z0-9._:/+#-]{1,200}"
+
 REQUEST = r"[A-Za-z0-9._:/+-]{1,128}"
 
 _ORDER_ID = re.compile(ORDER, re.ASCII)
@@ -54,7 +56,7 @@ LocationId = Code
 LineId = Code
 RequestId = Annotated[str, StringConstraints(pattern=rf"^{REQUEST}$")]
 """The caller's own idempotency key of a request, at most 128 characters."""
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/+#-]{1,200}$")]
+Reference = Annotated[str, StringConstraints(pattern=rf"^{REFERENCE}$")]
 """The business reference of a fact (a till receipt line, a fulfilment order line), at most 200 characters."""
 Gtin = Annotated[str, StringConstraints(pattern=r"^([0-9]{8}|[0-9]{12,14})$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]

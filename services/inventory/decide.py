@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
+from schemas.forms import ReserveStock
 from schemas.fulfilment import IssueDated, ReservationEnded, StockIssued, StockPicked
-from schemas.inventory import ReleaseStock, ReserveStock
+from schemas.inventory import ReleaseStock
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.stock import InboundAnnounced, InboundClosed, StockCounted, StockMoved
 from services.inventory import counts, dating, movements, reservations

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from schemas.inventory import Availability, DiscrepancyFound, Future, StockChanged
-from schemas.inventory import Level as ShownLevel
+from schemas.forms import Level as ShownLevel
+from schemas.forms import StockChanged
+from schemas.inventory import DiscrepancyFound
 from schemas.reference import Item, Location, MovementKind, Policy
 from services.inventory import rules
+from services.inventory.document import Availability, Future
 from services.inventory.events import LevelMoved, MovementBooked, SafetyChanged
 from services.inventory.state import (
     NEVER,
@@ -192,14 +194,7 @@ def shown(case: Case, keys: Sequence[Key]) -> tuple[ShownLevel, ...]:
 
 
 def show(level: Level, version: int) -> ShownLevel:
-    return ShownLevel(
-        sku=level.sku,
-        location=level.location,
-        version=version,
-        sellable=count(level.sellable),
-        reserved=count(level.reserved),
-        atp=count(rules.atp(level)),
-    )
+    return ShownLevel(level.sku, level.location, version, count(level.sellable), count(level.reserved), count(rules.atp(level)))
 
 
 def count(units: int) -> int:
@@ -228,5 +223,5 @@ def availability(_: str, version: int, level: Level) -> Availability:
         safety=count(level.safety),
         atp=count(rules.atp(level)),
         blocked_until=level.blocked_until if rules.blocked(level) else None,
-        future=tuple(Future(reference=s.reference, quantity=count(s.units), eta=s.eta, confidence=s.confidence) for s in level.supply),
+        future=tuple([Future(each.reference, count(each.units), each.eta, each.confidence) for each in level.supply]),
     )

@@ -11,8 +11,8 @@ import re
 from collections.abc import Generator, Iterator
 from datetime import datetime
 
+from schemas.forms import StockChanged
 from schemas.fulfilment import FactLine, StockIssued, StockPicked
-from schemas.inventory import StockChanged
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.stock import InboundAnnounced, InboundClosed, StockMoved
 from schemas.types import CODE, ORDER

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 
-from schemas.fulfilment import FactLine, ReservationEnded
-from schemas.inventory import (
-    EndCause,
+from schemas.forms import (
     EndedLine,
-    ReleaseStock,
     ReservationDeclined,
     ReservationReleased,
     ReservationShorted,
@@ -17,6 +14,8 @@ from schemas.inventory import (
     ReserveStock,
     StockReserved,
 )
+from schemas.fulfilment import FactLine, ReservationEnded
+from schemas.inventory import EndCause, ReleaseStock
 from services.inventory import rules
 from services.inventory.events import (
     LevelBlocked,
@@ -123,10 +122,7 @@ def _grant(case: Case, command: ReserveStock, granted: Sequence[int], keys: Sequ
 
 
 def _answered(command: ReserveStock, granted: Sequence[int]) -> tuple[ReservedLine, ...]:
-    return tuple(
-        ReservedLine(line_id=line.line_id, sku=line.sku, asked=line.quantity, reserved=units)
-        for line, units in zip(command.lines, granted, strict=True)
-    )
+    return tuple(ReservedLine(line.line_id, line.sku, line.quantity, units) for line, units in zip(command.lines, granted, strict=True))
 
 
 # ---- give up ----

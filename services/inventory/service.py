@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas import topics
+from schemas.forms import ReserveStock
 from schemas.fulfilment import IssueDated, ReservationEnded, StockIssued, StockPicked
-from schemas.inventory import ReleaseStock, ReserveStock
+from schemas.inventory import ReleaseStock
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.stock import InboundAnnounced, InboundClosed, StockCounted, StockMoved
 from services.inventory.decide import KINDS, decide, find, keys

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from schemas.forms import EndedLine, ReservationDeclined, ReservationReleased, ReservationShorted, StockReserved
 from schemas.fulfilment import FactLine, LinesHandedOver, LinesNotCollected, ParcelWasShipped
-from schemas.inventory import (
-    EndedLine,
-    ReleaseStock,
-    ReservationDeclined,
-    ReservationReleased,
-    ReservationShorted,
-    StockReserved,
-)
+from schemas.inventory import ReleaseStock
 from schemas.sourcing import PartLine, PartShorted, SourcingExceptionOpened
 from services.sourcing.events import (
     LevelsSeen,

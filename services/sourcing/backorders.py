@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from schemas.inventory import Level
+from schemas.forms import Level
 from schemas.sourcing import SourcingExceptionOpened
 from services.sourcing.events import PlaceLeft, PlaceTaken, QueueLookedAt, QueueMoved
 from services.sourcing.flow import ANSWER_S, Desk, added, ask, completable, give_up, go_on, judge

@@ -6,6 +6,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import assert_never
 
+from schemas.forms import (
+    ChangeRequested,
+    OrderAccepted,
+    OrderChanged,
+    ReservationDeclined,
+    ReservationReleased,
+    ReservationShorted,
+    StockChanged,
+    StockReserved,
+)
 from schemas.fulfilment import (
     CancellationAnswered,
     ChangeAnswered,
@@ -13,14 +23,7 @@ from schemas.fulfilment import (
     LinesNotCollected,
     ParcelWasShipped,
 )
-from schemas.inventory import (
-    ReservationDeclined,
-    ReservationReleased,
-    ReservationShorted,
-    StockChanged,
-    StockReserved,
-)
-from schemas.orders import CancellationRequested, ChangeRequested, OrderAccepted, OrderChanged, OrderClosed
+from schemas.orders import CancellationRequested, OrderClosed
 from schemas.sourcing import SourcingExceptionOpened
 from services.sourcing import answers, backorders, requests
 from services.sourcing.flow import Desk, go_on

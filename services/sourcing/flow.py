@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
+from schemas.forms import Part as PublishedPart
+from schemas.forms import PartLine as PublishedLine
+from schemas.forms import ReserveLine, ReserveStock
+from schemas.inventory import ReleaseStock
 from schemas.reference import Location, Policy
 from schemas.sourcing import (
     LinesBackordered,
     LinesUnfillable,
-    OrderSourced,
     PartLine,
     SourcingExceptionOpened,
 )
-from schemas.sourcing import Part as PublishedPart
+from services.sourcing.decision import OrderSourced
 from services.sourcing.events import (
     PartsPublished,
     PartWithdrawn,
@@ -139,13 +141,7 @@ def command(desk: Desk, part: Part, share: Share) -> ReserveStock:
         order_id=desk.order_id,
         location=part.location,
         lines=tuple(
-            ReserveLine(
-                line_id=units.line_id,
-                sku=units.sku,
-                quantity=units.quantity,
-                minimum=0 if terms.divisible else units.quantity,
-            )
-            for units in part.lines
+            ReserveLine(units.line_id, units.sku, units.quantity, 0 if terms.divisible else units.quantity) for units in part.lines
         ),
         rank=terms.urgency,
         promised_at=terms.deliver_by or dates_of(desk, part.location, share.km).promise.latest,
@@ -272,7 +268,7 @@ def published(order: Order, terms: Terms, part: Part, dates: Schedule) -> Publis
         part_id=order.part_id(part.number),
         location=part.location,
         method=terms.method,
-        lines=written(part.lines),
+        lines=tuple(PublishedLine(units.line_id, units.sku, units.quantity) for units in part.lines),
         release_at=dates.release_at,
         ship_by=dates.ship_by,
         carrier=dates.carrier,

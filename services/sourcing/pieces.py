@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Self
+from collections.abc import Iterable
 
 from msgspec import Struct, msgpack
 
-from schemas.inventory import Future
+from schemas.forms import Future
 from shared.kernel.views import Written
 
 Levels = dict[str, dict[str, tuple[int, int]]]
@@ -19,20 +18,9 @@ class LevelsPiece(Struct, tag="levels", array_like=True):
 
 
 class AnnouncedPiece(Struct, tag="announced", array_like=True):
-    """By sku and location; each as its JSON."""
+    """By sku and location."""
 
-    future: dict[str, dict[str, list[bytes]]]
-
-    @classmethod
-    def of(cls, future: Mapping[str, Mapping[str, Iterable[Future]]]) -> Self:
-        return cls(
-            {sku: {place: [each.model_dump_json().encode() for each in all] for place, all in at.items()} for sku, at in future.items()}
-        )
-
-    def read(self) -> dict[str, dict[str, tuple[Future, ...]]]:
-        """Raises pydantic.ValidationError."""
-        read = Future.model_validate_json
-        return {sku: {place: tuple(map(read, all)) for place, all in at.items()} for sku, at in self.future.items()}
+    future: dict[str, dict[str, tuple[Future, ...]]]
 
 
 AnyPiece = Written | LevelsPiece | AnnouncedPiece

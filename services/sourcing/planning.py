@@ -12,14 +12,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from schemas.forms import Explanation
 from schemas.reference import Carrier, Location, Policy
-from schemas.sourcing import Explanation
 from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
 from services.sourcing.promise import COLLECTED, days_on_the_road, schedule
 from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
-from shared.value import Value, field
+from shared.value import Value, field, replace
 
 LATE_MINOR_A_DAY = 1_000
 """What a day after the order's deadline costs a plan, in minor units."""
@@ -432,5 +432,5 @@ def computed_again(ask: Ask, recorded: Explanation, view: Network) -> Explanatio
         for c in recorded.candidates
     )
     plans = plans_from(offers, ask, wanted, stock, policy)
-    written = tuple(cost_document(plan) for plan in plans)
-    return Explanation.model_validate({**dict(recorded), "chosen": written[0], "alternatives": written[1:]})
+    chosen, *alternatives = map(cost_document, plans)
+    return replace(recorded, chosen=chosen, alternatives=tuple(alternatives))

@@ -15,8 +15,7 @@ from math import acos, cos, radians, sin
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from schemas.inventory import Availability, Future
-from schemas.orders import Destination
+from schemas.forms import Availability, Destination, Form, Future
 from schemas.reference import Carrier, Location, Method, Policy
 from schemas.topics import AVAILABILITY, Body, Topic
 from schemas.types import part_id_of
@@ -163,13 +162,13 @@ class Network(Documents):
 
     # ---- documents ----
 
-    def apply(self, body: Body) -> None:
+    def apply(self, body: Body | Form) -> None:
         if isinstance(body, Availability):
             self._hear(body)
             self._announce(body)
-            return
-        super().apply(body)
-        self._forget_derived()
+        elif not isinstance(body, Form):
+            super().apply(body)
+            self._forget_derived()
 
     def forget(self, topic: Topic, key: str) -> None:
         if topic is AVAILABILITY:
@@ -228,15 +227,15 @@ class Network(Documents):
         for skus in in_parts(self._levels, SKUS_A_PIECE):
             yield pack(LevelsPiece({sku: self._levels[sku] for sku in skus}))
         for skus in in_parts(self._future, SKUS_A_PIECE):
-            yield pack(AnnouncedPiece.of({sku: self._future[sku] for sku in skus}))
+            yield pack(AnnouncedPiece({sku: self._future[sku] for sku in skus}))
 
     def load(self, piece: bytes) -> None:
         match decode(piece):
             case LevelsPiece(levels):
                 for sku, known in levels.items():
                     self._add(sku, known)
-            case AnnouncedPiece() as announced:
-                for sku, future in announced.read().items():
+            case AnnouncedPiece(announced):
+                for sku, future in announced.items():
                     self._future.setdefault(sku, {}).update(future)
             case Written() as written:
                 self._take(written)

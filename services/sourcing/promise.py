@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from schemas.forms import Promise
 from schemas.reference import Carrier, Location, Method
-from schemas.sourcing import Promise
 from shared.value import Value
 
 MOST_DAYS = 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.sourcing import Explanation
+from schemas.forms import Candidate, CostTerms, Explanation, LineQuantity, PlanCost, PlannedPart, SeenLevel
 from services.sourcing.rules import Plan
 from shared.value import Value
 
@@ -42,33 +42,24 @@ class Reasons(Value, frozen=True):
 
 def explanation(reasons: Reasons) -> Explanation:
     """As readers of the decision get it."""
-    chosen, *alternatives = (cost_document(plan) for plan in reasons.plans)
-    return Explanation.model_validate(
-        {
-            "policy": reasons.policy,
-            "policy_version": reasons.policy_version,
-            "currency": reasons.currency,
-            "attempt": reasons.attempt,
-            "candidates": tuple(
-                {
-                    "location": location,
-                    "distance_km": km,
-                    "levels": tuple({"sku": sku, "atp": atp, "version": version} for sku, atp, version in levels),
-                }
-                for location, km, levels in reasons.candidates
-            ),
-            "eliminated": reasons.eliminated,
-            "capped": reasons.capped,
-            "chosen": chosen,
-            "alternatives": tuple(alternatives),
-        }
+    chosen, *alternatives = map(cost_document, reasons.plans)
+    return Explanation(
+        policy=reasons.policy,
+        policy_version=reasons.policy_version,
+        currency=reasons.currency,
+        attempt=reasons.attempt,
+        candidates=tuple(
+            Candidate(location=location, distance_km=km, levels=tuple(SeenLevel(*seen) for seen in levels))
+            for location, km, levels in reasons.candidates
+        ),
+        eliminated=reasons.eliminated,
+        capped=reasons.capped,
+        chosen=chosen,
+        alternatives=tuple(alternatives),
     )
 
 
-def cost_document(plan: Plan) -> dict[str, object]:
+def cost_document(plan: Plan) -> PlanCost:
     """The plan as PlanCost has it."""
-    parts = tuple(
-        {"location": location, "lines": tuple({"line_id": line_id, "quantity": units} for line_id, units in lines)}
-        for location, lines in plan.parts
-    )
-    return {"parts": parts, "cost": {**plan.cost._asdict(), "total": plan.cost.total}}
+    parts = tuple(PlannedPart(location, tuple(LineQuantity(*line) for line in lines)) for location, lines in plan.parts)
+    return PlanCost(parts, CostTerms(*plan.cost, plan.cost.total))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.forms import ChangeRequested, OrderChanged, OrderSnapshot
 from schemas.fulfilment import CancellationAnswered, ChangeAnswered
-from schemas.orders import CancellationRequested, ChangeRequested, LineQuantity, OrderChanged, OrderSnapshot
+from schemas.orders import CancellationRequested, LineQuantity
 from schemas.sourcing import CancellationPassedOn, ChangePassedOn, PassedLine
 from services.sourcing.events import (
     CancelPassed,

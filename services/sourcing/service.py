@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from schemas import topics
+from schemas.forms import (
+    Availability,
+    ChangeRequested,
+    OrderAccepted,
+    OrderChanged,
+    ReservationDeclined,
+    ReservationReleased,
+    ReservationShorted,
+    StockChanged,
+    StockReserved,
+)
 from schemas.fulfilment import (
     CancellationAnswered,
     ChangeAnswered,
@@ -10,14 +21,7 @@ from schemas.fulfilment import (
     LinesNotCollected,
     ParcelWasShipped,
 )
-from schemas.inventory import (
-    ReservationDeclined,
-    ReservationReleased,
-    ReservationShorted,
-    StockChanged,
-    StockReserved,
-)
-from schemas.orders import CancellationRequested, ChangeRequested, OrderAccepted, OrderChanged, OrderClosed
+from schemas.orders import CancellationRequested, OrderClosed
 from services.sourcing.decide import decide, keys
 from services.sourcing.events import AnyOrderEvent, AnyQueueEvent, AnyWaitingEvent
 from services.sourcing.evolve import evolve_order, evolve_queue, evolve_waiting
@@ -42,6 +46,7 @@ service: Service[Network] = Service(
         topics.CARRIERS: (),
     },
     views=(topics.AVAILABILITY, topics.LOCATIONS, topics.POLICIES, topics.CARRIERS),
+    viewed={topics.AVAILABILITY: Availability},
     kinds=(
         Kind("order", Order, Order, evolve_order, AnyOrderEvent.__args__),
         Kind("queue", Queue, Queue, evolve_queue, AnyQueueEvent.__args__),

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from schemas.channel import Completeness
-from schemas.inventory import Level
-from schemas.orders import Destination, OrderSnapshot, rank_of
+from schemas.forms import Destination, Level, OrderSnapshot
+from schemas.orders import rank_of
 from schemas.reference import Method, OrderKind
 from schemas.types import part_id_of
 from services.sourcing.reasons import Reasons

@@ -240,6 +240,8 @@ class Service(Value, Generic[V], frozen=True):
     view: Callable[[], V]
     views: tuple[Topic, ...] = ()
     """State and reference topics kept whole in memory. A reference topic may be an input too: the view has it first."""
+    viewed: Mapping[Topic, type[Form]] = field(default_factory=dict)
+    """Views of other services' documents that are read in a form."""
     find: Callable[[Any], tuple[Key, ...]] = _finds_nothing
     """Rows to read without lock before `keys`: only immutable ones (parcel to order)."""
     states: tuple[State[Any], ...] = ()

@@ -17,7 +17,7 @@ from shared.kernel.contents import Contents, Seen
 from shared.kernel.model import Service
 from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
 from shared.kernel.publisher import Publisher
-from shared.kernel.stage import read_document
+from shared.kernel.stage import read_viewed
 
 MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""
@@ -40,6 +40,7 @@ class Pictures:
     def __init__(
         self, service: Service[Any], view: Any, topics: Topics, clock: Clock, log: FilteringBoundLogger, partitions: Mapping[str, int]
     ) -> None:
+        self._service = service
         self.stopping = False
         self.ready = False
         self.broken = 0
@@ -136,7 +137,7 @@ class Pictures:
             contents.hide(key, version)
             return
         try:
-            document = read_document(record, topic)
+            document = read_viewed(self._service, record, topic)
             self.view.apply(document)
         except Undecodable as error:
             self.broken += 1

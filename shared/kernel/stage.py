@@ -151,6 +151,12 @@ def read_document(record: Record, topic: Topic) -> Body:
     return body_of(topic.types[0], record.value or b"")
 
 
+def read_viewed(service: Service[Any], record: Record, topic: Topic) -> Body | Form:
+    """The same as this service's view takes it."""
+    form = service.viewed.get(topic)
+    return form_of(form, record.value or b"") if form is not None else read_document(record, topic)
+
+
 def _with(arrival: Arrival, body: Any = None, broken: Undecodable | None = None) -> Arrival:
     return replace(arrival, body=body, broken=broken)
 

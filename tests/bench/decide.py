@@ -33,7 +33,7 @@ from shared.kernel.codec import external_record, lane_record, state_record
 from shared.kernel.model import Input, Key, Kind, Need, Service, World, Yield
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record, Row, RowChange, TopicPartition
 from shared.kernel.rows import RowCodec
-from shared.kernel.stage import Arrival, Stage, arrive, read_document
+from shared.kernel.stage import Arrival, Stage, arrive, read_viewed
 from shared.settings import Settings
 from shared.value import replace
 from tests.bench import orders
@@ -130,7 +130,7 @@ class Running:
         for topic in self.service.views:
             with self.clock.step("view"):
                 for record in self._new(topic):
-                    self.view.apply(read_document(record, BY_NAME[record.topic]))
+                    self.view.apply(read_viewed(self.service, record, BY_NAME[record.topic]))
         some = [record for topic in self.service.reads if topic not in self.service.views for record in self._new(topic)]
         for start in range(0, len(some), self._batch):
             self._run(some[start : start + self._batch])

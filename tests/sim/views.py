@@ -11,7 +11,7 @@ from shared.kernel.contents import Contents, Seen
 from shared.kernel.memory_log import Broker
 from shared.kernel.model import Service
 from shared.kernel.ports import TopicPartition
-from shared.kernel.stage import read_document
+from shared.kernel.stage import read_viewed
 from shared.kernel.views import Documents
 from tests.support.replicas import Process
 
@@ -38,7 +38,7 @@ def _whole(service: Service[Any], broker: Broker, up_to: Mapping[TopicPartition,
                 view.forget(topic, key.decode())
                 contents.hide(key, version)
             else:
-                view.apply(read_document(record, topic))
+                view.apply(read_viewed(service, record, topic))
                 contents.show(key, version)
         seen[at] = contents.seen(next)
     return view, seen

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.inventory import StockChanged
-from schemas.orders import OrderAccepted
+from schemas.forms import OrderAccepted, StockChanged
+from schemas.orders import rank_of
 from services.sourcing.backorders import head
 from services.sourcing.events import PlanMade
-from services.sourcing.state import Place, Queue, Terms, Waiting, queue_key
+from services.sourcing.state import Place, Queue, Waiting, queue_key
 from shared.kernel.model import Input, Service, Wake, Woken, World
 from shared.value import replace
 
@@ -51,7 +51,7 @@ def _newcomer(world: World, body: OrderAccepted, outputs: Iterator[Any], view: A
 
 
 def _urgency(body: OrderAccepted) -> int:
-    return Terms.of(body.order).urgency
+    return rank_of(body.order.kind, body.order.priority)
 
 
 def _planned(plan: PlanMade) -> Mapping[str, int]:

@@ -123,7 +123,8 @@ class Spec:
     def documents(self, *bodies: Body) -> Spec:
         """Reference or state documents the view has read."""
         for body in bodies:
-            self.view.apply(body)
+            form = self.service.viewed.get(TOPIC_OF[type(body)])
+            self.view.apply(in_form(form, body) if form is not None else body)
         return self
 
     def given(self, *facts: Any) -> Spec:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.forms import Availability, OrderSnapshot
 from schemas.reference import Carrier, Costs, Location, Policy
 from services.sourcing import planning
 from services.sourcing.planning import LATE_MINOR_A_DAY, Ask, Draft, draft
@@ -20,7 +21,7 @@ from services.sourcing.promise import schedule
 from services.sourcing.requests import demand_of
 from services.sourcing.state import Order, Terms
 from tests.support.sourcing import ORDER, PARIS, Inventory, goods, place, snapshot
-from tests.support.spec import START
+from tests.support.spec import START, in_form
 
 DAY = timedelta(days=1)
 CARRIER = Carrier(carrier="post", km_a_day=300)
@@ -56,9 +57,9 @@ def planned(problem: Problem) -> Draft:
         view.apply(each)
         for item, units in enumerate(problem.stock[number]):
             inventory.put(f"sku-{item}", each.location, units)
-            view.apply(inventory.document(f"sku-{item}", each.location))
+            view.apply(in_form(Availability, inventory.document(f"sku-{item}", each.location)))
     lines = (goods(f"line-{item}", f"sku-{item}", units, weight_g=700) for item, units in enumerate(problem.wanted))
-    ordered = snapshot(*lines, deliver_by=problem.deliver_by)
+    ordered = in_form(OrderSnapshot, snapshot(*lines, deliver_by=problem.deliver_by))
     taken = demand_of(Order(ORDER), ordered, "new")
     order = Order(ORDER, terms=Terms.of(ordered), lines={line.line_id: line for line in taken.lines})
     return draft(Ask(order, taken.terms, order.open_units, START), view)

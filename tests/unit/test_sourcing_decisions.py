@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from schemas.channel import Completeness
+from schemas.forms import Availability, Explanation, OrderSnapshot
 from schemas.inventory import ReleaseStock, ReserveLine, ReserveStock
 from schemas.reference import Costs, OpeningHours, Policy
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, SourcingExceptionOpened
@@ -15,6 +16,7 @@ from schemas.topics import LOCATIONS
 from services.sourcing.events import PartDeclined, PartReserved
 from services.sourcing.planning import Ask, computed_again
 from services.sourcing.state import LevelSeen, Terms
+from shared.kernel.codec import value_of
 from shared.kernel.model import Key
 from shared.value import replace
 from tests.support.sourcing import (
@@ -27,7 +29,7 @@ from tests.support.sourcing import (
     snapshot,
     where,
 )
-from tests.support.spec import START
+from tests.support.spec import START, in_form
 
 LYON = place("lyon", 45.76, 4.84)
 PARIS = place("paris")
@@ -80,12 +82,12 @@ def test_from_its_recorded_inputs_the_decision_is_computed_again_byte_for_byte()
     trade = Trade(*places)
     trade.stock({(f"sku-{i}", f"s{n:02}"): 1 + (n * i) % 3 for i in range(4) for n in range(40) if (n + i) % 3})
     lines = [goods(f"l{i}", f"sku-{i}", 1 + i % 2) for i in range(4)]
-    recorded = sourced(trade.run(accepted(*lines))).explanation[0]
+    recorded = in_form(Explanation, sourced(trade.run(accepted(*lines))).explanation[0])
     order = trade.spec.state("order", ORDER)
     fresh = Trade(*places).spec.view
-    terms = Terms.of(snapshot(*lines))
+    terms = Terms.of(in_form(OrderSnapshot, snapshot(*lines)))
     again = computed_again(Ask(order, terms, {f"l{i}": 1 + i % 2 for i in range(4)}, START), recorded, fresh)
-    assert again.model_dump_json() == recorded.model_dump_json()
+    assert value_of(again) == value_of(recorded)
 
 
 def test_two_orders_planned_before_any_answer_do_not_count_on_the_same_unit() -> None:
@@ -127,9 +129,9 @@ def test_flights_of_orders_that_another_replica_owns_now_end() -> None:
     """It hears what becomes of them, this one never does: a document that waited for them counts."""
     trade = Trade(PARIS).stock({("shirt", "paris"): 5})
     trade.tell(accepted(goods("a", "shirt", 2)))
-    view, document = trade.spec.view, trade.inventory.document("shirt", "paris")
+    view, document = trade.spec.view, in_form(Availability, trade.inventory.document("shirt", "paris"))
     view.commit()
-    view.apply(document.model_copy(update={"version": document.version + 1, "atp": 1}))
+    view.apply(replace(document, version=document.version + 1, atp=1))
     assert view.free("shirt") == {"paris": 3}
     view.clear()
     assert view.free("shirt") == {"paris": 1}
@@ -141,12 +143,12 @@ def test_a_document_that_may_hold_units_in_flight_already_counts_once_they_have_
     """Inventory's answer and its document race: whichever comes first, the units are taken off once."""
     trade = Trade(PARIS).stock({("shirt", "paris"): 5})
     trade.tell(accepted(goods("a", "shirt", 2)))
-    view, document = trade.spec.view, trade.inventory.document("shirt", "paris")
+    view, document = trade.spec.view, in_form(Availability, trade.inventory.document("shirt", "paris"))
     view.commit()
-    reserved = document.model_copy(update={"version": document.version + 1, "atp": 3, "reserved": 2})
+    reserved = replace(document, version=document.version + 1, atp=3, reserved=2)
     view.apply(reserved)
     assert view.free("shirt") == {"paris": 3}, "the units in flight, or the document's: not both"
-    view.apply(reserved.model_copy(update={"version": document.version + 2, "atp": 2}))
+    view.apply(replace(reserved, version=document.version + 2, atp=2))
     view.apply(reserved)
     view.fold(PartReserved(ORDER, 1, (), (LevelSeen("shirt", "paris", reserved.version, 3),)))
     assert view.free("shirt") == {"paris": 2}, "settled: the newest word counts"

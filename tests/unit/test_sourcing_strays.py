@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from schemas import forms
+from schemas.forms import Form
 from schemas.fulfilment import FactLine, ParcelWasShipped
 from schemas.inventory import Level, ReleaseStock, ReservationReleased, ReservationShorted, ReservedLine, StockReserved
 from schemas.orders import OrderClosed
@@ -16,7 +18,7 @@ from services.sourcing.service import service
 from services.sourcing.state import order_key, queue_key
 from shared.kernel.model import Keep, Need, Woken
 from tests.support.sourcing import ORDER, Inventory, Trade, accepted, change_requested, goods, place
-from tests.support.spec import START, Spec
+from tests.support.spec import START, Spec, in_form
 
 PART = f"{ORDER}/1"
 
@@ -103,11 +105,13 @@ def test_a_parcel_of_an_order_never_accepted_is_told(sourcing: Spec) -> None:
 # ---- which queues an input looks at ----
 
 
-@pytest.mark.parametrize("kind", [ReservationReleased, ReservationShorted])
+@pytest.mark.parametrize(
+    ("kind", "form"), [(ReservationReleased, forms.ReservationReleased), (ReservationShorted, forms.ReservationShorted)]
+)
 def test_units_that_lost_their_stock_may_wait_in_the_queues_of_their_items(
-    kind: type[ReservationReleased] | type[ReservationShorted],
+    kind: type[ReservationReleased] | type[ReservationShorted], form: type[Form]
 ) -> None:
-    assert service.keys(ended(kind), {}) == Need((order_key(ORDER), queue_key("tea")))
+    assert service.keys(in_form(form, ended(kind)), {}) == Need((order_key(ORDER), queue_key("tea")))
 
 
 def test_an_answer_that_reserves_needs_its_order_only() -> None:
