@@ -6,6 +6,7 @@ compare-and-set, then positions, then the destination lanes. Whatever fails roll
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,6 +49,8 @@ TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
 GATHER_S = 0.05
 """Longest time between two batches in which more may arrive."""
+CARRY_S = 0.25
+"""How long messages that are only skipped may wait for others to be committed with."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
 UNASSIGNED_S = 0.1
@@ -140,6 +143,9 @@ class Engine:
         self._generation = -1
         self._limit = MAX_BATCH
         self._failures = 0
+        self._carried: list[Arrival] = []
+        """Taken, all of them to be skipped, and not committed: with the next batch, or soon."""
+        self._carry_until = math.inf
         self._retry_kept: set[Key] = set()
         self._stored_due = True
         self._everything_kept = True
@@ -164,6 +170,14 @@ class Engine:
         """Until `stopping`; raises only what a restart must mend."""
         while not self.stopping:
             await self.step()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Positions of what was skipped; who can't move them leaves them to whoever reads on."""
+        try:
+            await self._run(self._unloaded())
+        except (Transient, NotOwner, CommitUnknown) as error:
+            self._log.info("positions of skipped messages not moved", action="leave", error=str(error)[:200])
 
     async def step(self) -> None:
         """One turn: the assignment, what was put aside, timers, then records."""
@@ -176,13 +190,27 @@ class Engine:
                 await self._let_some_gather()
             records, late = self.feed.take(self._limit, self.now_ms())
             self._alarm("external messages are judged while older internal ones are unread", late)
-            if not records:
-                await self._idle()
-                return
             self.counters.late += sum(late and BY_NAME[record.topic].external for record in records)
-            await self._run([arrive(self.service, record, late=late) for record in records])
+            if self._carries([arrive(self.service, record, late=late) for record in records]):
+                if not records:
+                    await self._idle()
+                return
+            await self._run(self._unloaded())
         except (Transient, NotOwner, CommitUnknown) as error:
             await self._recover(error)
+
+    def _carries(self, arrivals: Sequence[Arrival]) -> bool:
+        """Adds to what is carried; whether nothing of it has to be committed yet. A commit that only moves positions costs as much as one
+        with a decision, and every other message of an order is skipped by somebody."""
+        if arrivals and not self._carried:
+            self._carry_until = self._now_s() + CARRY_S
+        self._carried += arrivals
+        patient = self._now_s() < self._carry_until and len(self._carried) < self._limit
+        return patient and all(arrival.skipped for arrival in arrivals)
+
+    def _unloaded(self) -> list[Arrival]:
+        carried, self._carried, self._carry_until = self._carried, [], math.inf
+        return carried
 
     async def _let_some_gather(self) -> None:
         """A batch costs as much for one record as for ten: after one, twice as long as it took is left for more to arrive.
@@ -212,7 +240,7 @@ class Engine:
 
     async def _idle(self) -> None:
         self._reader.resume(self.feed.to_resume())
-        wait = min(self._next_timer_at, self._next_poll_at) - self._now_s() if self._shards else UNASSIGNED_S
+        wait = min(self._next_timer_at, self._next_poll_at, self._carry_until) - self._now_s() if self._shards else UNASSIGNED_S
         await self._arrived.wait(max(0.001, min(wait, POLL_S)))
 
     def now_ms(self) -> int:
@@ -229,6 +257,7 @@ class Engine:
     async def _follow_assignment(self) -> None:
         assignment = self._reader.assignment()
         self._generation = assignment.generation
+        self._unloaded()
         self.feed.drop(list(self.feed.claimed()))
         await self._claim(assignment.partitions)
         self._log.info(
