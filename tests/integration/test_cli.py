@@ -411,7 +411,8 @@ def test_a_replica_runs_in_the_foreground_and_drains(nervure: Nervure, system: S
         assert ready(port) == ""
         assert metrics(port)["claims_total"] >= 1
         process.send_signal(signal.SIGTERM)
-        assert b'"drained"' in process.communicate(timeout=30)[1].splitlines()[-1]
+        drained, kept = process.communicate(timeout=30)[1].splitlines()[-2:]
+        assert (b'"drained"' in drained, b'"view snapshot kept"' in kept) == (True, True)
         assert process.returncode == 0
     assert nervure("audit", "--json").json["violations"] == []
 
