@@ -23,7 +23,7 @@ class Future(Struct, frozen=True):
     confidence: int
 
 
-class Availability(Form, frozen=True, omit_defaults=True, kw_only=True):
+class Availability(Form, frozen=True, kw_only=True):
     contract: ClassVar[type[Data]] = inventory.Availability
 
     sku: str

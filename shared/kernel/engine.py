@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from logging import DEBUG
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME
+from shared.kernel.counters import Counters
 from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
 from shared.kernel.journal import Journal
 from shared.kernel.model import Key, Need, Service, Woken
@@ -65,32 +66,6 @@ QUARANTINES_A_MINUTE = 20
 
 class TooManyQuarantines(Exception):
     """More than 20 internal inputs failed within a minute: that is a bug, not data. Remedy: read the log, mend the rule, start again."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the health page tells; totals since the start."""
-
-    batches: int = 0
-    inputs: int = 0
-    batch_s: float = 0.0
-    collisions: int = 0
-    retries: int = 0
-    claims: int = 0
-    dead_letters: int = 0
-    quarantines: int = 0
-    late: int = 0
-    """External messages judged although older internal ones were still unread after the longest wait."""
-    by_what: dict[str, int] = field(default_factory=dict)
-
-    def note(self, stage: Stage, seconds: float) -> None:
-        self.batches += 1
-        self.batch_s += seconds
-        self.dead_letters += len(stage.changes.dead_letters)
-        self.quarantines += len(stage.changes.quarantines)
-        for what, count in stage.counts.items():
-            self.by_what[what] = self.by_what.get(what, 0) + count
-            self.inputs += count
 
 
 @dataclass(slots=True)
