@@ -16,7 +16,7 @@ from schemas import fulfilment, inventory, orders, sourcing
 from schemas.channel import Completeness, LineKind, PaymentTerms
 from schemas.inventory import ChangeCause, DeclineReason, EndCause
 from schemas.reference import Method, OrderKind
-from schemas.types import CODE, ORDER, REFERENCE, Data
+from schemas.types import CODE, ORDER, REFERENCE, Data, OpenData
 
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 ShownCode = Annotated[str, Meta(pattern=rf"^{CODE}\Z")]
@@ -41,7 +41,7 @@ Degrees = Annotated[float, Meta(ge=-180, le=180)]
 class Form(Struct, frozen=True, omit_defaults=True):
     """A message, or a part of one, without its contract's model."""
 
-    contract: ClassVar[type[Data]]
+    contract: ClassVar[type[Data | OpenData]]
     """The model of the same name."""
 
 

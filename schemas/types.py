@@ -25,6 +25,8 @@ REFERENCE = r"[A-Za-z0-9._:/+#-]{1,200}"
 
 REQUEST = r"[A-Za-z0-9._:/+-]{1,128}"
 
+GTIN = r"([0-9]{8}|[0-9]{12,14})"
+
 _ORDER_ID = re.compile(ORDER, re.ASCII)
 _REQUEST_ID = re.compile(REQUEST, re.ASCII)
 
@@ -58,7 +60,7 @@ RequestId = Annotated[str, StringConstraints(pattern=rf"^{REQUEST}$")]
 """The caller's own idempotency key of a request, at most 128 characters."""
 Reference = Annotated[str, StringConstraints(pattern=rf"^{REFERENCE}$")]
 """The business reference of a fact (a till receipt line, a fulfilment order line), at most 200 characters."""
-Gtin = Annotated[str, StringConstraints(pattern=r"^([0-9]{8}|[0-9]{12,14})$")]
+Gtin = Annotated[str, StringConstraints(pattern=rf"^{GTIN}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217."""
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]

@@ -7,11 +7,9 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Literal
 
-from msgspec import json
-
 from schemas.channel import AnsweredLine, ChannelRequest, Problem, RequestAnswered
 from schemas.orders import LineQuantity, MoneyExceptionOpened
-from schemas.types import unknown_fields
+from services.order_capture.content import PlaceOrder, in_order, unknown_in
 from services.order_capture.events import AnswerKept
 from services.order_capture.projection import Catalogue
 from services.order_capture.state import MOST_REMEMBERED_BYTES, Asked, Order
@@ -46,16 +44,14 @@ class Case(Value, frozen=True):
         return self.given.now
 
 
-def asked_by(request: ChannelRequest) -> Asked:
-    unknown = tuple(name.replace("\x00", "")[:500] for name in unknown_fields(request))
+def asked_by(request: ChannelRequest | PlaceOrder) -> Asked:
+    unknown = tuple(name.replace("\x00", "")[:500] for name in unknown_in(request))
     return Asked(request.request_id, type(request).__name__, digest_of(request), unknown)
 
 
-def digest_of(request: ChannelRequest) -> str:
+def digest_of(request: ChannelRequest | PlaceOrder) -> str:
     """Equal for requests of the same content, whoever asks, why, and under which request id."""
-    content = request.model_dump_json(exclude={"request_id", "actor", "reason"}, exclude_defaults=True)
-    in_order = json.encode(json.decode(content), order="sorted")
-    return sha256(type(request).__name__.encode() + b":" + in_order).hexdigest()[:32]
+    return sha256(type(request).__name__.encode() + b":" + in_order(request)).hexdigest()[:32]
 
 
 def answer(

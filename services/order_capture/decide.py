@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from schemas.channel import CancelOrder, ChangeOrder, HoldOrder, PlaceOrder, ResolveHold
+from schemas.channel import CancelOrder, ChangeOrder, HoldOrder, ResolveHold
 from schemas.fulfilment import (
     CancellationAnswered,
     ChangeAnswered,
@@ -30,6 +30,7 @@ from schemas.returns import CreditDue
 from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesUnfillable
 from services.order_capture import awaiting, cancels, changes, facts, payments, requests, timers
 from services.order_capture.case import Case
+from services.order_capture.content import PlaceOrder
 from services.order_capture.projection import Catalogue
 from services.order_capture.state import order_key
 from shared.kernel.model import Found, Input, Need, Unreadable, Woken, World, Yield

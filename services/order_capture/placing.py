@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from schemas.channel import ChangeOrder, OrderContent, Payment, PlaceOrder, Problem
+from schemas.channel import ChangeOrder, Problem
 from schemas.orders import OrderClosed, OrderRejected
 from services.order_capture import money
 from services.order_capture.acceptance import accept, go_on, watch_cancel_after
 from services.order_capture.case import Case, answer
+from services.order_capture.content import Content, Payment, PlaceOrder, by_contract
 from services.order_capture.ending import CANCEL_AFTER
 from services.order_capture.events import (
     ContentStated,
@@ -21,7 +22,7 @@ from services.order_capture.events import (
 from services.order_capture.projection import Catalogue
 from services.order_capture.review import Draft, Finding, draft_lines, review
 from services.order_capture.rules import charges_net_minor
-from services.order_capture.snapshot import lines_of, without_unknown
+from services.order_capture.snapshot import lines_of
 from services.order_capture.state import Asked, Order
 from shared.kernel.model import Wake, Yield
 
@@ -46,12 +47,12 @@ def change_held(case: Case, request: ChangeOrder, asked: Asked) -> Iterator[Yiel
     if any(finding.check is None for finding in findings):
         yield from answer(case, asked, "declined", _problems(findings))
     else:
-        yield from _stated(case.order_id, request.order, asked)
+        yield from _stated(case.order_id, request.order)
         yield watch_cancel_after(case)
         yield from _let_go_on(case, draft, asked, findings)
 
 
-def draft_anew(order: Order, channel: str, content: OrderContent, view: Catalogue) -> Draft:
+def draft_anew(order: Order, channel: str, content: Content, view: Catalogue) -> Draft:
     """The order as it would stand with this content and what it says of payments."""
     after = order
     for claim in claims_of(order.order_id, content.payments):
@@ -77,13 +78,13 @@ def _take_in(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
     findings = review(draft, case.view, case.now)
     yield OrderPlaced(case.order_id, asked, request.placed_at, request.channel)
     if any(finding.check is None for finding in findings):
-        yield from _stated(case.order_id, content, asked)
+        yield from _stated(case.order_id, content)
         yield from _reject(case, asked, findings)
         return
     if content.cancel_after is not None:
         yield Wake(case.key, CANCEL_AFTER, content.cancel_after)
     if findings:
-        yield from _stated(case.order_id, content, asked)
+        yield from _stated(case.order_id, content)
         yield from _let_go_on(case, draft, asked, findings)
     else:
         yield from claims_of(case.order_id, content.payments)
@@ -91,10 +92,9 @@ def _take_in(case: Case, request: PlaceOrder, asked: Asked) -> Iterator[Yield]:
         yield from accept(case, draft)
 
 
-def _stated(order_id: str, content: OrderContent, asked: Asked) -> Iterator[OrderEvent]:
+def _stated(order_id: str, content: Content) -> Iterator[OrderEvent]:
     charges = charges_net_minor(content)
-    kept = without_unknown(content) if asked.unknown_fields else content
-    yield ContentStated(order_id, kept, lines_of(content), content.payment_terms, content.currency, charges)
+    yield ContentStated(order_id, by_contract(content), lines_of(content), content.payment_terms, content.currency, charges)
     yield from claims_of(order_id, content.payments)
 
 

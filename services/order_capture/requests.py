@@ -10,7 +10,6 @@ from schemas.channel import (
     CancelOrder,
     ChangeOrder,
     HoldOrder,
-    PlaceOrder,
     Problem,
     RequestAnswered,
     ResolveHold,
@@ -20,6 +19,7 @@ from services.order_capture import changes
 from services.order_capture.acceptance import draft_of, look_again
 from services.order_capture.cancels import cancel
 from services.order_capture.case import Case, answer, asked_by, decline
+from services.order_capture.content import PlaceOrder
 from services.order_capture.holds import begin_end, deadline_of, end_hold, open_hold
 from services.order_capture.placing import change_held, place
 from services.order_capture.review import awaited_references

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from schemas.channel import Line, OrderContent, Party, Problem
+from schemas.channel import Problem
 from schemas.reference import Channel, Item, Location, Method
+from services.order_capture.content import Content, Line, Party, plain
 from services.order_capture.projection import Catalogue, reference_of
 from services.order_capture.rules import MOST_MINOR, charges_net_minor, sums_of
 from services.order_capture.state import CAPTURING_TERMS, Check
@@ -42,14 +43,14 @@ class Draft(Value, frozen=True):
     """An order as far as its validity goes."""
 
     channel: str
-    content: OrderContent
+    content: Content
     lines: tuple[DraftLine, ...]
     owed_minor: int
     covered_minor: int
     """Authorised or captured by its payments."""
 
 
-def draft_lines(content: OrderContent, channel: str, kept: Iterable[KeptLine], view: Catalogue) -> tuple[DraftLine, ...]:
+def draft_lines(content: Content, channel: str, kept: Iterable[KeptLine], view: Catalogue) -> tuple[DraftLine, ...]:
     """The lines of a content with their items, each looked up once."""
     by_id = {line.line_id: line for line in kept}
     lines = []
@@ -110,7 +111,7 @@ def awaited_references(draft: Draft, view: Catalogue) -> tuple[str, ...]:
     return (*channel, *dict.fromkeys(name for line in lines for name in references_of_line(line, draft.channel)))
 
 
-def receiver_of(content: OrderContent) -> Party:
+def receiver_of(content: Content) -> Party:
     return content.ship_to or content.sold_to
 
 
@@ -138,21 +139,21 @@ def _channel(draft: Draft, view: Catalogue) -> Iterator[Finding]:
         yield Finding("channel", _problem("wrong_currency", "order.currency", message, "State the order in the channel's currency."))
 
 
-def _size(content: OrderContent) -> Iterator[Finding]:
-    size = len(content.model_dump_json())
+def _size(content: Content) -> Iterator[Finding]:
+    size = len(plain(content))
     if size > MOST_CONTENT_BYTES:
         message = f"The order has {size} bytes, at most {MOST_CONTENT_BYTES} can be kept."
         yield _refused("too_large", "order", message, "Shorten texts and attributes, or split the order.")
 
 
-def _times(content: OrderContent, now: datetime) -> Iterator[Finding]:
+def _times(content: Content, now: datetime) -> Iterator[Finding]:
     for field, instant in (("accept_by", content.accept_by), ("cancel_after", content.cancel_after)):
         if instant is not None and instant <= now:
             message = f"{field} is {instant.isoformat()}, which has passed."
             yield _refused(f"{field}_passed", f"order.{field}", message, "State a later instant, or none.")
 
 
-def _location(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
+def _location(content: Content, view: Catalogue) -> Iterator[Finding]:
     delivery, field = content.delivery, "order.delivery.location"
     collects = delivery.method in COLLECTING_METHODS
     if delivery.location is None:
@@ -205,7 +206,7 @@ def _unresolved(draft: Draft) -> Iterator[tuple[int, Line]]:
             yield number, line.stated
 
 
-def _address(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
+def _address(content: Content, view: Catalogue) -> Iterator[Finding]:
     delivery = content.delivery
     if delivery.method in COLLECTING_METHODS:
         return
@@ -218,7 +219,7 @@ def _address(content: OrderContent, view: Catalogue) -> Iterator[Finding]:
         yield Finding("address", _problem("no_street", "order.ship_to.street", "The street is missing.", remedy))
 
 
-def _totals(content: OrderContent) -> Iterator[Finding]:
+def _totals(content: Content) -> Iterator[Finding]:
     for field, right in sums_of(content)._asdict().items():
         stated = getattr(content.totals, field)
         if stated != right:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.channel import Discount, Line, OrderContent, Tax
+from services.order_capture.content import Content, Discount, Line, Tax
 
 MOST_MINOR = 1_000_000_000_000
 """The largest amount a message can carry."""
@@ -24,7 +24,7 @@ class Sums(NamedTuple):
     total_minor: int
 
 
-def sums_of(content: OrderContent) -> Sums:
+def sums_of(content: Content) -> Sums:
     """The sums the order should state, worked out from its lines and charges."""
     lines = discounts = charges = taxes = 0
     for line in content.lines:
@@ -38,13 +38,13 @@ def sums_of(content: OrderContent) -> Sums:
     return Sums(lines, discounts, charges, taxes, lines - discounts + charges + _added(taxes, content))
 
 
-def line_net_minor(content: OrderContent, line: Line) -> int:
+def line_net_minor(content: Content, line: Line) -> int:
     """The whole line after discounts, tax included. Negative where the discounts exceed the price."""
     price = line.quantity * line.unit_price_minor
     return price - _amount(line.discounts) + _added(_amount(line.taxes), content)
 
 
-def charges_net_minor(content: OrderContent) -> int:
+def charges_net_minor(content: Content) -> int:
     """All charges after discounts, tax included."""
     return sum(charge.amount_minor - _amount(charge.discounts) + _added(_amount(charge.taxes), content) for charge in content.charges)
 
@@ -71,6 +71,6 @@ def _amount(parts: Sequence[Discount | Tax]) -> int:
     return sum(part.amount_minor for part in parts) if parts else 0
 
 
-def _added(taxes_minor: int, content: OrderContent) -> int:
+def _added(taxes_minor: int, content: Content) -> int:
     """Taxes that come on top of the prices."""
     return 0 if content.taxes_included else taxes_minor

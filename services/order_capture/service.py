@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import topics
-from schemas.channel import CancelOrder, ChangeOrder, HoldOrder, PlaceOrder, ResolveHold
+from schemas.channel import CancelOrder, ChangeOrder, HoldOrder, ResolveHold
 from schemas.fulfilment import (
     CancellationAnswered,
     ChangeAnswered,
@@ -13,6 +13,7 @@ from schemas.fulfilment import (
     ParcelWasShipped,
 )
 from schemas.payments import PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentRefunded, PaymentVoided
+from schemas.placing import PlaceOrder
 from schemas.reference import Channel, Item
 from schemas.returns import CreditDue
 from schemas.sourcing import CancellationPassedOn, ChangePassedOn, LinesUnfillable

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from schemas.channel import OrderContent
 from schemas.forms import Contact, Destination, OrderLine, OrderSnapshot, PackingSlip
 from schemas.reference import Location
-from schemas.types import OpenData
+from services.order_capture.content import Content
 from services.order_capture.projection import Catalogue
 from services.order_capture.review import COLLECTING_METHODS, Draft, DraftLine, receiver_of
 from services.order_capture.rules import charges_net_minor, line_net_minor, value_minor
@@ -18,16 +17,9 @@ MOST_DESCRIPTION = 100
 """Characters of an item's description that travel with every order."""
 
 
-def lines_of(content: OrderContent) -> tuple[Line, ...]:
+def lines_of(content: Content) -> tuple[Line, ...]:
     """The lines as the channel states them."""
     return tuple(Line(line.channel_line_ref, line.kind, line.quantity, line_net_minor(content, line)) for line in content.lines)
-
-
-def without_unknown(content: OrderContent) -> OrderContent:
-    """The content without fields that no contract knows: they are answered, not kept."""
-    kept = _known(content)
-    assert isinstance(kept, OrderContent)
-    return kept
 
 
 def snapshot_of(draft: Draft, view: Catalogue, *, order_id: str, placed_at: datetime, revision: int) -> OrderSnapshot:
@@ -73,13 +65,6 @@ def effect_of(old: OrderSnapshot, new: OrderSnapshot) -> Effect | None:
     return None if replace(new, revision=old.revision) == old else "commercial"
 
 
-def _known(value: object) -> object:
-    if isinstance(value, OpenData):
-        fields = type(value).model_fields
-        return type(value).model_validate({name: _known(getattr(value, name)) for name in fields})
-    return tuple(map(_known, value)) if isinstance(value, tuple) else value
-
-
 def _line(line: DraftLine) -> OrderLine:
     stated, item = line.stated, line.item
     return OrderLine(
@@ -97,13 +82,13 @@ def _line(line: DraftLine) -> OrderLine:
     )
 
 
-def _destination(content: OrderContent, view: Catalogue) -> Destination:
+def _destination(content: Content, view: Catalogue) -> Destination:
     """Where the goods go, as coarse as planning needs it."""
     place = _location(content, view) or receiver_of(content)
     return Destination(country=place.country, postal_code=place.postal_code, latitude=place.latitude, longitude=place.longitude)
 
 
-def _location(content: OrderContent, view: Catalogue) -> Location | None:
+def _location(content: Content, view: Catalogue) -> Location | None:
     """The location the goods go to: where the buyer collects, or which is itself the receiver (replenishment)."""
     if content.delivery.location is None:
         return None
@@ -111,7 +96,7 @@ def _location(content: OrderContent, view: Catalogue) -> Location | None:
     return view.get(Location, content.delivery.location) if goes_there else None
 
 
-def _contact(content: OrderContent, view: Catalogue) -> Contact:
+def _contact(content: Content, view: Catalogue) -> Contact:
     """Who receives the goods; a location that receives them itself gives its own name and place."""
     party, location = receiver_of(content), _location(content, view)
     if location is not None and party.country is None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -22,12 +24,14 @@ from pydantic import ValidationError
 
 from schemas.channel import Problem
 from schemas.forms import Form
+from schemas.placing import Asked
 from schemas.topics import BY_NAME, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_id_of
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record
 from shared.value import Light
 
 F = TypeVar("F", bound=Form)
+A = TypeVar("A", bound=Asked)
 PREFIX = "nervure."
 JSON = b"application/json"
 STRUCTURED = "application/cloudevents+json"
@@ -225,6 +229,21 @@ def form_of(form: type[F], data: bytes) -> F:
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return _judged(form, data)
     return read
+
+
+def asked_of(form: type[A], data: bytes) -> A | Body:
+    """A request in its form; what that doesn't take, as its contract's model. Raises Undecodable.
+
+    Of an instant's fraction the contract cuts off what is finer than microseconds, where a form would round."""
+    _check_size(data)
+    if NUL not in data and not _TOO_FINE.search(data):
+        with suppress(DecodeError, UnicodeDecodeError, RecursionError):
+            read: A = _decoder(form).decode(data)
+            return read
+    return body_of(form.contract, data)
+
+
+_TOO_FINE = re.compile(rb"\.[0-9]{7}")
 
 
 def _judged(form: type[F], data: bytes) -> F:

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from schemas.forms import Form
+from schemas.placing import Asked
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
-from shared.kernel.codec import Envelope, Undecodable, body_of, form_of, open_envelope, read_body, said_by, value_of
+from shared.kernel.codec import Envelope, Undecodable, asked_of, body_of, form_of, open_envelope, read_body, said_by, value_of
 from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
@@ -121,8 +122,10 @@ def arrive(
     if kind is not None and reading is None:
         return Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue)
     try:
-        if reading is not None and issubclass(reading, Form):
-            body: Body | Form = form_of(reading, envelope.data)
+        if reading is not None and issubclass(reading, Asked):
+            body: Body | Form = asked_of(reading, envelope.data)
+        elif reading is not None and issubclass(reading, Form):
+            body = form_of(reading, envelope.data)
         else:
             body = read_body(envelope, topic)
     except Undecodable as error:

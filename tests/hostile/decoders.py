@@ -4,6 +4,7 @@ wire <topic>      the envelope (binary or structured CloudEvents) and the body; 
 arrive <service>  a record on its way into a service: every reason is fit for a dead letter and for an answer; rows named, labels found
 view <service>    documents of state and reference topics, and versions of theirs, into a view
 decide <service>  what arrived, decided on a world where others were decided before: what follows can be stored and published
+asked             PlaceOrder in its form: what its contract takes, and as it takes it
 ids               order, request, part and level ids; what a Kafka key is taken for
 send              the files of `nervure send`, up to the record
 told              what the command line reads of any record: trace, lanes, status
@@ -25,12 +26,15 @@ from deploy.lanes import lane_of
 from deploy.messages import Faulty, read_drafts
 from deploy.orders import status_of
 from deploy.tracing import read_chapter
-from schemas.channel import RequestAnswered
+from schemas import placing
+from schemas.channel import PlaceOrder, RequestAnswered
 from schemas.topics import TOPIC_OF, TOPICS, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_of_part, unknown_fields
+from services.order_capture.content import by_contract, in_order
 from shared.kernel.codec import (
     MAX_BYTES,
     Undecodable,
+    asked_of,
     body_of,
     external_record,
     open_envelope,
@@ -47,7 +51,7 @@ from shared.kernel.postgres_columns import record_columns, record_of
 from shared.kernel.stage import Arrival, arrive, read_document
 from shared.value import encode
 from tests.hostile.records import Hostile, hostile_record
-from tests.hostile.values import EXAMPLES, broken, hostile_value
+from tests.hostile.values import EXAMPLES, broken, hostile_value, mutated, text_of
 from tests.hostile.words import ODDITIES, TEXTS
 from tests.support.spec import Spec, as_stored
 
@@ -346,6 +350,25 @@ def read_parked(hostile: Hostile) -> Outcome:
     return Outcome(True, ("parked",))
 
 
+def read_asked(data: bytes) -> Outcome:
+    """A request's form takes less than its contract, never more, and never anything else; what it is asked has one digest."""
+    try:
+        model: Any = body_of(PlaceOrder, data)
+    except Undecodable as error:
+        found = refused(error)
+        try:
+            asked_of(placing.PlaceOrder, data)
+        except Undecodable as same:
+            must(same.problems == error.problems, "its form names other problems")
+            return found
+        raise Unfit("its form takes what its contract refuses") from None
+    read: Any = asked_of(placing.PlaceOrder, data)
+    must(isinstance(read, PlaceOrder) or body_of(PlaceOrder, value_of(read)) == model, "its form is another one")
+    must(in_order(read) == in_order(model), "its form has another digest")
+    must(by_contract(read.order) == by_contract(model.order), "its content is kept in another way")
+    return Outcome(True, (type(read).__module__,))
+
+
 # ---- the table ----
 
 
@@ -357,6 +380,12 @@ def _of_topics(topics: Sequence[Topic]) -> Callable[[Random, Mapping[str, bytes]
 def _text(dice: Random, _: Mapping[str, bytes]) -> str:
     text = dice.choice(TEXTS)
     return broken(dice, text.encode("utf-8", "replace")).decode("utf-8", "replace") if dice.random() < 0.7 else text
+
+
+def _request(dice: Random, corpus: Mapping[str, bytes]) -> bytes:
+    """PlaceOrder, and mostly something that may still be one."""
+    data = corpus.get("PlaceOrder", EXAMPLES["PlaceOrder"])
+    return hostile_value(dice, data) if dice.random() < 0.5 else text_of(mutated(dice, json.loads(EXAMPLES["PlaceOrder"])))
 
 
 def _file(dice: Random, corpus: Mapping[str, bytes]) -> str:
@@ -381,6 +410,7 @@ def decoders() -> list[Decoder]:
         table.append(Decoder(f"arrive {name}", _of_topics(list(service.reads)), read_arrival(service)))
         table.append(Decoder(f"decide {name}", _of_topics(external), Worlds(service).read))
         table.append(Decoder(f"view {name}", _of_topics([t for t in TOPICS if t.compacted]), read_view(service)))
+    table.append(Decoder("asked", _request, read_asked))
     table.append(Decoder("ids", _text, read_ids))
     table.append(Decoder("send", _file, read_file))
     table.append(Decoder("told", _of_topics([topic for topic in TOPICS if topic.kind != "state"]), read_told))

@@ -35,10 +35,11 @@ from schemas.fulfilment import (
 )
 from schemas.inventory import ReservationReleased, ReservationShorted, StockChanged, StockReserved
 from schemas.orders import CancellationRequested, ChangeRequested, OrderChanged
+from schemas.placing import Asked
 from schemas.returns import StockRestocked, StockWrittenOff
 from schemas.sourcing import PartShorted
 from schemas.topics import TOPIC_OF, Body
-from shared.kernel.codec import body_of, form_of, value_of
+from shared.kernel.codec import asked_of, body_of, form_of, value_of
 from shared.kernel.model import Input, Keep, Key, Need, Service, Slice, Wake, Woken
 from shared.value import decoder, encode, replace
 
@@ -235,6 +236,8 @@ class Spec:
         """In its form, where the service reads one."""
         topic = TOPIC_OF.get(type(body))
         form = self.service.reading(topic, type(body)) if topic is not None and topic in self.service.reads else None
+        if form is not None and issubclass(form, Asked):
+            return asked_of(form, body.model_dump_json().encode())
         return in_form(form, body) if form is not None and issubclass(form, Form) else body
 
     def _is_slice_row(self, key: Key) -> bool:
