@@ -234,7 +234,7 @@ class Spec:
     def _as_read(self, body: Any) -> Any:
         """In its form, where the service reads one."""
         topic = TOPIC_OF.get(type(body))
-        form = self.service.reading(topic, type(body)) if topic is not None and topic in self.service.reads else None
+        form = self.service.reading(topic, type(body).__name__) if topic is not None and topic in self.service.reads else None
         return in_form(form, body) if form is not None and issubclass(form, Form) else body
 
     def _is_slice_row(self, key: Key) -> bool:
