@@ -235,7 +235,7 @@ class Stage:
     _roles: dict[UUID, dict[str, int]] = field(default_factory=dict)
     """By cause, how many messages of a type follow from it so far."""
     _kept: set[Key] = field(default_factory=set)
-    _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
+    _moved_under: set[tuple[str, str]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
     _marked: set[Key] = field(default_factory=set)
     """Rows that wait since this very batch."""
@@ -319,7 +319,7 @@ class Stage:
     def _passes_lane(self, arrival: Arrival) -> bool:
         """Whether a lane's record is the next of its lane; duplicates are dropped, records behind a gap are spooled."""
         envelope, record = arrival.envelope, arrival.record
-        if envelope is None or envelope.lane is None or record is None or arrival.replayed or arrival.kept:
+        if envelope is None or envelope.lane is None or record is None or _runs_again(arrival.stored):
             return True
         lane, seq = (record.at, envelope.lane), envelope.seq
         mark = self._mark(lane, seq)
@@ -364,7 +364,7 @@ class Stage:
             self.next_offset[at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
-        if arrival.replayed or not self.attached.quarantined:
+        if not self.attached.quarantined or arrival.replayed:
             return False
         keys = tuple(dict.fromkeys((*need.keys, arrival.message_key) if arrival.record is not None else need.keys))
         marked = self.attached.quarantined.intersection(keys)
@@ -496,8 +496,7 @@ class Stage:
         there = owner(after) if after is not None else None
         stays = before is not None and after is not None and here == there
         if not (stays and (kind.rank is None or kind.rank(before) == kind.rank(after))):
-            self._moved_under.add((kind.name, here))
-            self._moved_under.add((kind.name, there))
+            self._moved_under.update((kind.name, id) for id in (here, there) if id is not None)
 
     def _publish(self, arrival: Arrival, body: Body | Form) -> None:
         topic = TOPIC_OF[body.contract if isinstance(body, Form) else type(body)]
@@ -549,7 +548,7 @@ class Stage:
 
     def _changed_in_order(self) -> list[Key]:
         """Rows are loaded in order, but for those of slices: little is left to sort."""
-        return sorted(key for key in self._rows if key in self.changed)
+        return sorted([key for key, row in self._rows.items() if row.version != row.base])
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]
@@ -565,6 +564,11 @@ class Stage:
 
 
 MESSAGES = (Form, Data, OpenData)
+
+
+def _runs_again(stored: StoredInput | None) -> bool:
+    """What its lane has let pass before."""
+    return stored is not None and stored.purpose in ("replay", "kept")
 
 
 class KeptTooLong(Exception):
