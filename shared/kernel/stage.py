@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import Struct, convert
 
@@ -20,7 +20,7 @@ from schemas.forms import Form
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
 from shared.kernel.codec import Envelope, Undecodable, body_of, form_of, open_envelope, read_body, said_by, value_of
-from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived_text
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived, derived_text
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     NOTHING_ATTACHED,
@@ -139,7 +139,7 @@ def _body(reading: type[Body | Form] | None, envelope: Envelope, topic: Topic) -
 
 def _nameless(record: Record) -> UUID:
     """The cause of what follows from a record without an identity of its own."""
-    return uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
+    return derived(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
 
 
 def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
@@ -182,7 +182,7 @@ def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
 def wake_up(timer: TimerRow, newest_ms: int) -> Arrival:
     """The arrival of a due timer: its now is the later of its due time and the newest append time read."""
     now = max(timer.due, instant(newest_ms))
-    cause = uuid5(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
+    cause = derived(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
     return Arrival(now, cause, body=Woken(timer.key, timer.name, timer.due), timer=timer)
 
 
@@ -415,11 +415,11 @@ class Stage:
                 self._count("duplicates")
                 return
             if changed and arrival.envelope is not None:  # another message under a known id: what follows has ids of its own
-                arrival = replace(arrival, cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
+                arrival = replace(arrival, cause=derived(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
         if isinstance(arrival.body, Woken):  # set twice for one moment, it wakes twice: what follows has ids of its own
-            arrival = replace(arrival, cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
+            arrival = replace(arrival, cause=derived(arrival.cause, str(self._rows[arrival.body.key].version)))
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
@@ -578,7 +578,7 @@ class KeptTooLong(Exception):
 def _record_of(timer: TimerRow) -> Record:
     """A timer as a record, so that it can be parked and replayed like any input."""
     key = f"{timer.key.kind} {timer.key.id} {timer.name} {timer.due.isoformat()}"
-    offset = int.from_bytes(uuid5(TIMER_NAMESPACE, key).bytes[:7], "big")
+    offset = int.from_bytes(derived(TIMER_NAMESPACE, key).bytes[:7], "big")
     headers = (("rank", str(timer.rank).encode()), ("trace", timer.trace.hex.encode() if timer.trace else b""))
     return Record("~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, headers)
 
