@@ -58,7 +58,7 @@ def derived(cause: UUID, role: str) -> UUID:
 
 
 def derived_text(cause: UUID, role: str) -> str:
-    """The same as text, at a third of that again."""
+    """The same as text, at less than half of what the id and then its text take."""
     digits = sha1(cause.bytes + role.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
@@ -186,7 +186,7 @@ class View(Protocol):
         ...
 
     def fold(self, event: Event) -> None:
-        """One of the service's own events, as soon as it is folded (overlay)."""
+        """One of the service's own events, as soon as it is folded; of a service that names an overlay."""
         ...
 
     def commit(self) -> None:

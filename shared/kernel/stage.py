@@ -564,6 +564,7 @@ class Stage:
 
 
 MESSAGES = (Form, Data, OpenData)
+"""Most are forms, and what a model is takes longer to tell."""
 
 
 def _runs_again(stored: StoredInput | None) -> bool:
