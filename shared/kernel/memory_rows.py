@@ -82,7 +82,7 @@ class StoredCodec:
     def _parsed(self, state: Any) -> Any:
         codec = self._codec
         if codec.kind.typed:
-            return codec.parse({column.name: column.values([state])[0] for column in codec.columns})
+            return codec.parse({column.name: column.dump(getattr(state, column.name)) for column in codec.columns})
         return codec.parse({"doc": codec.dump(state)})
 
     def entry(self, entry: HistoryEntry) -> HistoryEntry:

@@ -270,4 +270,4 @@ class Service(Value, Generic[V], frozen=True):
 
 @cache
 def _as_read(types: tuple[type[Body | Form], ...]) -> Mapping[str, type[Body | Form]]:
-    return {each.__name__: each for each in types}
+    return {(each.contract if issubclass(each, Form) else each).__name__: each for each in types}

@@ -37,10 +37,13 @@ class Column(Value, frozen=True):
     decoder: Decoder[Any] | None
     """Set where the field is stored as JSON."""
 
+    def dump(self, value: Any) -> Any:
+        return encode(value).decode() if self.decoder is not None else value
+
     def values(self, states: Sequence[Any]) -> list[Any]:
         """What is written of these rows."""
         values = map(attrgetter(self.name), states)
-        return [encode(value).decode() for value in values] if self.decoder is not None else list(values)
+        return list(map(self.dump, values)) if self.decoder is not None else list(values)
 
 
 class RowCodec:
@@ -145,7 +148,7 @@ class RowCodec:
         if not self.kind.typed:
             doc = record["doc"]
             return None if doc is None else self._state.decode(doc)
-        values = [*record.values()][-len(self.names) :]  # they come last, in the order of the fields
+        values = [*record.values()][-len(self.columns) :]  # they come last, in the order of the fields
         for index, decode in self._decoders:
             values[index] = decode(values[index]) if values[index] is not None else None
         return self.kind.state(*values)

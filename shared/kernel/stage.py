@@ -134,7 +134,9 @@ def arrive(
 def _body(reading: type[Body | Form] | None, envelope: Envelope, topic: Topic) -> Body | Form:
     if reading is None:
         return read_body(envelope, topic)
-    return form_of(reading, envelope.data) if issubclass(reading, Form) else body_of(reading, envelope.data)
+    if issubclass(reading, Form):
+        return form_of(reading, envelope.data)
+    return body_of(reading, envelope.data)
 
 
 def _nameless(record: Record) -> UUID:
