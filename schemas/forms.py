@@ -38,7 +38,7 @@ Ordinal = Annotated[int, Meta(ge=1, le=1_000_000)]
 Degrees = Annotated[float, Meta(ge=-180, le=180)]
 
 
-class Form(Struct, frozen=True, omit_defaults=True):
+class Form(Struct, frozen=True, omit_defaults=True, gc=False):
     """A message, or a part of one, without its contract's model."""
 
     contract: ClassVar[type[Data | OpenData]]

@@ -50,9 +50,9 @@ JOURNALS = {
 """How the broker shall keep a service's journal: as long as backups are kept that may be restored."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Topic:
-    """One topic. `key` names the attribute of its messages that is the Kafka key."""
+    """One topic, equal to itself only. `key` names the attribute of its messages that is the Kafka key."""
 
     name: str
     kind: Kind

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from pydantic import BaseModel
 
 
-class Value(Struct, frozen=True, omit_defaults=True):
-    """An immutable record: `class X(Value, frozen=True)`. Stored, it leaves out what has its default."""
+class Value(Struct, frozen=True, omit_defaults=True, gc=False):
+    """An immutable record: `class X(Value, frozen=True)`. It never is part of a cycle. Stored, it leaves out what has its default."""
 
 
 class Light(Struct, frozen=True, array_like=True, gc=False):

@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import msgpack
 
-from shared.kernel.model import Key, Service
+from shared.kernel.model import Key, Service, derived_text
 from shared.kernel.ports import (
     Changes,
     DeadLetter,
@@ -109,7 +109,7 @@ class Journal:
         packed = zlib.compress(_encoder.encode(self._entry(changes, messages)), QUICK)
         parts = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
         return [
-            _row(self.at, f"{number}/{len(parts)}", uuid5(cause, f"journal:{number}"), now, part)
+            _row(self.at, f"{number}/{len(parts)}", derived_text(cause, f"journal:{number}"), now, part)
             for number, part in enumerate(parts, start=1)
         ]
 
@@ -135,7 +135,7 @@ class Journal:
         return Folded(key, version, type, self._codecs[key.kind].dump_event(event) if event is not None else "", at)
 
 
-def _row(at: TopicPartition, part: str, id: UUID, now: datetime, value: bytes) -> OutboxRow:
+def _row(at: TopicPartition, part: str, id: str, now: datetime, value: bytes) -> OutboxRow:
     return OutboxRow(at.topic, at.partition, "journal", TYPE, id, now, "", "", "", part, 0, value)
 
 
@@ -188,7 +188,7 @@ def _seq_of(record: Record, service: str) -> int:
 def _part_of(record: Record) -> OutboxRow:
     headers = dict(record.headers)
     try:
-        id, part = UUID((headers["ce_id"] or b"").decode()), (headers["ce_subject"] or b"").decode()
+        id, part = str(UUID((headers["ce_id"] or b"").decode())), (headers["ce_subject"] or b"").decode()
     except (KeyError, ValueError) as error:
         raise JournalUnreadable(f"{record.topic}/{record.partition}/{record.offset}: {error!r}") from error
     return _row(record.at, part, id, datetime.fromtimestamp(record.appended_ms / 1000, UTC), record.value or b"")

@@ -186,7 +186,8 @@ class OutboxRow(Light, frozen=True):
     partition: int
     key: str
     type: str
-    id: UUID
+    id: str
+    """A UUID."""
     time: datetime
     correlation: str
     causation: str

@@ -74,7 +74,7 @@ def kept_of(row: Any) -> StoredInput:
 
 
 def lane_row_of(row: Any) -> LaneRow:
-    fields = {name: row[name] for name in OUTBOX_COLUMNS if name not in ("seq", "incarnation")}
+    fields = {name: row[name] for name in OUTBOX_COLUMNS if name not in ("seq", "incarnation")} | {"id": str(row["id"])}
     return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
 
 

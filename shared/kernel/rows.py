@@ -6,7 +6,8 @@ import types
 import typing
 from collections.abc import Sequence
 from datetime import date, datetime
-from operator import is_not
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any
 
 from msgspec.json import Decoder
@@ -38,6 +39,11 @@ class Column(Value, frozen=True):
 
     def dump(self, value: Any) -> Any:
         return encode(value).decode() if self.decoder is not None else value
+
+    def values(self, states: Sequence[Any]) -> list[Any]:
+        """What is written of these rows."""
+        values = map(attrgetter(self.name), states)
+        return list(map(self.dump, values)) if self.decoder is not None else list(values)
 
 
 class RowCodec:
@@ -119,14 +125,17 @@ class RowCodec:
         """Of these columns."""
         if not self.kind.typed:
             return [[None if change.empty else self.dump(change.state) for change in changes]]
-        return [[c.dump(getattr(change.state, c.name)) for change in changes] for c in self.columns if c.name in names]
+        states = [change.state for change in changes]
+        return [column.values(states) for column in self.columns if column.name in names]
 
     def differing(self, changes: Sequence[RowChange]) -> tuple[str, ...]:
         """The columns in which a row isn't what was loaded: of thirty, a reservation changes three."""
         if not self.kind.typed or any(change.before is None for change in changes):
             return self.names
-        differ = (map(is_not, astuple(change.before), astuple(change.state)) for change in changes)
-        return tuple(name for name, *ones in zip(self.names, *differ, strict=True) if any(ones))
+        found: set[str] = set()
+        for change in changes:
+            found.update(compress(self.names, map(is_not, astuple(change.before), astuple(change.state))))
+        return tuple(name for name in self.names if name in found)
 
     def dump(self, state: Any) -> str:
         text = encode(state)

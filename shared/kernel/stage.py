@@ -6,19 +6,22 @@ Nothing here awaits: what a decision sees was loaded before, what it yields is w
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
+
+from msgspec import Struct, convert
 
 from schemas.forms import Form
 from schemas.placing import Asked
 from schemas.topics import BY_NAME, TOPIC_OF, Body, Topic
 from schemas.types import Data, OpenData
 from shared.kernel.codec import Envelope, Undecodable, asked_of, body_of, form_of, open_envelope, read_body, said_by, value_of
-from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived
+from shared.kernel.model import Input, Keep, Key, Kind, Need, Service, Slice, Unreadable, Wake, Woken, Yield, derived, derived_text
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     NOTHING_ATTACHED,
@@ -46,6 +49,8 @@ from shared.value import Value, replace
 TIMER_NAMESPACE = UUID("b3a5e7c0-5f0c-5f6a-9c3e-6d1f1f0a7a11")
 MESSAGE = "~message"
 """Kind of the stand-in row that quarantines a Kafka key, where a message names no row of its own."""
+NO_ROW = Key("", "")
+"""Subject of what follows from an input that names none."""
 POSTPONE_S = 30
 SPOOL_MOST = 10_000
 """Records of one partition that are put aside behind gaps."""
@@ -117,25 +122,29 @@ def arrive(
         envelope = open_envelope(record, topic)
     except Undecodable as error:
         return _broken(Arrival(now, _nameless(record), record, topic, stored=stored, late=late, overdue=overdue), error)
-    kind = topic.type_named(envelope.type)
-    reading = service.reading(topic, kind) if kind is not None else None
-    if kind is not None and reading is None:
+    reading = service.reading(topic, envelope.type)
+    if reading is None and topic.type_named(envelope.type) is not None:
         return Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue)
     try:
-        if reading is not None and issubclass(reading, Asked):
-            body: Body | Form = asked_of(reading, envelope.data)
-        elif reading is not None and issubclass(reading, Form):
-            body = form_of(reading, envelope.data)
-        else:
-            body = read_body(envelope, topic)
+        body = _body(reading, envelope, topic)
     except Undecodable as error:
         return _broken(Arrival(now, envelope.cause, record, topic, envelope, None, None, None, stored, late, overdue), error)
     return Arrival(now, envelope.cause, record, topic, envelope, body, None, None, stored, late, overdue)
 
 
+def _body(reading: type[Body | Form] | None, envelope: Envelope, topic: Topic) -> Body | Form:
+    if reading is None:
+        return read_body(envelope, topic)
+    if issubclass(reading, Asked):
+        return asked_of(reading, envelope.data)
+    if issubclass(reading, Form):
+        return form_of(reading, envelope.data)
+    return body_of(reading, envelope.data)
+
+
 def _nameless(record: Record) -> UUID:
     """The cause of what follows from a record without an identity of its own."""
-    return uuid5(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
+    return derived(TIMER_NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
 
 
 def _reference(service: Service[Any], record: Record, topic: Topic, now: datetime, cause: UUID) -> Arrival:
@@ -178,12 +187,11 @@ def _broken(arrival: Arrival, error: Undecodable) -> Arrival:
 def wake_up(timer: TimerRow, newest_ms: int) -> Arrival:
     """The arrival of a due timer: its now is the later of its due time and the newest append time read."""
     now = max(timer.due, instant(newest_ms))
-    cause = uuid5(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
+    cause = derived(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
     return Arrival(now, cause, body=Woken(timer.key, timer.name, timer.due), timer=timer)
 
 
-@dataclass(slots=True)
-class _Loaded:
+class _Loaded(Struct, gc=False):
     base: int
     version: int
     state: Any
@@ -223,7 +231,7 @@ class Stage:
     """Rows something happened to after this very batch kept a message for them."""
     behind: list[SpoolRow] = field(default_factory=list)
     """Lane records read behind a gap, whether there was room for them or not."""
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
@@ -232,13 +240,15 @@ class Stage:
     _roles: dict[UUID, dict[str, int]] = field(default_factory=dict)
     """By cause, how many messages of a type follow from it so far."""
     _kept: set[Key] = field(default_factory=set)
-    _moved_under: set[tuple[str, str | None]] = field(default_factory=set)
+    _moved_under: set[tuple[str, str]] = field(default_factory=set)
     """(kind, owner's id) of owned rows that came, moved or went: slices loaded before don't show it."""
     _marked: set[Key] = field(default_factory=set)
     """Rows that wait since this very batch."""
     _named: dict[Key, _Loaded] = field(default_factory=dict)
     """The rows that the input under decision has named."""
-    _subject: Key = Key("", "")
+    _subject: Key = NO_ROW
+    _changed: list[Key] = field(default_factory=list)
+    """In order, once all is finished."""
     _kinds: Mapping[str, Kind[Any]] = field(init=False)
     _events: frozenset[type] = field(init=False)
 
@@ -262,9 +272,11 @@ class Stage:
     # ---- the world a decision sees ----
 
     def get(self, key: Key, absent: Any) -> Any:
-        if (row := self._named.get(key)) is None:
-            raise KeyError(f"{key} was not named by keys()")
-        return absent if row.state is None else row.state
+        try:
+            state = self._named[key].state
+        except KeyError:
+            raise KeyError(f"{key} was not named by keys()") from None
+        return absent if state is None else state
 
     def version(self, key: Key) -> int:
         return self._rows[key].version
@@ -279,9 +291,11 @@ class Stage:
         first: it starts the next batch. Those that were `kept` run together, in their order."""
         if not self.changed:
             return False
-        stale_slice = any(of.owner in self.changed or (of.kind, of.owner.id) in self._moved_under for of in need.slices)
+        for of in need.slices:
+            if of.owner in self.changed or (of.kind, of.owner.id) in self._moved_under:
+                return True
         kept_first = not kept and self.attached.kept and any(key in self.changed and key in self.attached.kept for key in need.keys)
-        return bool(stale_slice or kept_first or not self.changed.isdisjoint(found))
+        return bool(kept_first or not self.changed.isdisjoint(found))
 
     def take(self, arrival: Arrival, need: Need) -> None:
         """Decides one arrival, or drops it where it was seen before."""
@@ -309,10 +323,10 @@ class Stage:
 
     def _passes_lane(self, arrival: Arrival) -> bool:
         """Whether a lane's record is the next of its lane; duplicates are dropped, records behind a gap are spooled."""
-        envelope = arrival.envelope
-        if envelope is None or envelope.lane is None or arrival.record is None or arrival.replayed or arrival.kept:
+        envelope, record = arrival.envelope, arrival.record
+        if envelope is None or envelope.lane is None or record is None or _runs_again(arrival.stored):
             return True
-        lane, seq = (arrival.record.at, envelope.lane), envelope.seq
+        lane, seq = (record.at, envelope.lane), envelope.seq
         mark = self._mark(lane, seq)
         if seq == mark + 1:
             self.moved[lane] = seq
@@ -321,7 +335,7 @@ class Stage:
             self._advance(arrival)
             self._count("duplicates")
         elif arrival.stored is None:
-            self._spool(SpoolRow(arrival.record.at, envelope.lane, seq, arrival.record))
+            self._spool(SpoolRow(record.at, envelope.lane, seq, record))
         return False
 
     def _mark(self, lane: tuple[TopicPartition, LaneId], seq: int) -> int:
@@ -355,7 +369,7 @@ class Stage:
             self.next_offset[at] = record.offset + 1
 
     def _waits_in_quarantine(self, arrival: Arrival, need: Need) -> bool:
-        if arrival.replayed or not self.attached.quarantined:
+        if not self.attached.quarantined or arrival.replayed:
             return False
         keys = tuple(dict.fromkeys((*need.keys, arrival.message_key) if arrival.record is not None else need.keys))
         marked = self.attached.quarantined.intersection(keys)
@@ -406,15 +420,16 @@ class Stage:
                 self._count("duplicates")
                 return
             if changed and arrival.envelope is not None:  # another message under a known id: what follows has ids of its own
-                arrival = replace(arrival, cause=uuid5(arrival.cause, arrival.envelope.digest().hex()))
+                arrival = replace(arrival, cause=derived(arrival.cause, arrival.envelope.digest().hex()))
         if arrival.topic is not None and arrival.topic.kind == "reference":
             self.view.apply(arrival.body)
         if isinstance(arrival.body, Woken):  # set twice for one moment, it wakes twice: what follows has ids of its own
-            arrival = replace(arrival, cause=uuid5(arrival.cause, str(self._rows[arrival.body.key].version)))
+            arrival = replace(arrival, cause=derived(arrival.cause, str(self._rows[arrival.body.key].version)))
         if arrival.timer is not None:
             self.changes.timers_fired.append(arrival.timer)
         given = Input(arrival.body, arrival.now, arrival.cause, changed, arrival.overdue, arrival.late)
-        self._named, self._subject = {key: self._rows[key] for key in need.keys}, need.keys[0] if need.keys else Key("", "")
+        rows, keys = self._rows, need.keys
+        self._named, self._subject = {key: rows[key] for key in keys}, keys[0] if keys else NO_ROW
         kept = False
         for output in self.service.decide(self, given, self.view):
             if type(output) in self._events:  # they are many
@@ -427,7 +442,7 @@ class Stage:
 
     def _obey(self, arrival: Arrival, output: Yield) -> bool:
         """Anything but an event; whether the input is kept."""
-        if isinstance(output, Data | OpenData | Form):
+        if isinstance(output, MESSAGES):
             self._publish(arrival, output)
         elif isinstance(output, Wake):
             self._timers[output.key, output.name] = output, _links(arrival, output.key)[2]
@@ -471,28 +486,28 @@ class Stage:
             raise KeyError(f"{type(event).__name__} changes {key}, which keys() did not name")
         before = row.state
         row.state = after = kind.evolve(kind.initial(key.id) if before is None else before, event)
-        row.version += 1
+        row.version = version = row.version + 1
         self.changed.add(key)
         if self._kept and key in self._kept:
             self.awaited.add(key)
         if kind.owner is not None:
             self._note_move(kind, kind.owner, before, after)
-        self.changes.history.append(HistoryEntry(key, row.version, type(event).__name__, event, now))
-        self.view.fold(event)
+        self.changes.history.append(HistoryEntry(key, version, type(event).__name__, event, now))
+        if self.service.overlay:
+            self.view.fold(event)
 
     def _note_move(self, kind: Kind[Any], owner: Callable[[Any], str | None], before: Any, after: Any) -> None:
         here = owner(before) if before is not None else None
         there = owner(after) if after is not None else None
         stays = before is not None and after is not None and here == there
         if not (stays and (kind.rank is None or kind.rank(before) == kind.rank(after))):
-            self._moved_under.add((kind.name, here))
-            self._moved_under.add((kind.name, there))
+            self._moved_under.update((kind.name, id) for id in (here, there) if id is not None)
 
     def _publish(self, arrival: Arrival, body: Body | Form) -> None:
         topic = TOPIC_OF[body.contract if isinstance(body, Form) else type(body)]
         key, name = topic.key_of(body), type(body).__name__
         subject, row = self._subject, self._rows.get(self._subject)
-        id = derived(arrival.cause, self._role(arrival, name))
+        id = derived_text(arrival.cause, self._role(arrival, name))
         correlation, causation, trace = _links(arrival, subject)
         self.outbox.append(
             OutboxRow(
@@ -520,7 +535,8 @@ class Stage:
 
     def finish(self) -> Changes:
         """Everything gathered, ready to write; positions are added by the engine."""
-        for key in self._changed_in_order():
+        self._changed = self._changed_in_order()
+        for key in self._changed:
             row = self._rows[key]
             empty = row.state is None and key in self._kept
             if row.state is not None or row.base > 0 or empty:
@@ -531,13 +547,13 @@ class Stage:
         return self.changes
 
     def states(self, kind: str) -> dict[str, Row]:
-        """Changed rows of one kind, for its state topic."""
-        changed = ((key.id, self._rows[key]) for key in self._changed_in_order() if key.kind == kind)
+        """Changed rows of one kind, for its state topic; once all is finished."""
+        changed = ((key.id, self._rows[key]) for key in self._changed if key.kind == kind)
         return {id: Row(row.version, row.state) for id, row in changed}
 
     def _changed_in_order(self) -> list[Key]:
         """Rows are loaded in order, but for those of slices: little is left to sort."""
-        return sorted(key for key in self._rows if key in self.changed)
+        return sorted([key for key, row in self._rows.items() if row.version != row.base])
 
     def _finish_timers(self) -> None:
         shards = self.partitions["~timers"]
@@ -545,11 +561,20 @@ class Stage:
             if wake.due is None:
                 self.changes.timers_cancelled.append((key, name))
             else:
-                shard, of = partition_of(key.id, shards), UUID(hex=trace) if trace else None
+                shard, of = partition_of(key.id, shards), convert(trace, UUID) if trace else None
                 self.changes.timers_set.append(TimerRow(key, name, wake.due, wake.rank, shard, of))
 
     def _count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+        self.counts[what] += 1
+
+
+MESSAGES = (Form, Data, OpenData)
+"""Most are forms, and what a model is takes longer to tell."""
+
+
+def _runs_again(stored: StoredInput | None) -> bool:
+    """What its lane has let pass before."""
+    return stored is not None and stored.purpose in ("replay", "kept")
 
 
 class KeptTooLong(Exception):
@@ -559,7 +584,7 @@ class KeptTooLong(Exception):
 def _record_of(timer: TimerRow) -> Record:
     """A timer as a record, so that it can be parked and replayed like any input."""
     key = f"{timer.key.kind} {timer.key.id} {timer.name} {timer.due.isoformat()}"
-    offset = int.from_bytes(uuid5(TIMER_NAMESPACE, key).bytes[:7], "big")
+    offset = int.from_bytes(derived(TIMER_NAMESPACE, key).bytes[:7], "big")
     headers = (("rank", str(timer.rank).encode()), ("trace", timer.trace.hex.encode() if timer.trace else b""))
     return Record("~timers", timer.shard, offset, int(timer.due.timestamp() * 1000), key.encode(), None, headers)
 
@@ -588,6 +613,7 @@ def _links(arrival: Arrival, subject: Key) -> tuple[str, str, str]:
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def _next_span(trace: str, id: UUID) -> str:
+def _next_span(trace: str, id: str) -> str:
     """W3C trace context: the same trace, a new span; a new trace where none came in."""
-    return f"00-{trace or id.hex}-{id.hex[:16]}-01"
+    digits = id.replace("-", "")
+    return f"00-{trace or digits}-{digits[:16]}-01"

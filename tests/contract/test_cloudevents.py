@@ -101,7 +101,7 @@ def test_the_library_reads_an_external_message_as_it_was_meant() -> None:
 
 
 def test_the_library_reads_an_event_with_its_lane_and_its_causes() -> None:
-    body, id = example(ReserveStock), UUID(int=7)
+    body, id = example(ReserveStock), str(UUID(int=7))
     row = OutboxRow(
         "oms.inventory.commands.v1", 0, "lyon-02", "ReserveStock", id, NOW,
         "case-7", "e-1", TRACE, "order/web-fr:100234", 3, body.model_dump_json(exclude_none=True).encode(),
@@ -111,7 +111,7 @@ def test_the_library_reads_an_event_with_its_lane_and_its_causes() -> None:
         "specversion": "1.0",
         "type": "nervure.ReserveStock",
         "source": "/nervure/sourcing",
-        "id": str(id),
+        "id": id,
         "time": NOW,
         "partitionkey": "lyon-02",
         "datacontenttype": "application/json",

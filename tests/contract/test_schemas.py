@@ -197,7 +197,7 @@ def test_operations_are_what_the_services_really_read(name: str) -> None:
 
 def test_the_headers_told_are_the_headers_sent() -> None:
     body = PlaceOrder.model_validate_json(example(PlaceOrder))
-    row = OutboxRow("t", 0, "k", "PlaceOrder", UUID(int=1), NOW, "c", "c", "t", "order/k", 1, b"{}")
+    row = OutboxRow("t", 0, "k", "PlaceOrder", str(UUID(int=1)), NOW, "c", "c", "t", "order/k", 1, b"{}")
     records = {
         "ExternalHeaders": external_record(BY_NAME["oms.channel.orders.v1"], body, source="/shop", id="1", now=NOW),
         "EventHeaders": lane_record("sourcing", LaneRow(1, 1, row)),

@@ -62,7 +62,7 @@ def record(offset: int, partition: int = 0) -> Record:
 
 
 def message(number: int, at: TopicPartition = LANE) -> OutboxRow:
-    id = uuid5(UUID(int=0), str(number))
+    id = str(uuid5(UUID(int=0), str(number)))
     return OutboxRow(at.topic, at.partition, "a", "Counted", id, NOON, "shop:1", "cause", "", "counter/a", number, b'{"n":%d}' % number)
 
 

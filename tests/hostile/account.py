@@ -116,7 +116,7 @@ def _settle_fact(account: Account, mark: str, hostile: Hostile, letters: Sequenc
         own = [letter for letter in letters if reader_of(letter) == service]
         known = envelope is not None and (envelope.source, envelope.id) in evidence.inbox[service]
         waited = len(own) == 1 and _reason(own[0]) == "KeptTooLong"
-        if body is not None and load_service(service).reading(hostile.topic, type(body)) is None and not own:
+        if body is not None and load_service(service).reading(hostile.topic, type(body).__name__) is None and not own:
             account.note(hostile.topic, "skipped")
         elif len(own) == 1 and (waited or not known or not unique):
             account.note(hostile.topic, "dead letter")

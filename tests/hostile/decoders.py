@@ -252,7 +252,7 @@ class Worlds:
                     body = body_of(kind, EXAMPLES[kind.__name__])
                     if topic in self._service.views:
                         self._spec.documents(body)
-                    if topic in self._service.reads and self._service.reading(topic, kind) is not None:
+                    if topic in self._service.reads and self._service.reading(topic, kind.__name__) is not None:
                         self._spec.given(body)
         self._left -= 1
         return self._spec

@@ -126,7 +126,7 @@ def test_a_lane_met_late_waits_for_its_first_message() -> None:
 def told(seq: int, wrong: dict[str, str]) -> Outgoing:
     """What the desk tells the house under this number of its lane."""
     value = json.dumps({"counter": "a", "ref": f"r{seq}", "amount": 1} | wrong).encode()
-    id = uuid5(UUID(int=1), str(seq))
+    id = str(uuid5(UUID(int=1), str(seq)))
     row = OutboxRow(COMMANDS.name, 0, "a", "Count", id, START, "shop:1", "cause", "", "tally/a", seq, value)
     return lane_record("desk", LaneRow(seq, 1, row))
 

@@ -83,7 +83,7 @@ class Commits:
                 break
             row = outbox[at, seq].row
             said = self._tails.id_of(at, LaneId(self._service, row.incarnation), seq)
-            if said not in ("", str(row.row.id)):
+            if said not in ("", row.row.id):
                 where = f"{seq} of {at.topic}/{at.partition}"
                 yield f"numbers_are_given_once: {where} is {row.row.type} {row.row.id}, and its topic shows {said}"
         self._numbered = newest

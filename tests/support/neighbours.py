@@ -72,7 +72,7 @@ class Neighbours(Desk):
             partition=at.partition,
             key=key,
             type=type(body).__name__,
-            id=uuid4(),
+            id=str(uuid4()),
             time=datetime.now(UTC),
             correlation=key,
             causation=key,

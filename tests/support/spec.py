@@ -235,7 +235,7 @@ class Spec:
     def _as_read(self, body: Any) -> Any:
         """In its form, where the service reads one."""
         topic = TOPIC_OF.get(type(body))
-        form = self.service.reading(topic, type(body)) if topic is not None and topic in self.service.reads else None
+        form = self.service.reading(topic, type(body).__name__) if topic is not None and topic in self.service.reads else None
         if form is not None and issubclass(form, Asked):
             return asked_of(form, body.model_dump_json().encode())
         return in_form(form, body) if form is not None and issubclass(form, Form) else body

@@ -80,7 +80,7 @@ def _published(body: Body, seq: int, causation: str, at_ms: int) -> Record:
         partition=0,
         key=topic.key_of(body),
         type=name,
-        id=uuid5(SPACE, name),
+        id=str(uuid5(SPACE, name)),
         time=datetime(2026, 1, 1, tzinfo=UTC),
         correlation=ORDER,
         causation=causation,

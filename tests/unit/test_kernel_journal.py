@@ -18,7 +18,7 @@ from tests.support.small_world import START
 CAUSE = UUID(int=7)
 A = Key("counter", "a")
 ASKS = TopicPartition("oms.asks", 0)
-MESSAGE = OutboxRow("oms.added", 0, "a", "Added", UUID(int=1), START, "c", "d", "e", "counter/a", 1, b"{}")
+MESSAGE = OutboxRow("oms.added", 0, "a", "Added", str(UUID(int=1)), START, "c", "d", "e", "counter/a", 1, b"{}")
 
 
 def changes(number: int) -> Changes:

@@ -59,7 +59,7 @@ class Desk:
     async def commit(self, at: TopicPartition, messages: int) -> None:
         """Numbers messages of a lane in a transaction, and hands them over."""
         value = b'{"counter": "a", "ref": "r", "amount": 1}'
-        row = OutboxRow(at.topic, at.partition, "a", "Count", UUID(int=1), START, "", "", "", "tally/a", 1, value)
+        row = OutboxRow(at.topic, at.partition, "a", "Count", str(UUID(int=1)), START, "", "", "", "tally/a", 1, value)
         async with self.store.begin() as transaction:
             numbered = await transaction.number([row] * messages)
         self.publisher.offer(numbered)
