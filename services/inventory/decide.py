@@ -48,6 +48,9 @@ from services.inventory.state import (
     inbound_key,
     latest_first,
     level_key,
+    named_booked,
+    named_level,
+    named_reservation,
     new_booked,
     new_level,
     new_reservation,
@@ -55,8 +58,11 @@ from services.inventory.state import (
     part_key,
     reservation_key,
     shorting_order,
+    told_of_booked,
+    told_of_reservation,
 )
 from shared.kernel.model import Found, Input, Key, Kind, Need, Woken, World, Yield
+from shared.kernel.short import Told
 from shared.kernel.views import Documents
 
 Report = StockCounted | StockMoved | InboundAnnounced | InboundClosed
@@ -223,6 +229,7 @@ LEVEL = Kind(
     typed=True,
     owner=lambda level: level.location,
     rank=lambda level: level.sku,
+    named=Told(("sku", "location"), named_level),
 )
 RESERVATION = Kind(
     name="reservation",
@@ -232,8 +239,17 @@ RESERVATION = Kind(
     events=ReservationEvent.__args__,
     owner=owner_of_reservation,
     rank=shorting_order,
+    told=Told(("part_id", "line_id", "sku", "location", "priority", "promised_at", "reserved_at"), told_of_reservation),
+    named=Told(("part_id", "line_id"), named_reservation),
 )
-PART = Kind(name="part", state=Part, initial=lambda _: Part(), evolve=evolve_part, events=PartEvent.__args__)
+PART = Kind(
+    name="part",
+    state=Part,
+    initial=lambda _: Part(),
+    evolve=evolve_part,
+    events=PartEvent.__args__,
+    named=Told(("part_id",), lambda part_id: (part_id,)),
+)
 BOOKED = Kind(
     name="booked",
     state=Booked,
@@ -242,6 +258,8 @@ BOOKED = Kind(
     events=(MovementBooked, MovementDated),
     owner=lambda row: row.level_id,
     rank=lambda row: latest_first(row.latest),
+    told=Told(("level_id", "kind", "reference"), told_of_booked),
+    named=Told(("sku", "location", "kind", "reference"), named_booked),
 )
 INBOUND = Kind(name="inbound", state=Inbound, initial=lambda _: Inbound(), evolve=evolve_inbound, events=InboundEvent.__args__)
 COUNT = Kind(name="count", state=CountSeen, initial=lambda _: CountSeen(), evolve=evolve_count, events=(CountNoted,))

@@ -172,34 +172,36 @@ class OfReservation(Value, frozen=True):
 class UnitsReserved(OfReservation, frozen=True):
     """A line got units of a level."""
 
-    order_id: str
     sku: str
     location: str
     units: int
-    priority: int
     promised_at: datetime
     at: datetime
+    priority: int = 50
+    order_id: str = ""
+    """Empty where it is the order that the part is named after."""
 
 
 class UnitsPicked(OfReservation, frozen=True):
     """Units left the shelf for this line, reserved ones first."""
 
-    order_id: str
     sku: str
     location: str
-    units: int
-    from_open: int
-    lead: int
-    """Change of the feed's lead over fulfilment."""
     at: datetime
+    units: int = 0
+    from_open: int = 0
+    lead: int = 0
+    """Change of the feed's lead over fulfilment."""
+    order_id: str = ""
+    """Empty where it is the order that the part is named after."""
 
 
 class UnitsIssued(OfReservation, frozen=True):
     """Units of this line left the location."""
 
-    from_picked: int
-    from_open: int
-    ahead: int
+    from_picked: int = 0
+    from_open: int = 0
+    ahead: int = 0
     """Change of what the feed reported before fulfilment did."""
     lead: int = 0
 
@@ -207,8 +209,8 @@ class UnitsIssued(OfReservation, frozen=True):
 class UnitsGivenUp(OfReservation, frozen=True):
     """Units were taken back from this line: released, ended at the location."""
 
-    open: int
-    picked: int
+    open: int = 0
+    picked: int = 0
     ahead: int = 0
 
 

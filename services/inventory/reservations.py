@@ -40,6 +40,7 @@ from services.inventory.state import (
     booked_key,
     level_key,
     new_booked,
+    other_order,
     part_key,
     reservation_key,
     shorting_order,
@@ -104,7 +105,7 @@ def _grant(case: Case, command: ReserveStock, granted: Sequence[int], keys: Sequ
         yield UnitsReserved(
             part_id=command.part_id,
             line_id=line.line_id,
-            order_id=command.order_id,
+            order_id=other_order(command.order_id, command.part_id),
             sku=line.sku,
             location=command.location,
             units=units,
@@ -307,7 +308,7 @@ def shorted_key(woken: Woken) -> Key:
 def _shorted(case: Case, part_id: str, level: Key, entries: Sequence[tuple[Reservation, int]]) -> ReservationShorted:
     return ReservationShorted(
         part_id=part_id,
-        order_id=entries[0][0].order_id,
+        order_id=entries[0][0].order,
         location=case.level(level).location,
         lines=tuple(EndedLine(line_id=r.line_id, sku=r.sku, quantity=units) for r, units in entries),
         levels=shown(case, (level,)),
