@@ -149,7 +149,7 @@ async def _compare(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) ->
 def fold_rows(kind: Kind[Any], codec: RowCodec, id: str, rows: Iterable[Any]) -> Folded | None:
     folded: Folded | None = None
     for row in rows:
-        event = codec.parse_event(row["type"], row["doc"], id) if row["type"] else None
+        event = codec.parse_event(row["type"], row["doc"], id, row["at"]) if row["type"] else None
         folded = fold(kind, id, folded, row["version"], event)
     return folded
 

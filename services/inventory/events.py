@@ -16,6 +16,7 @@ from services.inventory.state import (
     Effect,
     Figures,
     FullCount,
+    Got,
     Inbound,
     Level,
     Part,
@@ -172,11 +173,12 @@ class OfReservation(Value, frozen=True):
 class UnitsReserved(OfReservation, frozen=True):
     """A line got units of a level."""
 
+    at: datetime
+    """The time of the command."""
     sku: str
     location: str
     units: int
     promised_at: datetime
-    at: datetime
     priority: int = 50
     order_id: str = ""
     """Empty where it is the order that the part is named after."""
@@ -284,7 +286,9 @@ class PartAnswered(Value, frozen=True):
     """The one answer to the command of a part."""
 
     part_id: str
-    lines: tuple[PartLine, ...]
+    lines: tuple[PartLine, ...] = ()
+    """As `got` was told before."""
+    got: Got = ()
     """Lines that got units; none: declined."""
 
     @property
@@ -308,7 +312,7 @@ PartEvent = PartAnswered | PartReleased
 def evolve_part(part: Part, event: PartEvent) -> Part:
     match event:
         case PartAnswered():
-            return replace(part, answered=True, lines=event.lines)
+            return replace(part, answered=True, lines=event.lines, got=event.got)
         case PartReleased():
             return replace(part, released=True)
         case _:
@@ -325,12 +329,12 @@ class MovementBooked(Value, frozen=True):
     location: str
     kind: str
     reference: str
-    feed: int
-    feed_at: datetime
-    own: int
-    moved: int
-    unsettled: int
-    effects: tuple[Effect, ...]
+    feed: int = 0
+    feed_at: datetime = NEVER
+    own: int = 0
+    moved: int = 0
+    unsettled: int = 0
+    effects: tuple[Effect, ...] = ()
 
     @property
     def key(self) -> Key:

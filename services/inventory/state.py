@@ -129,13 +129,23 @@ class PartLine(Value, frozen=True):
     sku: str
 
 
+Got = tuple[tuple[str, str], ...]
+"""Lines, each with its id and its item."""
+
+
 class Part(Value, frozen=True):
     """The lines of one command, so that it is answered once and given up once."""
 
     answered: bool = False
     released: bool = False
     lines: tuple[PartLine, ...] = ()
+    """As `got` was stored before."""
+    got: Got = ()
     """Lines that got units; never changes."""
+
+    @property
+    def served(self) -> Got:
+        return self.got or tuple((line.line_id, line.sku) for line in self.lines)
 
 
 class Effect(Value, frozen=True):
@@ -245,10 +255,6 @@ def named_reservation(id: str) -> tuple[str, str]:
 def named_level(id: str) -> tuple[str, str]:
     sku, _, location = id.partition(":")
     return sku, location
-
-
-def named_booked(id: str) -> tuple[str, ...]:
-    return tuple(id.split(":", 3))
 
 
 def new_booked(id: str) -> Booked:

@@ -93,4 +93,4 @@ class StoredCodec:
     def entry(self, entry: HistoryEntry) -> HistoryEntry:
         if not self._round_trip or entry.event is None:
             return entry
-        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event), entry.key.id))
+        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event), entry.key.id, entry.at))

@@ -169,7 +169,7 @@ class Kind(Value, Generic[S], frozen=True):
     told: Told | None = None
     """Fields of the state that its row's id, owner and rank tell: its document doesn't repeat them."""
     named: Told | None = None
-    """Fields of the events that the row's id tells, for those that begin with them: stored, they don't repeat them."""
+    """Fields of the events that the row's id and the time of the input tell, for those that begin with them: not repeated either."""
 
 
 class View(Protocol):

@@ -151,9 +151,9 @@ class RowCodec:
     def dump_event(self, event: Any) -> str:
         return self._events[type(event).__name__].dump(event).decode()
 
-    def parse_event(self, name: str, doc: str, id: str) -> Any:
-        """An event of the row with this id."""
-        return self._events[name].parse(doc, id)
+    def parse_event(self, name: str, doc: str, id: str, at: datetime) -> Any:
+        """An event that happened to the row with this id, at this time."""
+        return self._events[name].parse(doc, id, at)
 
 
 def _columns(state: type) -> tuple[Column, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from msgspec import NODEFAULT, defstruct
@@ -12,8 +13,8 @@ from shared.value import Value, decoder, encode, field
 
 
 class Told(Value, frozen=True):
-    """Fields that an id (of a state: and its row's owner and rank) tells. They are the first ones of the type, and the very first has no
-    default."""
+    """Fields that are known from beside a document: of a state from its row's id, owner and rank, of an event from the row's id and the
+    time of the input. As many of them as a type begins with; the very first has no default."""
 
     fields: tuple[str, ...]
     by: Callable[..., tuple[Any, ...]]
@@ -25,8 +26,7 @@ class Stored:
 
     def __init__(self, kind: type, told: Told | None) -> None:
         every, names = fields(kind), told.fields if told is not None else ()
-        self._count = sum(each.name in names for each in every)
-        assert tuple(each.name for each in every[: self._count]) == names[: self._count], f"{kind.__name__} doesn't begin with {names}"
+        self._count = sum(1 for _ in takewhile(lambda pair: pair[0].name == pair[1], zip(every, names, strict=False)))
         self._kind = kind
         self._by = told.by if told is not None and self._count else None
         self._whole = decoder(kind)
