@@ -99,12 +99,13 @@ def _decline(case: Case, command: ReserveStock, granted: Sequence[int], keys: Se
 def _grant(case: Case, command: ReserveStock, granted: Sequence[int], keys: Sequence[Key]) -> Iterator[Yield]:
     got = [(line, units) for line, units in zip(command.lines, granted, strict=True) if units]
     yield PartAnswered(command.part_id, got=tuple([(line.line_id, line.sku) for line, _ in got]))
+    order_id = other_order(command.order_id, command.part_id)
     for line, units in got:
         yield LevelMoved(line.sku, command.location, {"reserved": units})
         yield UnitsReserved(
             part_id=command.part_id,
             line_id=line.line_id,
-            order_id=other_order(command.order_id, command.part_id),
+            order_id=order_id,
             sku=line.sku,
             location=command.location,
             units=units,
