@@ -71,9 +71,9 @@ class RowCodec:
         )
         self.scan_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id > $1 ORDER BY id LIMIT $2"
         self.dirty_sql = (
-            f"SELECT t.id, t.version, {', '.join('t.' + chr(34) + n + chr(34) for n in self.names)} FROM {self.table} t "
-            f"LEFT JOIN kernel.published p ON p.topic = $1 AND p.id = t.id "
-            f"WHERE t.id > $2 AND p.version IS DISTINCT FROM t.version ORDER BY t.id LIMIT $3"
+            f"SELECT r.id, r.version, {self.select_r} FROM {self.table} r "
+            f"LEFT JOIN kernel.published p ON p.topic = $1 AND p.id = r.id "
+            f"WHERE r.id > $2 AND p.version IS DISTINCT FROM r.version ORDER BY r.id LIMIT $3"
         )
 
     def table_sql(self) -> str:
