@@ -59,7 +59,7 @@ SELECT topic, partition, next FROM kernel.position ORDER BY topic, partition;
 
 -- name: history_of
 -- The folded events of some rows, in commit order.
-SELECT kind, id, version, type, doc FROM kernel.history WHERE kind = $1 AND id = ANY($2::text[]) ORDER BY id COLLATE "C", number;
+SELECT kind, id, version, type, doc, at FROM kernel.history WHERE kind = $1 AND id = ANY($2::text[]) ORDER BY id COLLATE "C", number;
 
 -- name: timers_overdue
 -- Timers that should have fired.

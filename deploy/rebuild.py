@@ -24,7 +24,7 @@ from shared.kernel.postgres import PostgresStore
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries
 from shared.settings import Settings
-from shared.value import Value
+from shared.value import Value, encode
 
 Q = queries(Path(__file__).with_name("queries.sql"))
 MOST_DIFFERENCES = 100
@@ -82,11 +82,11 @@ async def _rebuild(store: PostgresStore, service: str) -> Rebuilt:
     kinds = {kind.name: kind for kind in load_service(service).kinds}
     folded, events = await _fold_all(store, kinds)
     rows, suspects = 0, defaultdict(list)
-    for name, kind in kinds.items():
-        left, codec = folded[name], RowCodec(kind)
+    for name in kinds:
+        left = folded[name]
         async for id, row in store.scan(name):
             rows += 1
-            if left.pop(id, None) != digest_of_row(codec, Folded(row.version, row.state)):
+            if left.pop(id, None) != digest_of_row(Folded(row.version, row.state)):
                 suspects[name].append(id)
         suspects[name] += left
     differences = [each for name, ids in suspects.items() for each in await _look_again(store, kinds[name], ids)]
@@ -96,21 +96,20 @@ async def _rebuild(store: PostgresStore, service: str) -> Rebuilt:
 async def _fold_all(store: PostgresStore, kinds: Mapping[str, Kind[Any]]) -> tuple[dict[str, dict[str, bytes]], int]:
     """(digest of each row by kind and id, number of events); rows that ended are left out."""
     folded: dict[str, dict[str, bytes]] = {name: {} for name in kinds}
-    codecs = {name: RowCodec(kind) for name, kind in kinds.items()}
     current, row, events = None, None, 0
     async for key, version, event in store.history():
         if key != current:
-            _note(folded, codecs, current, row)
+            _note(folded, current, row)
             current, row = key, None
         row = fold(kinds[key.kind], key.id, row, version, event)
         events += 1
-    _note(folded, codecs, current, row)
+    _note(folded, current, row)
     return folded, events
 
 
-def _note(folded: dict[str, dict[str, bytes]], codecs: Mapping[str, RowCodec], key: Key | None, row: Folded | None) -> None:
+def _note(folded: dict[str, dict[str, bytes]], key: Key | None, row: Folded | None) -> None:
     if key is not None and row is not None:
-        folded[key.kind][key.id] = digest_of_row(codecs[key.kind], row)
+        folded[key.kind][key.id] = digest_of_row(row)
 
 
 def fold(kind: Kind[Any], id: str, row: Folded | None, version: int, event: Any) -> Folded | None:
@@ -122,9 +121,9 @@ def fold(kind: Kind[Any], id: str, row: Folded | None, version: int, event: Any)
     return Folded(version, after) if after is not None else None
 
 
-def digest_of_row(codec: RowCodec, row: Folded) -> bytes:
-    text = codec.dump(row.state) if row.state is not None else ""
-    return hashlib.blake2b(f"{row.version}\n{text}".encode(), digest_size=12).digest()
+def digest_of_row(row: Folded) -> bytes:
+    text = encode(row.state) if row.state is not None else b""
+    return hashlib.blake2b(b"%d\n%b" % (row.version, text), digest_size=12).digest()
 
 
 async def _look_again(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) -> list[Difference]:
@@ -150,7 +149,7 @@ async def _compare(store: PostgresStore, kind: Kind[Any], ids: Sequence[str]) ->
 def fold_rows(kind: Kind[Any], codec: RowCodec, id: str, rows: Iterable[Any]) -> Folded | None:
     folded: Folded | None = None
     for row in rows:
-        event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
+        event = codec.parse_event(row["type"], row["doc"], id, row["at"]) if row["type"] else None
         folded = fold(kind, id, folded, row["version"], event)
     return folded
 

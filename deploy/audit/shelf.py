@@ -106,7 +106,7 @@ class Shelf:
                 note(books, row["id"], row["version"], state)
         except UNREADABLE:
             return b"unreadable"
-        return digest_of_row(codec, Folded(row["version"], state))
+        return digest_of_row(Folded(row["version"], state))
 
     async def _fold(self, now: Snapshot, kind: str, fresh: dict[str, bytes]) -> None:
         """Compare these rows with what their events make: by digest, and by value where those differ (sets have no order)."""
@@ -154,7 +154,7 @@ def _strike(codec: RowCodec, rows: list[Any], left: dict[str, bytes]) -> None:
     except UNREADABLE:
         left[id] = b"unreadable"
         return
-    if (digest_of_row(codec, folded) if folded is not None else b"") == left.get(id, b""):
+    if (digest_of_row(folded) if folded is not None else b"") == left.get(id, b""):
         left.pop(id, None)
     else:
         left[id] = left.get(id) or b"missing"

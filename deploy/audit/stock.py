@@ -49,11 +49,11 @@ def reservations_are_for_open_orders(books: Books, _: Ledger, found: Findings) -
     for id, reservation in books.reservations.items():
         if not reservation.exists or reservation.open == 0:
             continue
-        order = books.captured.get(reservation.order_id)
+        order = books.captured.get(reservation.order)
         told = "nobody accepted" if order is None else f"ended ({order.outcome})"
         alive = order is not None and order.stage == "accepted"
         alive = alive or reservation.open <= asked.get((reservation.part_id, reservation.line_id), 0)
-        found.require(alive, INVENTORY, id, f"{reservation.open} units are reserved for {reservation.order_id}, which {told}")
+        found.require(alive, INVENTORY, id, f"{reservation.open} units are reserved for {reservation.order}, which {told}")
 
 
 def sourcing_and_inventory_agree(books: Books, _: Ledger, found: Findings) -> None:

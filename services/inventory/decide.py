@@ -48,6 +48,8 @@ from services.inventory.state import (
     inbound_key,
     latest_first,
     level_key,
+    named_level,
+    named_reservation,
     new_booked,
     new_level,
     new_reservation,
@@ -55,8 +57,11 @@ from services.inventory.state import (
     part_key,
     reservation_key,
     shorting_order,
+    told_of_booked,
+    told_of_reservation,
 )
 from shared.kernel.model import Found, Input, Key, Kind, Need, Woken, World, Yield
+from shared.kernel.short import Told
 from shared.kernel.views import Documents
 
 Report = StockCounted | StockMoved | InboundAnnounced | InboundClosed
@@ -122,8 +127,8 @@ def _rows_of_reserve(command: ReserveStock) -> Iterator[Key]:
 def _rows_of_release(command: ReleaseStock, found: Found) -> Iterator[Key]:
     yield part_key(command.part_id)
     part: Part = found.get(part_key(command.part_id), Part())
-    for line in part.lines:
-        yield from _rows_of_giving_up(command.part_id, line.line_id, line.sku, command.location)
+    for line_id, sku in part.served:
+        yield from _rows_of_giving_up(command.part_id, line_id, sku, command.location)
 
 
 def _rows_of_end(fact: ReservationEnded) -> Iterator[Key]:
@@ -223,6 +228,7 @@ LEVEL = Kind(
     typed=True,
     owner=lambda level: level.location,
     rank=lambda level: level.sku,
+    named=Told(("sku", "location"), lambda row_id, _: named_level(row_id)),
 )
 RESERVATION = Kind(
     name="reservation",
@@ -232,8 +238,17 @@ RESERVATION = Kind(
     events=ReservationEvent.__args__,
     owner=owner_of_reservation,
     rank=shorting_order,
+    told=Told(("part_id", "line_id", "sku", "location", "priority", "promised_at", "reserved_at"), told_of_reservation),
+    named=Told(("part_id", "line_id", "at"), lambda row_id, at: (*named_reservation(row_id), at)),
 )
-PART = Kind(name="part", state=Part, initial=lambda _: Part(), evolve=evolve_part, events=PartEvent.__args__)
+PART = Kind(
+    name="part",
+    state=Part,
+    initial=lambda _: Part(),
+    evolve=evolve_part,
+    events=PartEvent.__args__,
+    named=Told(("part_id",), lambda row_id, _: (row_id,)),
+)
 BOOKED = Kind(
     name="booked",
     state=Booked,
@@ -242,6 +257,8 @@ BOOKED = Kind(
     events=(MovementBooked, MovementDated),
     owner=lambda row: row.level_id,
     rank=lambda row: latest_first(row.latest),
+    told=Told(("level_id", "kind", "reference"), told_of_booked),
+    named=Told(("sku", "location", "kind", "reference"), lambda row_id, _: tuple(row_id.split(":", 3))),
 )
 INBOUND = Kind(name="inbound", state=Inbound, initial=lambda _: Inbound(), evolve=evolve_inbound, events=InboundEvent.__args__)
 COUNT = Kind(name="count", state=CountSeen, initial=lambda _: CountSeen(), evolve=evolve_count, events=(CountNoted,))

@@ -16,6 +16,7 @@ from services.inventory.state import (
     Effect,
     Figures,
     FullCount,
+    Got,
     Inbound,
     Level,
     Part,
@@ -172,34 +173,37 @@ class OfReservation(Value, frozen=True):
 class UnitsReserved(OfReservation, frozen=True):
     """A line got units of a level."""
 
-    order_id: str
+    at: datetime
+    """The time of the command."""
     sku: str
     location: str
     units: int
-    priority: int
     promised_at: datetime
-    at: datetime
+    priority: int = 50
+    order_id: str = ""
+    """Empty where it is the order that the part is named after."""
 
 
 class UnitsPicked(OfReservation, frozen=True):
     """Units left the shelf for this line, reserved ones first."""
 
-    order_id: str
     sku: str
     location: str
-    units: int
-    from_open: int
-    lead: int
-    """Change of the feed's lead over fulfilment."""
     at: datetime
+    units: int = 0
+    from_open: int = 0
+    lead: int = 0
+    """Change of the feed's lead over fulfilment."""
+    order_id: str = ""
+    """Empty where it is the order that the part is named after."""
 
 
 class UnitsIssued(OfReservation, frozen=True):
     """Units of this line left the location."""
 
-    from_picked: int
-    from_open: int
-    ahead: int
+    from_picked: int = 0
+    from_open: int = 0
+    ahead: int = 0
     """Change of what the feed reported before fulfilment did."""
     lead: int = 0
 
@@ -207,8 +211,8 @@ class UnitsIssued(OfReservation, frozen=True):
 class UnitsGivenUp(OfReservation, frozen=True):
     """Units were taken back from this line: released, ended at the location."""
 
-    open: int
-    picked: int
+    open: int = 0
+    picked: int = 0
     ahead: int = 0
 
 
@@ -282,7 +286,9 @@ class PartAnswered(Value, frozen=True):
     """The one answer to the command of a part."""
 
     part_id: str
-    lines: tuple[PartLine, ...]
+    lines: tuple[PartLine, ...] = ()
+    """As `got` was told before."""
+    got: Got = ()
     """Lines that got units; none: declined."""
 
     @property
@@ -306,7 +312,7 @@ PartEvent = PartAnswered | PartReleased
 def evolve_part(part: Part, event: PartEvent) -> Part:
     match event:
         case PartAnswered():
-            return replace(part, answered=True, lines=event.lines)
+            return replace(part, answered=True, lines=event.lines, got=event.got)
         case PartReleased():
             return replace(part, released=True)
         case _:
@@ -323,12 +329,12 @@ class MovementBooked(Value, frozen=True):
     location: str
     kind: str
     reference: str
-    feed: int
-    feed_at: datetime
-    own: int
-    moved: int
-    unsettled: int
-    effects: tuple[Effect, ...]
+    feed: int = 0
+    feed_at: datetime = NEVER
+    own: int = 0
+    moved: int = 0
+    unsettled: int = 0
+    effects: tuple[Effect, ...] = ()
 
     @property
     def key(self) -> Key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from schemas.forms import Level as ShownLevel
@@ -28,7 +29,7 @@ from services.inventory.state import (
 )
 from shared.kernel.model import Input, Key, Wake, World, Yield
 from shared.kernel.views import Documents
-from shared.value import Value
+from shared.value import Value, replace
 
 MOST_UNITS = 1_000_000_000
 """Largest figure a message can carry."""
@@ -206,22 +207,29 @@ def keys_of(location: str, skus: Iterable[str]) -> list[Key]:
     return [level_key(sku, location) for sku in dict.fromkeys(skus)]
 
 
+SHOWN = ("sellable", "picked", "in_transit", "quality_hold", "damaged", "display", "reserved", "unsettled", "safety")
+figures_of = attrgetter(*SHOWN)
+
+
 def availability(_: str, version: int, level: Level) -> Availability:
     """The published state of one level."""
+    atp = rules.atp(level)
+    if max(figures_of(level)) > MOST_UNITS:
+        atp, level = count(atp), replace(level, **{name: count(getattr(level, name)) for name in SHOWN})
     return Availability(
         sku=level.sku,
         location=level.location,
         version=version,
-        sellable=count(level.sellable),
-        picked=count(level.picked),
-        in_transit=count(level.in_transit),
-        quality_hold=count(level.quality_hold),
-        damaged=count(level.damaged),
-        display=count(level.display),
-        reserved=count(level.reserved),
-        unsettled=count(level.unsettled),
-        safety=count(level.safety),
-        atp=count(rules.atp(level)),
+        sellable=level.sellable,
+        picked=level.picked,
+        in_transit=level.in_transit,
+        quality_hold=level.quality_hold,
+        damaged=level.damaged,
+        display=level.display,
+        reserved=level.reserved,
+        unsettled=level.unsettled,
+        safety=level.safety,
+        atp=atp,
         blocked_until=level.blocked_until if rules.blocked(level) else None,
         future=tuple([Future(each.reference, count(each.units), each.eta, each.confidence) for each in level.supply]),
     )

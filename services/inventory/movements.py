@@ -38,6 +38,7 @@ from services.inventory.state import (
     booked_key,
     inbound_key,
     level_key,
+    other_order,
     reservation_key,
 )
 from shared.kernel.model import Key, Yield
@@ -136,7 +137,7 @@ def _picked_by_feed(case: Case, key: Key, row: Reservation, report: StockMoved, 
     if not row.exists or units < 0:
         return (yield from _plain(case, key, report, units))
     new = max(0, units - max(0, -row.lead))
-    yield from _pick(case, key, row, new, units, row.order_id, report.occurred_at)
+    yield from _pick(case, key, row, new, units, row.order, report.occurred_at)
     return ()
 
 
@@ -182,7 +183,7 @@ def _pick(case: Case, key: Key, row: Reservation, units: int, lead: int, order_i
         yield UnitsPicked(
             part_id=row.part_id,
             line_id=row.line_id,
-            order_id=order_id,
+            order_id=other_order(order_id, row.part_id),
             sku=level.sku,
             location=level.location,
             units=units,

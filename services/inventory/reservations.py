@@ -35,11 +35,11 @@ from services.inventory.state import (
     Figures,
     Level,
     Part,
-    PartLine,
     Reservation,
     booked_key,
     level_key,
     new_booked,
+    other_order,
     part_key,
     reservation_key,
     shorting_order,
@@ -77,7 +77,7 @@ def reserve(case: Case, command: ReserveStock) -> Iterator[Yield]:
     granted = rules.allot([(line.sku, line.quantity) for line in command.lines], levels)
     enough = all(units >= line.minimum for line, units in zip(command.lines, granted, strict=True))
     if part.released or not enough or not any(granted):
-        yield PartAnswered(command.part_id, ())
+        yield PartAnswered(command.part_id)
         yield _decline(case, command, granted, keys, part.released)
     else:
         yield from _grant(case, command, granted, keys)
@@ -98,13 +98,14 @@ def _decline(case: Case, command: ReserveStock, granted: Sequence[int], keys: Se
 
 def _grant(case: Case, command: ReserveStock, granted: Sequence[int], keys: Sequence[Key]) -> Iterator[Yield]:
     got = [(line, units) for line, units in zip(command.lines, granted, strict=True) if units]
-    yield PartAnswered(command.part_id, tuple(PartLine(line.line_id, line.sku) for line, _ in got))
+    yield PartAnswered(command.part_id, got=tuple([(line.line_id, line.sku) for line, _ in got]))
+    order_id = other_order(command.order_id, command.part_id)
     for line, units in got:
         yield LevelMoved(line.sku, command.location, {"reserved": units})
         yield UnitsReserved(
             part_id=command.part_id,
             line_id=line.line_id,
-            order_id=command.order_id,
+            order_id=order_id,
             sku=line.sku,
             location=command.location,
             units=units,
@@ -134,12 +135,12 @@ def release(case: Case, command: ReleaseStock) -> Iterator[Yield]:
     if part.released:
         return
     yield PartReleased(command.part_id)
-    before = look(case, keys_of(command.location, (line.sku for line in part.lines)))
+    before = look(case, keys_of(command.location, (sku for _, sku in part.served)))
     ended = []
-    for line in part.lines:
-        row = standing(case, command.part_id, line.line_id, line.sku, command.location)
+    for line_id, sku in part.served:
+        row = standing(case, command.part_id, line_id, sku, command.location)
         units = row.open + row.picked if row is not None else 0
-        ended.append((yield from _give_up(case, row, line.line_id, line.sku, units, None, damaged=False)))
+        ended.append((yield from _give_up(case, row, line_id, sku, units, None, damaged=False)))
     yield _released(case, command, "released", ended, before)
     yield from tell(case, before, command.location, "released", command.part_id, quiet=True)
 
@@ -307,7 +308,7 @@ def shorted_key(woken: Woken) -> Key:
 def _shorted(case: Case, part_id: str, level: Key, entries: Sequence[tuple[Reservation, int]]) -> ReservationShorted:
     return ReservationShorted(
         part_id=part_id,
-        order_id=entries[0][0].order_id,
+        order_id=entries[0][0].order,
         location=case.level(level).location,
         lines=tuple(EndedLine(line_id=r.line_id, sku=r.sku, quantity=units) for r, units in entries),
         levels=shown(case, (level,)),

@@ -33,5 +33,5 @@ service: Service[Documents] = Service(
     view=Documents,
     views=(topics.ITEMS, topics.LOCATIONS, topics.POLICIES),
     states=(State(topics.AVAILABILITY, "level", availability),),
-    migrations=tuple((MIGRATIONS / name).read_text() for name in ("001_levels.sql", "002_left_out.sql")),
+    migrations=tuple((MIGRATIONS / name).read_text() for name in ("001_levels.sql", "002_left_out.sql", "003_short_ranks.sql")),
 )

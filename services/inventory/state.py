@@ -5,11 +5,11 @@ Quantities are units of the item's base unit. Instants that never came are `NEVE
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from schemas.types import level_id_of, reservation_id_of
+from schemas.types import level_id_of, order_of_part, reservation_id_of
 from shared.kernel.model import Key
 from shared.value import Value, field
 
@@ -86,11 +86,12 @@ class Pick(Value, frozen=True):
 
 
 class Reservation(Value, frozen=True):
-    """Units of one level for one order line; it ends, and its row with it, when nothing of it is left here."""
+    """Units of one level for one order line; it ends, and its row with it, when nothing of it is left here.
+
+    What its row's id, owner and rank tell comes first (`told_of_reservation`)."""
 
     part_id: str
     line_id: str
-    order_id: str = ""
     sku: str = ""
     """Empty: nothing was ever reserved or picked for this line here."""
     location: str = ""
@@ -99,6 +100,8 @@ class Reservation(Value, frozen=True):
     promised_at: datetime = NEVER
     """Among equals the later is shorted first."""
     reserved_at: datetime = NEVER
+    order_id: str = ""
+    """Empty where it is the order that the part is named after."""
     open: int = 0
     """Reserved and still on the shelf."""
     picks: tuple[Pick, ...] = ()
@@ -116,10 +119,18 @@ class Reservation(Value, frozen=True):
     def exists(self) -> bool:
         return self.sku != ""
 
+    @property
+    def order(self) -> str:
+        return self.order_id or order_of_part(self.part_id)
+
 
 class PartLine(Value, frozen=True):
     line_id: str
     sku: str
+
+
+Got = tuple[tuple[str, str], ...]
+"""Lines, each with its id and its item."""
 
 
 class Part(Value, frozen=True):
@@ -128,7 +139,13 @@ class Part(Value, frozen=True):
     answered: bool = False
     released: bool = False
     lines: tuple[PartLine, ...] = ()
+    """As `got` was stored before."""
+    got: Got = ()
     """Lines that got units; never changes."""
+
+    @property
+    def served(self) -> Got:
+        return self.got or tuple((line.line_id, line.sku) for line in self.lines)
 
 
 class Effect(Value, frozen=True):
@@ -223,18 +240,35 @@ def site_key(location: str) -> Key:
 
 
 def new_level(id: str) -> Level:
-    sku, _, location = id.partition(":")
-    return Level(sku, location)
+    return Level(*named_level(id))
 
 
 def new_reservation(id: str) -> Reservation:
+    return Reservation(*named_reservation(id))
+
+
+def named_reservation(id: str) -> tuple[str, str]:
     part_id, _, line_id = id.rpartition(":")
-    return Reservation(part_id, line_id)
+    return part_id, line_id
+
+
+def named_level(id: str) -> tuple[str, str]:
+    sku, _, location = id.partition(":")
+    return sku, location
 
 
 def new_booked(id: str) -> Booked:
+    return Booked(*told_of_booked(id))
+
+
+def told_of_booked(id: str, *_: str | None) -> tuple[str, str, str]:
     sku, location, kind, reference = id.split(":", 3)
-    return Booked(level_id_of(sku, location), kind, reference)
+    return level_id_of(sku, location), kind, reference
+
+
+def other_order(order_id: str, part_id: str) -> str:
+    """Empty where it is the order that the part is named after."""
+    return "" if order_id == order_of_part(part_id) else order_id
 
 
 def owner_of_reservation(reservation: Reservation) -> str | None:
@@ -248,7 +282,22 @@ def shorting_order(reservation: Reservation) -> str:
     return f"{state}{99 - reservation.priority:02d}{promised}{reserved}"
 
 
+def told_of_reservation(id: str, owner: str | None, rank: str) -> tuple[str, str, str, str, int, datetime, datetime]:
+    sku, location = named_level(owner or "")
+    return *named_reservation(id), sku, location, 99 - int(rank[1:3]), instant_of(rank[3:18]), instant_of(rank[18:33])
+
+
+MICROSECOND = timedelta(microseconds=1)
+LAST_FIRST = 10**18
+"""More microseconds than from 1970 to any instant; and as many are fifteen hexadecimal digits, before 1970 too."""
+
+
 @lru_cache(maxsize=10_000)
 def latest_first(instant: datetime) -> str:
     """Sorts as text, the latest instant first."""
-    return f"{10**18 - round(instant.timestamp() * 1_000_000):019d}"
+    return f"{LAST_FIRST - (instant - NEVER) // MICROSECOND:015x}"
+
+
+@lru_cache(maxsize=10_000)
+def instant_of(latest_first: str) -> datetime:
+    return NEVER + (LAST_FIRST - int(latest_first, 16)) * MICROSECOND

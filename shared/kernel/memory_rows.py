@@ -77,15 +77,20 @@ class StoredCodec:
         kind, state = self._codec.kind, change.state
         owner = kind.owner(state) if kind.owner is not None and state is not None else None
         rank = kind.rank(state) if kind.rank is not None and state is not None else None
-        return StoredRow(change.version, self._parsed(state) if self._round_trip and state is not None else state, owner, rank)
+        return StoredRow(
+            change.version,
+            self._parsed(change.key.id, state, owner, rank) if self._round_trip and state is not None else state,
+            owner,
+            rank,
+        )
 
-    def _parsed(self, state: Any) -> Any:
+    def _parsed(self, id: str, state: Any, owner: str | None, rank: str | None) -> Any:
         codec = self._codec
         if codec.kind.typed:
             return codec.parse({column.name: column.dump(getattr(state, column.name)) for column in codec.columns})
-        return codec.parse({"doc": codec.dump(state)})
+        return codec.parse({"id": id, "owner": owner, "rank": rank, "doc": codec.dump(state)})
 
     def entry(self, entry: HistoryEntry) -> HistoryEntry:
         if not self._round_trip or entry.event is None:
             return entry
-        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event)))
+        return replace(entry, event=self._codec.parse_event(entry.type, self._codec.dump_event(entry.event), entry.key.id, entry.at))

@@ -22,6 +22,7 @@ from uuid import UUID
 from schemas.channel import Problem
 from schemas.forms import Form
 from schemas.topics import Body, Topic
+from shared.kernel.short import Told
 from shared.value import Light, Value, field
 
 S = TypeVar("S")
@@ -172,6 +173,10 @@ class Kind(Value, Generic[S], frozen=True):
     """Id of the row this one belongs to (the slice's owner); None where it belongs to none now."""
     rank: Callable[[S], str] | None = None
     """Order within the owner: compared as bytes, lowest first."""
+    told: Told | None = None
+    """Fields of the state that its row's id, owner and rank tell: its document doesn't repeat them."""
+    named: Told | None = None
+    """Fields of the events that the row's id and the time of the input tell, for those that begin with them: not repeated either."""
 
 
 class View(Protocol):

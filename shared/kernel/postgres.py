@@ -200,7 +200,7 @@ class PostgresStore:
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             async for row in connection.cursor('SELECT * FROM kernel.history ORDER BY kind, id COLLATE "C", number', prefetch=1000):
                 codec = self._codecs[row["kind"]]
-                event = codec.parse_event(row["type"], row["doc"]) if row["type"] else None
+                event = codec.parse_event(row["type"], row["doc"], row["id"], row["at"]) if row["type"] else None
                 yield Key(row["kind"], row["id"]), row["version"], event
 
     # ---- housekeeping ----

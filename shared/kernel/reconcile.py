@@ -185,7 +185,7 @@ class _Again:
         states: dict[Key, Any] = {key: row.state for key, row in rows.items()}
         history = []
         for key, version, name, doc, at in entry.folded:
-            kind, event = self._kinds[key.kind], self._codecs[key.kind].parse_event(name, doc) if name else None
+            kind, event = self._kinds[key.kind], self._codecs[key.kind].parse_event(name, doc, key.id, at) if name else None
             history.append(HistoryEntry(key, version, name, event, at))
             if event is not None:
                 before = states.get(key)

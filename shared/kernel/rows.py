@@ -15,6 +15,7 @@ from msgspec.structs import astuple, fields
 
 from shared.kernel.model import Kind
 from shared.kernel.ports import RowChange
+from shared.kernel.short import Stored
 from shared.value import Value, decoder, encode
 
 MAX_DOCUMENT_BYTES = 512_000
@@ -52,15 +53,16 @@ class RowCodec:
     def __init__(self, kind: Kind[Any]) -> None:
         self.kind = kind
         self.table = f'state."{kind.name}"'
-        self._state = decoder(kind.state)
-        self._events = {event.__name__: decoder(event) for event in kind.events}
+        self._state = Stored(kind.state, kind.told)
+        self._events = {event.__name__: Stored(event, kind.named) for event in kind.events}
         self.columns = _columns(kind.state) if kind.typed else ()
         self._decoders = [(index, column.decoder.decode) for index, column in enumerate(self.columns) if column.decoder is not None]
         self.names = tuple(column.name for column in self.columns) if kind.typed else ("doc",)
         self._types = {column.name: column.sql_type for column in self.columns} if kind.typed else {"doc": "json"}
         self._updates: dict[tuple[str, ...], str] = {}
-        self.select = ", ".join(f'"{name}"' for name in self.names)
-        self.select_r = ", ".join(f'r."{name}"' for name in self.names)
+        asked = (*(("owner", "rank") if kind.told is not None else ()), *self.names)
+        self.select = ", ".join(f'"{name}"' for name in asked)
+        self.select_r = ", ".join(f'r."{name}"' for name in asked)
         self._build()
 
     def _build(self) -> None:
@@ -75,9 +77,9 @@ class RowCodec:
         )
         self.scan_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id > $1 ORDER BY id LIMIT $2"
         self.dirty_sql = (
-            f"SELECT t.id, t.version, {', '.join('t.' + chr(34) + n + chr(34) for n in self.names)} FROM {self.table} t "
-            f"LEFT JOIN kernel.published p ON p.topic = $1 AND p.id = t.id "
-            f"WHERE t.id > $2 AND p.version IS DISTINCT FROM t.version ORDER BY t.id LIMIT $3"
+            f"SELECT r.id, r.version, {self.select_r} FROM {self.table} r "
+            f"LEFT JOIN kernel.published p ON p.topic = $1 AND p.id = r.id "
+            f"WHERE r.id > $2 AND p.version IS DISTINCT FROM r.version ORDER BY r.id LIMIT $3"
         )
 
     def table_sql(self) -> str:
@@ -138,7 +140,7 @@ class RowCodec:
         return tuple(name for name in self.names if name in found)
 
     def dump(self, state: Any) -> str:
-        text = encode(state)
+        text = self._state.dump(state)
         if len(text) > MAX_DOCUMENT_BYTES:
             raise DocumentTooLarge(f"{self.kind.name}: {len(text)} bytes, at most {MAX_DOCUMENT_BYTES}")
         return text.decode()
@@ -147,17 +149,20 @@ class RowCodec:
         """The state of a selected row; None where the row is empty."""
         if not self.kind.typed:
             doc = record["doc"]
-            return None if doc is None else self._state.decode(doc)
+            if self.kind.told is None or doc is None:
+                return None if doc is None else self._state.parse(doc)
+            return self._state.parse(doc, record["id"], record["owner"], record["rank"])
         values = [*record.values()][-len(self.columns) :]  # they come last, in the order of the fields
         for index, decode in self._decoders:
             values[index] = decode(values[index]) if values[index] is not None else None
         return self.kind.state(*values)
 
     def dump_event(self, event: Any) -> str:
-        return encode(event).decode()
+        return self._events[type(event).__name__].dump(event).decode()
 
-    def parse_event(self, name: str, doc: str) -> Any:
-        return self._events[name].decode(doc)
+    def parse_event(self, name: str, doc: str, id: str, at: datetime) -> Any:
+        """An event that happened to the row with this id, at this time."""
+        return self._events[name].parse(doc, id, at)
 
 
 def _columns(state: type) -> tuple[Column, ...]:

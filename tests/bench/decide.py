@@ -32,7 +32,7 @@ from services.sourcing.service import service as sourcing
 from shared.kernel.codec import external_record, lane_record, state_record
 from shared.kernel.model import Input, Key, Kind, Need, Service, World, Yield
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record, Row, RowChange, TopicPartition
-from shared.kernel.rows import RowCodec
+from shared.kernel.rows import HEAD, RowCodec
 from shared.kernel.stage import Arrival, Stage, arrive, read_viewed
 from shared.settings import Settings
 from shared.value import replace
@@ -183,10 +183,10 @@ class Running:
             self._store(codec, changed, codec.differing(changed))
 
     def _store(self, codec: RowCodec, changes: Sequence[RowChange], names: Sequence[str]) -> None:
-        columns = codec.values(changes, names)
-        for change, *values in zip(changes, *columns, strict=True):
-            known = self._rows[change.key][1] if change.base > 0 else dict.fromkeys(codec.names)
-            self._rows[change.key] = change.version, known | dict(zip(names, values, strict=True))
+        columns, head = codec.values(changes, names), codec.head(changes)
+        for change, beside, values in zip(changes, zip(*head, strict=True), zip(*columns, strict=True), strict=True):
+            known = self._rows[change.key][1] if change.base > 0 else dict.fromkeys((*HEAD, *codec.names))
+            self._rows[change.key] = change.version, known | dict(zip((*HEAD, *names), (*beside, *values), strict=True))
         self._note("rows", map(_size, zip(*columns, strict=True)))
 
     def _publish(self, stage: Stage) -> None:

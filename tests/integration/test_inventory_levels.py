@@ -12,7 +12,7 @@ from deploy.embedded import Endpoints
 from services.inventory.counts import MovesAfter, site_slice
 from services.inventory.reservations import shorting_slice
 from services.inventory.service import service
-from services.inventory.state import NEVER, level_key
+from services.inventory.state import NEVER, Reservation, level_key, shorting_order
 from shared.kernel.model import Key, Slice
 from shared.kernel.ports import Changes, RowChange
 from shared.kernel.postgres import PostgresStore, open_store
@@ -99,3 +99,32 @@ async def test_scenario_14_nobody_can_write_negative_stock_or_promise_a_unit_twi
             await connection.execute(f"""UPDATE state."level" SET {change} WHERE id = $1""", LEVEL.id)
     finally:
         await connection.close()
+
+
+def rank_of_before(state: Reservation) -> str:
+    """As it was written until migration 3."""
+    instants = (10**18 - round(each.timestamp() * 1_000_000) for each in (state.promised_at, state.reserved_at))
+    return shorting_order(state)[:3] + "".join(f"{each:019d}" for each in instants)
+
+
+async def test_ranks_of_before_are_brought_to_their_form_of_today(store: PostgresStore, dsn: str, inventory: Spec) -> None:
+    """With an index of before, too; reservations stay in shorting order, and the latest movement stays the first."""
+    await stored(store, inventory)
+    reservations = {key.id: state for key, state in inventory.world.states.items() if key.kind == "reservation"}
+    await store.fetch("CREATE INDEX of_before ON state.reservation (owner, rank, id)")
+    await store.fetch("DROP INDEX state.reservation_owner")
+    await store.fetch("ALTER INDEX state.of_before RENAME TO reservation_owner")
+    for id, state in reservations.items():
+        await store.fetch("UPDATE state.reservation SET rank = $2 WHERE id = $1", id, rank_of_before(state))
+    today = {row["id"]: row["rank"] for row in await store.fetch("SELECT id, rank FROM state.booked")}
+    await store.fetch("UPDATE state.booked SET rank = lpad(('x' || lpad(rank, 16, '0'))::bit(64)::bigint::text, 19, '0')")
+    await store.fetch("DELETE FROM kernel.migration WHERE number = 3")
+    again = await open_store(service, dsn)
+    try:
+        ranks = {row["id"]: row["rank"] for row in await again.fetch("SELECT id, rank FROM state.reservation")}
+        assert ranks == {id: shorting_order(state) for id, state in reservations.items()}
+        assert {row["id"]: row["rank"] for row in await again.fetch("SELECT id, rank FROM state.booked")} == today
+        [index] = await again.fetch("SELECT indexdef FROM pg_indexes WHERE schemaname = 'state' AND indexname = 'reservation_owner'")
+        assert "(owner, rank)" in index["indexdef"]
+    finally:
+        await again.close()
