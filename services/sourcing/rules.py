@@ -148,9 +148,10 @@ def choose(wanted: Sequence[Wanted], sites: Iterable[Site], limits: Limits) -> t
 def cut(wanted: Sequence[Wanted], sites: Sequence[Site], limits: Limits) -> list[Piece]:
     """One piece an item where some site has all of it; otherwise pieces at fixed sites, as the limits allow."""
     pieces: list[Piece] = []
-    for index, want in enumerate(wanted):
+    stocks = zip(*[site.stock for site in sites], strict=True) if sites else [()] * len(wanted)
+    for index, (want, stock) in enumerate(zip(wanted, stocks, strict=True)):
         quantity = want.quantity
-        holders = tuple(number for number, site in enumerate(sites) if site.stock[index] >= quantity)
+        holders = tuple([number for number, there in enumerate(stock) if there >= quantity])
         if holders:
             pieces.append(Piece(want.sku, want.weight_g * quantity, want.lines, holders))
         elif not limits.single:
@@ -210,18 +211,49 @@ def exact(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> lis
 
     Two parts at one site never beat the merged one (rounding up is subadditive), so plans with a site twice are left out.
     """
-    cheapest = cheapest_sites(pieces, sites)
-    known: dict[tuple[int, int], list[Ranked]] = {(0, 0): [(0, 0, ())]}
-    everything = len(cheapest) - 1
-    best = partitions(everything, max_parts, cheapest, known)
+    subsets = Subsets(cheapest_sites(pieces, sites), least_beyond_fixed(pieces, sites), least_fixed(sites), len(sites) - max_parts, {})
+    everything = len(subsets.cheapest) - 1
+    best = partitions(everything, max_parts, subsets)
     if best:
         return best
     for size in range(len(pieces) - 1, 0, -1):
         fewer = [mask for mask in range(1, everything) if mask.bit_count() == size]
-        best = sorted(plan for mask in fewer for plan in partitions(mask, max_parts, cheapest, known))
+        best = sorted(plan for mask in fewer for plan in partitions(mask, max_parts, subsets))
         if best:
             return best[:MOST_KEPT]
     return []
+
+
+class Subsets(NamedTuple):
+    """What is known of the subsets of the pieces."""
+
+    cheapest: list[list[tuple[int, int]]]
+    least: list[int]
+    """No plan for a subset costs less beyond the fixed costs of its sites."""
+    least_fixed: int
+    """The fixed costs of the two cheapest sites."""
+    spare: int
+    """Sites beyond the most parts: as many are left as parts are, and these."""
+    known: dict[tuple[int, int], list[Ranked]]
+    """The best plans by subset and most parts."""
+
+    def split_beats(self, mask: int, found: list[Ranked]) -> bool:
+        """Whether two parts or more might cost no more than the dearest of these."""
+        return not found or self.least_fixed + self.least[mask] <= found[-1][0]
+
+
+def least_fixed(sites: Sequence[Site]) -> int:
+    return sum(sorted([site.fixed for site in sites])[:2])
+
+
+def least_beyond_fixed(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[int]:
+    """For every subset, each piece where its labour and weight are cheapest; in minor units, rounded down."""
+    exactly = [0]
+    for piece in pieces:
+        lines, weight_g = 1000 * len(piece.lines), piece.weight_g
+        least = min([sites[number].labour * lines + sites[number].per_kg * weight_g for number in piece.holders])
+        exactly += [before + least for before in exactly]
+    return [least // 1000 for least in exactly]
 
 
 def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[tuple[int, int]]]:
@@ -247,37 +279,41 @@ def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[
     return cheapest
 
 
-def partitions(mask: int, most: int, cheapest: list[list[tuple[int, int]]], known: dict[tuple[int, int], list[Ranked]]) -> list[Ranked]:
-    """The best ways to serve exactly these pieces with at most `most` parts."""
+def partitions(mask: int, most: int, subsets: Subsets) -> list[Ranked]:
+    """The best ways to serve exactly these pieces with at most `most` parts.
+
+    Where a single site is left for them, only plans of one part are of use; they are all there is, unless cheaper ones push some out.
+    """
+    last = most + subsets.spare <= 1
     most = min(most, mask.bit_count())
-    found = known.get((mask, most))
+    found = subsets.known.get((mask, most))
     if found is None:
-        found = [(cost, 1, ((number, mask),)) for cost, number in cheapest[mask]] if most else []
-        if most > 1:
-            split(mask, most, cheapest, known, found)
-        known[mask, most] = found
+        alone = [(cost, 1, ((number, mask),)) for cost, number in subsets.cheapest[mask]] if most else []
+        beaten = most > 1 and subsets.split_beats(mask, alone)
+        if last and not beaten:
+            return alone
+        found = alone
+        if beaten or (most > 1 and len(alone) < MOST_KEPT):
+            split(mask, most, subsets, found)
+        subsets.known[mask, most] = found
     return found
 
 
-def split(
-    mask: int,
-    most: int,
-    cheapest: list[list[tuple[int, int]]],
-    known: dict[tuple[int, int], list[Ranked]],
-    found: list[Ranked],
-) -> None:
+def split(mask: int, most: int, subsets: Subsets, found: list[Ranked]) -> None:
     """Adds to `found` what two or more parts make better; the first part always holds the lowest piece."""
+    cheapest = subsets.cheapest
     rest = mask & (mask - 1)
     other = rest
     while other:
         block = mask ^ other
         if cheapest[block]:
-            for more, parts, blocks in partitions(other, most - 1, cheapest, known):
+            for more, parts, blocks in partitions(other, most - 1, subsets):
+                taken = [number for number, _ in blocks]
                 for cost, number in cheapest[block]:
                     total = cost + more
                     if len(found) == MOST_KEPT and total > found[-1][0]:
                         break
-                    if all(number != used for used, _ in blocks):
+                    if number not in taken:
                         found.append((total, parts + 1, ((number, block), *blocks)))
                         found.sort()
                         del found[MOST_KEPT:]
