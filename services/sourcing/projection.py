@@ -102,8 +102,9 @@ class Network(Documents):
         """Units free by location; locations without any are missing."""
         return self._free.get(sku, {})
 
-    def version(self, sku: str, location: str) -> int:
-        return self._levels.get(sku, {}).get(location, (0, 0))[0]
+    def heard(self, sku: str) -> Mapping[str, tuple[int, int]]:
+        """(version, available to promise) of its levels by location, as inventory last said."""
+        return self._levels.get(sku, NOTHING)
 
     def announced(self, sku: str, stops: Mapping[str, Stop], by: datetime) -> int:
         """Units announced to these locations until then."""
@@ -209,7 +210,7 @@ class Network(Documents):
 
     def _count(self, sku: str, location: str) -> None:
         units = self._levels.get(sku, NOTHING).get(location, (0, 0))[1]
-        if off := self._off.get((sku, location)):
+        if self._off and (off := self._off.get((sku, location))):
             units -= off[0]
         free = self._free.get(sku)
         if units > 0:
@@ -252,8 +253,8 @@ class Network(Documents):
     # ---- plans in flight ----
 
     def fold(self, event: Event) -> None:
-        for sku, location, version, atp in getattr(event, "levels", ()):
-            self._see(sku, location, version, atp)
+        for seen in getattr(event, "levels", ()):
+            self._see(seen.sku, seen.location, seen.version, seen.atp)
         match event:
             case PlanMade():
                 for part in event.parts:
