@@ -28,7 +28,7 @@ from services.sourcing.events import (
 )
 from services.sourcing.planning import Ask, Draft, Share, aim_of, collecting_at, draft
 from services.sourcing.projection import Network, distance_km, vector
-from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released, schedule
+from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released
 from services.sourcing.reasons import explanation
 from services.sourcing.state import Order, Part, Queue, Terms, Units, queue_key
 from shared.kernel.model import Key, Wake, World, Yield
@@ -98,7 +98,8 @@ def plan_open(desk: Desk) -> Iterator[Yield]:
     if tired and terms.whole:
         yield from stand_back(desk, "attempts")
         return
-    yield from put_back(desk, tired, "attempts")
+    if tired:
+        yield from put_back(desk, tired, "attempts")
     units = desk.order.open_units
     if not units:
         return
@@ -109,7 +110,8 @@ def plan_open(desk: Desk) -> Iterator[Yield]:
         yield from stand_back(desk, made.reason)
         return
     yield from ask(desk, made)
-    yield from put_back(desk, desk.order.open_units, made.reason)
+    if left := desk.order.open_units:
+        yield from put_back(desk, left, made.reason)
 
 
 def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
@@ -119,30 +121,32 @@ def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
     order = desk.order
     planned: dict[str, int] = {}
     for share in made.shares:
-        planned = added(planned, {units.line_id: units.quantity for units in share.lines})
-    called = {i: n - order.lines[i].open for i, n in planned.items() if n > order.lines[i].open}
+        for units in share.lines:
+            planned[units.line_id] = planned.get(units.line_id, 0) + units.quantity
+    lines = order.lines
+    called = {i: n - lines[i].open for i, n in planned.items() if n > lines[i].open}
     if called:
         yield UnitsCalled(order.order_id, order.units(called))
     parts = tuple(
-        Part(number, share.location, "asked", share.lines, desk.now) for number, share in enumerate(made.shares, start=order.next_part)
+        [Part(number, share.location, "asked", share.lines, desk.now) for number, share in enumerate(made.shares, start=order.next_part)]
     )
     yield PlanMade(order.order_id, parts, made.reasons)
     for part, share in zip(parts, made.shares, strict=True):
         yield command(desk, part, share)
     yield Wake(desk.key, "answers", desk.now + timedelta(seconds=ANSWER_S))
-    yield from requeue(desk, called)
+    if called:
+        yield from requeue(desk, called)
 
 
 def command(desk: Desk, part: Part, share: Share) -> ReserveStock:
     """Where lines may be divided, the location gives what it has; otherwise each line whole."""
     terms = desk.terms
+    divisible = terms.divisible
     return ReserveStock(
         part_id=desk.order.part_id(part.number),
         order_id=desk.order_id,
         location=part.location,
-        lines=tuple(
-            ReserveLine(units.line_id, units.sku, units.quantity, 0 if terms.divisible else units.quantity) for units in part.lines
-        ),
+        lines=tuple([ReserveLine(units.line_id, units.sku, units.quantity, 0 if divisible else units.quantity) for units in part.lines]),
         rank=terms.urgency,
         promised_at=terms.deliver_by or dates_of(desk, part.location, share.km).promise.latest,
     )
@@ -268,7 +272,7 @@ def published(order: Order, terms: Terms, part: Part, dates: Schedule) -> Publis
         part_id=order.part_id(part.number),
         location=part.location,
         method=terms.method,
-        lines=tuple(PublishedLine(units.line_id, units.sku, units.quantity) for units in part.lines),
+        lines=tuple([PublishedLine(units.line_id, units.sku, units.quantity) for units in part.lines]),
         release_at=dates.release_at,
         ship_by=dates.ship_by,
         carrier=dates.carrier,
@@ -291,7 +295,7 @@ def dates_of(desk: Desk, location: str, km: int) -> Schedule:
     grace_ends = desk.now + timedelta(seconds=policy.grace_s)
     earliest = min(terms.earliest, desk.now + timedelta(days=MOST_DAYS_AHEAD)) if terms.earliest else None
     bounds = Bounds(desk.now, grace_ends, earliest, terms.ship_by, terms.deliver_by)
-    return released(bounds, place.zone, lambda at: schedule(place, terms.method, carrier, km, at, zone))
+    return released(bounds, place.zone, lambda at: desk.view.schedule(place, terms.method, carrier, km, at, zone))
 
 
 def forgotten(location: str) -> Location:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from schemas.forms import Explanation
 from schemas.reference import Carrier, Location, Policy
 from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
-from services.sourcing.promise import COLLECTED, days_on_the_road, schedule
+from services.sourcing.promise import COLLECTED, days_on_the_road
 from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
@@ -319,7 +319,7 @@ def lateness(stop: Stop, km: int, ask: Ask, view: Network, carrier: Carrier) -> 
     if deadline is None:
         return 0
     zone = view.zone_at(ask.terms.destination, place.zone)
-    dates = schedule(place, ask.terms.method, carrier, km, ask.now, zone)
+    dates = view.schedule(place, ask.terms.method, carrier, km, ask.now, zone)
     return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
 
 

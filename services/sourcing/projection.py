@@ -28,10 +28,11 @@ from services.sourcing.events import (
     WithdrawnPartReserved,
 )
 from services.sourcing.pieces import AnnouncedPiece, Levels, LevelsPiece, by_sku, decode
+from services.sourcing.promise import COLLECTED, Schedule, Span, days_on_the_road, schedule, span_of
 from services.sourcing.state import Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents, Written, in_parts, pack
-from shared.value import Value
+from shared.value import Value, replace
 
 EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
@@ -95,6 +96,8 @@ class Network(Documents):
         self._timetables: dict[tuple[object, ...], int] = {}
         self._reaches: dict[tuple[str, Method], Reach] = {}
         self._zones: dict[str, list[tuple[Vector, str]]] | None = None
+        self._spans: dict[tuple[str, Method, str, int, str], Span] = {}
+        """(location, method, carrier, days on the road, the buyer's zone) to dates and when they hold."""
 
     # ---- what decisions read ----
 
@@ -123,13 +126,24 @@ class Network(Documents):
             self._zones = {}
             for place in sorted(self.all(Location), key=lambda p: p.location):
                 self._zones.setdefault(place.country, []).append((vector(place.latitude, place.longitude), place.zone))
+            self._zones = {name: many if len({zone for _, zone in many}) > 1 else many[:1] for name, many in self._zones.items()}
         places = self._zones.get(to.country or "", [])
         if not places:
             return otherwise
-        if to.latitude is None or to.longitude is None or len({zone for _, zone in places}) == 1:
+        if to.latitude is None or to.longitude is None or len(places) == 1:
             return places[-1][1]
         x, y, z = vector(to.latitude, to.longitude)
         return max(places, key=lambda place: x * place[0][0] + y * place[0][1] + z * place[0][2])[1]
+
+    def schedule(self, place: Location, method: Method, carrier: Carrier, km: int, release_at: datetime, buyers_zone: str) -> Schedule:
+        """The same as `promise.schedule` of this view's documents: its dates hold until the next cut-off, so they are worked out once for it."""
+        if method in COLLECTED:
+            return schedule(place, method, carrier, km, release_at, buyers_zone)
+        at = (place.location, method, carrier.carrier, days_on_the_road(carrier, km), buyers_zone)
+        span = self._spans.get(at)
+        if span is None or not span.begins <= release_at <= span.ends:
+            span = self._spans[at] = span_of(release_at, place.zone, lambda at: schedule(place, method, carrier, km, at, buyers_zone))
+        return replace(span.dates, release_at=release_at)
 
     def reach(self, policy: Policy, method: Method, collect_at: str | None) -> Reach:
         """Whom an order may be asked of. Who collects at a location is served by that one only."""
@@ -184,6 +198,7 @@ class Network(Documents):
 
     def _forget_derived(self) -> None:
         self._reaches.clear()
+        self._spans.clear()
         self._zones = None
 
     def _announce(self, body: Availability) -> None:
@@ -210,7 +225,7 @@ class Network(Documents):
 
     def _count(self, sku: str, location: str) -> None:
         units = self._levels.get(sku, NOTHING).get(location, (0, 0))[1]
-        if self._off and (off := self._off.get((sku, location))):
+        if off := self._off.get((sku, location)):
             units -= off[0]
         free = self._free.get(sku)
         if units > 0:
