@@ -71,9 +71,12 @@ class Desk(Value, frozen=True):
 
     def ahead(self) -> dict[str, dict[str | None, int]]:
         """Protected units of those who wait with a better rank, by item and by their only location."""
-        queues: dict[str, Queue | None] = {sku: self.world.get(queue_key(sku), None) for sku in self.queues}
-        urgency = self.terms.urgency
-        return {sku: q.ahead_of(urgency, equal=self.newcomer) for sku, q in queues.items() if q is not None and q.protected}
+        ahead: dict[str, dict[str | None, int]] = {}
+        for sku in self.queues:
+            queue: Queue | None = self.world.get(queue_key(sku), None)
+            if queue is not None and queue.protected:
+                ahead[sku] = queue.ahead_of(self.terms.urgency, equal=self.newcomer)
+        return ahead
 
 
 def go_on(desk: Desk) -> Iterator[Yield]:
@@ -90,22 +93,26 @@ def go_on(desk: Desk) -> Iterator[Yield]:
 
 def plan_open(desk: Desk) -> Iterator[Yield]:
     """Plans the open units; what nobody can serve waits or ends."""
-    terms, most = desk.terms, desk.policy.max_attempts
-    if terms.completeness == "single_location" and desk.order.open_units:
+    order, terms = desk.order, desk.terms
+    if not order.open_units:
+        return
+    if terms.completeness == "single_location":
         yield from withdraw_unpublished(desk, "planned_anew")
-    lines = desk.order.lines.values()
-    tired = {line.line_id: line.open for line in lines if line.open > 0 and line.attempts >= most}
+        order = desk.order
+    most = desk.view.policy(terms.policy).max_attempts
+    tired = {line.line_id: line.open for line in order.lines.values() if line.open > 0 and line.attempts >= most}
     if tired and terms.whole:
         yield from stand_back(desk, "attempts")
         return
     if tired:
         yield from put_back(desk, tired, "attempts")
-    units = desk.order.open_units
+        order = desk.order
+    units = order.open_units
     if not units:
         return
     if terms.whole:
-        units = added(units, desk.order.waiting_units)
-    made = draft(Ask(desk.order, terms, units, desk.now, desk.ahead()), desk.view)
+        units = added(units, order.waiting_units)
+    made = draft(Ask(order, terms, units, desk.now, desk.ahead()), desk.view)
     if terms.whole and made.left:
         yield from stand_back(desk, made.reason)
         return
@@ -247,9 +254,12 @@ def deadline(desk: Desk) -> datetime:
 
 def publish(desk: Desk) -> Iterator[Yield]:
     """The decision, once every part is reserved and nothing is open; parts delivered together also wait for what is backordered."""
-    order, terms = desk.order, desk.terms
+    order = desk.order
     reserved = order.parts_in("reserved")
-    if not reserved or order.parts_in("asked") or order.open_units or (terms.together and order.waiting_units):
+    if not reserved or order.parts_in("asked") or order.open_units:
+        return
+    terms = desk.terms
+    if terms.together and order.waiting_units:
         return
     dates = {part.number: dates_of(desk, part.location, distance_to(desk, part.location)) for part in reserved}
     if terms.together:
@@ -289,7 +299,8 @@ def aligned(dates: Mapping[int, Schedule]) -> dict[int, Schedule]:
 
 def dates_of(desk: Desk, location: str, km: int) -> Schedule:
     """The location's dates, released when the order's own dates and the policy's grace period want it."""
-    terms, policy = desk.terms, desk.policy
+    terms = desk.terms
+    policy = desk.view.policy(terms.policy)
     place, carrier = desk.view.get(Location, location) or forgotten(location), desk.view.carrier(policy)
     zone = desk.view.zone_at(terms.destination, place.zone)
     grace_ends = desk.now + timedelta(seconds=policy.grace_s)

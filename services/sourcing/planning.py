@@ -153,9 +153,9 @@ def wanted_of(ask: Ask, stock: Mapping[str, Mapping[str, int]]) -> list[Wanted]:
     for line_id, units in ask.units.items():
         by_sku[order.lines[line_id].sku].append((line_id, units))
     limited = bool(ask.most or ask.ahead)
-    for sku, lines in by_sku.items():
-        if limited and (most := most_of(sku, ask, stock[sku])) is not None:
-            lines = allotted(lines, most, divisible=ask.terms.divisible)
+    for sku, every in by_sku.items():
+        most = most_of(sku, ask, stock[sku]) if limited else None
+        lines = every if most is None else allotted(every, most, divisible=ask.terms.divisible)
         if lines:
             wanted.append(Wanted(sku, order.lines[lines[0][0]].weight_g, tuple(lines)))
     return wanted

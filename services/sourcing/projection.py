@@ -41,6 +41,7 @@ SKUS_A_PIECE = 50
 Flight = dict[tuple[str, str], int]
 """(sku, location) to units taken off, negative where added back."""
 NOTHING: Mapping[str, tuple[int, int]] = MappingProxyType({})
+NO_UNITS = (0, 0)
 
 
 class Stop(NamedTuple):
@@ -136,7 +137,7 @@ class Network(Documents):
         return max(places, key=lambda place: x * place[0][0] + y * place[0][1] + z * place[0][2])[1]
 
     def schedule(self, place: Location, method: Method, carrier: Carrier, km: int, release_at: datetime, buyers_zone: str) -> Schedule:
-        """The same as `promise.schedule` of this view's documents: its dates hold until the next cut-off, so they are worked out once for it."""
+        """As `promise.schedule` has it of this view's documents: dates hold until the next cut-off, so they are worked out once for it."""
         if method in COLLECTED:
             return schedule(place, method, carrier, km, release_at, buyers_zone)
         at = (place.location, method, carrier.carrier, days_on_the_road(carrier, km), buyers_zone)
@@ -224,7 +225,7 @@ class Network(Documents):
             self._count(sku, location)
 
     def _count(self, sku: str, location: str) -> None:
-        units = self._levels.get(sku, NOTHING).get(location, (0, 0))[1]
+        units = self._levels.get(sku, NOTHING).get(location, NO_UNITS)[1]
         if off := self._off.get((sku, location)):
             units -= off[0]
         free = self._free.get(sku)
@@ -317,14 +318,16 @@ class Network(Documents):
         if flight:
             self._flights[part_id] = flight
         off, unheard = self._off, self._unheard
-        for at in {**before, **flight} if before and flight else before or flight:
-            units, flights = off.pop(at, (0, 0))
-            flights += (at in flight) - (at in before)
-            if flights:
-                off[at] = (units + flight.get(at, 0) - before.get(at, 0), flights)
-            self._count(*at)
-            if not flights and at in unheard:
-                self._see(*at, *unheard.pop(at))
+        for at, (units, flights) in _difference(before, flight).items():
+            known = off.get(at, NO_UNITS)
+            if known[1] + flights:
+                off[at] = (known[0] + units, known[1] + flights)
+                self._count(*at)
+            else:
+                off.pop(at, None)
+                self._count(*at)
+                if at in unheard:
+                    self._see(*at, *unheard.pop(at))
 
     # ---- derived from reference data ----
 
@@ -336,6 +339,16 @@ class Network(Documents):
         times = (place.zone, place.order_cut_off, place.preparation_minutes, place.closed_on, place.hours)
         timetable = self._timetables.setdefault(times, len(self._timetables))
         return Stop(place, *vector(place.latitude, place.longitude), number, tariff, timetable)
+
+
+def _difference(before: Flight, after: Flight) -> dict[tuple[str, str], tuple[int, int]]:
+    """Of each level that a part takes units off, or did before: how many units, and how many flights, are more now."""
+    if not before:
+        return {at: (units, 1) for at, units in after.items()}
+    if not after:
+        return {at: (-units, -1) for at, units in before.items()}
+    every = {**before, **after}
+    return {at: (after.get(at, 0) - before.get(at, 0), (at in after) - (at in before)) for at in every}
 
 
 def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:

@@ -151,10 +151,12 @@ def choose(wanted: Sequence[Wanted], sites: Iterable[Site], limits: Limits) -> t
 def cut(wanted: Sequence[Wanted], sites: Sequence[Site], limits: Limits) -> list[Piece]:
     """One piece an item where some site has all of it; otherwise pieces at fixed sites, as the limits allow."""
     pieces: list[Piece] = []
+    everyone = tuple(range(len(sites)))
     stocks = zip(*[site.stock for site in sites], strict=True) if sites else [()] * len(wanted)
     for index, (want, stock) in enumerate(zip(wanted, stocks, strict=True)):
         quantity = want.quantity
-        holders = tuple([number for number, there in enumerate(stock) if there >= quantity])
+        all_have = bool(stock) and min(stock) >= quantity
+        holders = everyone if all_have else tuple([number for number, there in enumerate(stock) if there >= quantity])
         if holders:
             pieces.append(Piece(want.sku, want.weight_g * quantity, want.lines, holders))
         elif not limits.single:
@@ -242,7 +244,7 @@ def exact(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> lis
 
     Two parts at one site never beat the merged one (rounding up is subadditive), so plans with a site twice are left out.
     """
-    subsets = Subsets(cheapest_sites(pieces, sites), least_beyond_fixed(pieces, sites), least_fixed(sites), len(sites) - max_parts, {})
+    subsets = Subsets(cheapest_sites(pieces, sites), least_beyond_fixed(pieces, sites), least_fixed(sites), len(sites) <= 2, {})
     everything = len(subsets.cheapest) - 1
     best = partitions(everything, max_parts, subsets)
     if best:
@@ -259,18 +261,20 @@ class Subsets(NamedTuple):
     """What is known of the subsets of the pieces."""
 
     cheapest: list[list[tuple[int, int]]]
+    """The cheapest (cost, site) that serve a subset alone."""
     least: list[int]
     """No plan for a subset costs less beyond the fixed costs of its sites."""
     least_fixed: int
     """The fixed costs of the two cheapest sites."""
-    spare: int
-    """Sites beyond the most parts: as many are left as parts are, and these."""
+    pair: bool
+    """Whether there are two sites at most."""
     known: dict[tuple[int, int], list[Ranked]]
     """The best plans by subset and most parts."""
 
-    def split_beats(self, mask: int, found: list[Ranked]) -> bool:
-        """Whether two parts or more might cost no more than the dearest of these."""
-        return not found or self.least_fixed + self.least[mask] <= found[-1][0]
+    def split_counts(self, mask: int) -> bool:
+        """Whether two parts or more might cost no more than the dearest of the sites that serve it alone."""
+        alone = self.cheapest[mask]
+        return not alone or self.least_fixed + self.least[mask] <= alone[-1][0]
 
 
 def least_fixed(sites: Sequence[Site]) -> int:
@@ -311,20 +315,12 @@ def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[
 
 
 def partitions(mask: int, most: int, subsets: Subsets) -> list[Ranked]:
-    """The best ways to serve exactly these pieces with at most `most` parts.
-
-    Where a single site is left for them, only plans of one part are of use; they are all there is, unless cheaper ones push some out.
-    """
-    last = most + subsets.spare <= 1
+    """The best ways to serve exactly these pieces with at most `most` parts."""
     most = min(most, mask.bit_count())
     found = subsets.known.get((mask, most))
     if found is None:
-        alone = [(cost, 1, ((number, mask),)) for cost, number in subsets.cheapest[mask]] if most else []
-        beaten = most > 1 and subsets.split_beats(mask, alone)
-        if last and not beaten:
-            return alone
-        found = alone
-        if beaten or (most > 1 and len(alone) < MOST_KEPT):
+        found = [(cost, 1, ((number, mask),)) for cost, number in subsets.cheapest[mask]] if most else []
+        if most > 1 and (len(found) < MOST_KEPT or subsets.split_counts(mask)):
             split(mask, most, subsets, found)
         subsets.known[mask, most] = found
     return found
@@ -338,7 +334,9 @@ def split(mask: int, most: int, subsets: Subsets, found: list[Ranked]) -> None:
     while other:
         block = mask ^ other
         if cheapest[block]:
-            for more, parts, blocks in partitions(other, most - 1, subsets):
+            # Of two sites the block takes one: the rest split between both is of no use, unless it is cheap enough to count.
+            parts_left = 1 if subsets.pair and not subsets.split_counts(other) else most - 1
+            for more, parts, blocks in partitions(other, parts_left, subsets):
                 taken = [number for number, _ in blocks]
                 for cost, number in cheapest[block]:
                     total = cost + more
