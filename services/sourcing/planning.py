@@ -237,7 +237,8 @@ def serving(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str,
             partly, bitten = partly | flag, bitten or len(some) > cap
         for name in able:
             masks[name] = masks.get(name, 0) | flag
-        rejected.update(name for name in excluded if name in stops and name in there)
+        if excluded:
+            rejected.update(name for name in excluded if name in stops and name in there)
     masks = {name: mask for name, mask in masks.items() if name in stops}
     return Serving(masks, partly, len(rejected - masks.keys()), bitten)
 
