@@ -204,12 +204,13 @@ class Loads:
         self.pieces = pieces
         self._loads: dict[int, tuple[int, int]] = {}
         self._lines: dict[int, tuple[tuple[str, int], ...]] = {}
+        self._ordered = sorted([(line, bit) for bit, piece in enumerate(pieces) for line in piece.lines])
 
     def of(self, mask: int) -> tuple[int, int]:
         """Grams and order lines."""
         load = self._loads.get(mask)
         if load is None:
-            held = self._held(mask)
+            held = [piece for bit, piece in enumerate(self.pieces) if mask >> bit & 1]
             load = self._loads[mask] = sum([piece.weight_g for piece in held]), sum([len(piece.lines) for piece in held])
         return load
 
@@ -217,11 +218,8 @@ class Loads:
         """(line, units), by line."""
         lines = self._lines.get(mask)
         if lines is None:
-            lines = self._lines[mask] = tuple(sorted([line for piece in self._held(mask) for line in piece.lines]))
+            lines = self._lines[mask] = tuple([line for line, bit in self._ordered if mask >> bit & 1])
         return lines
-
-    def _held(self, mask: int) -> list[Piece]:
-        return [piece for bit, piece in enumerate(self.pieces) if mask >> bit & 1]
 
 
 # ---- everything from one site ----
