@@ -41,7 +41,7 @@ def number_of(part_id: str) -> int:
 def reserved(desk: Desk, answer: StockReserved) -> Iterator[Yield]:
     number = number_of(answer.part_id)
     part = desk.order.parts.get(number)
-    lines = tuple(Units(line.line_id, line.sku, line.reserved) for line in answer.lines if line.reserved)
+    lines = tuple([Units(line.line_id, line.sku, line.reserved) for line in answer.lines if line.reserved])
     if part is not None and part.state == "asked":
         yield PartReserved(desk.order_id, number, lines, seen(answer.levels))
     elif part is not None and part.state == "withdrawn":

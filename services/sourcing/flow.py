@@ -28,7 +28,7 @@ from services.sourcing.events import (
 )
 from services.sourcing.planning import Ask, Draft, Share, aim_of, collecting_at, draft
 from services.sourcing.projection import Network, distance_km, vector
-from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released, schedule
+from services.sourcing.promise import MOST_DAYS_AHEAD, Bounds, Schedule, released
 from services.sourcing.reasons import explanation
 from services.sourcing.state import Order, Part, Queue, Terms, Units, queue_key
 from shared.kernel.model import Key, Wake, World, Yield
@@ -71,9 +71,12 @@ class Desk(Value, frozen=True):
 
     def ahead(self) -> dict[str, dict[str | None, int]]:
         """Protected units of those who wait with a better rank, by item and by their only location."""
-        queues: dict[str, Queue | None] = {sku: self.world.get(queue_key(sku), None) for sku in self.queues}
-        urgency = self.terms.urgency
-        return {sku: q.ahead_of(urgency, equal=self.newcomer) for sku, q in queues.items() if q is not None and q.protected}
+        ahead: dict[str, dict[str | None, int]] = {}
+        for sku in self.queues:
+            queue: Queue | None = self.world.get(queue_key(sku), None)
+            if queue is not None and queue.protected:
+                ahead[sku] = queue.ahead_of(self.terms.urgency, equal=self.newcomer)
+        return ahead
 
 
 def go_on(desk: Desk) -> Iterator[Yield]:
@@ -90,26 +93,32 @@ def go_on(desk: Desk) -> Iterator[Yield]:
 
 def plan_open(desk: Desk) -> Iterator[Yield]:
     """Plans the open units; what nobody can serve waits or ends."""
-    terms, most = desk.terms, desk.policy.max_attempts
-    if terms.completeness == "single_location" and desk.order.open_units:
+    order, terms = desk.order, desk.terms
+    if not order.open_units:
+        return
+    if terms.completeness == "single_location":
         yield from withdraw_unpublished(desk, "planned_anew")
-    lines = desk.order.lines.values()
-    tired = {line.line_id: line.open for line in lines if line.open > 0 and line.attempts >= most}
+        order = desk.order
+    most = desk.view.policy(terms.policy).max_attempts
+    tired = {line.line_id: line.open for line in order.lines.values() if line.open > 0 and line.attempts >= most}
     if tired and terms.whole:
         yield from stand_back(desk, "attempts")
         return
-    yield from put_back(desk, tired, "attempts")
-    units = desk.order.open_units
+    if tired:
+        yield from put_back(desk, tired, "attempts")
+        order = desk.order
+    units = order.open_units
     if not units:
         return
     if terms.whole:
-        units = added(units, desk.order.waiting_units)
-    made = draft(Ask(desk.order, terms, units, desk.now, desk.ahead()), desk.view)
+        units = added(units, order.waiting_units)
+    made = draft(Ask(order, terms, units, desk.now, desk.ahead()), desk.view)
     if terms.whole and made.left:
         yield from stand_back(desk, made.reason)
         return
     yield from ask(desk, made)
-    yield from put_back(desk, desk.order.open_units, made.reason)
+    if left := desk.order.open_units:
+        yield from put_back(desk, left, made.reason)
 
 
 def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
@@ -119,30 +128,32 @@ def ask(desk: Desk, made: Draft) -> Iterator[Yield]:
     order = desk.order
     planned: dict[str, int] = {}
     for share in made.shares:
-        planned = added(planned, {units.line_id: units.quantity for units in share.lines})
-    called = {i: n - order.lines[i].open for i, n in planned.items() if n > order.lines[i].open}
+        for units in share.lines:
+            planned[units.line_id] = planned.get(units.line_id, 0) + units.quantity
+    lines = order.lines
+    called = {i: n - lines[i].open for i, n in planned.items() if n > lines[i].open}
     if called:
         yield UnitsCalled(order.order_id, order.units(called))
     parts = tuple(
-        Part(number, share.location, "asked", share.lines, desk.now) for number, share in enumerate(made.shares, start=order.next_part)
+        [Part(number, share.location, "asked", share.lines, desk.now) for number, share in enumerate(made.shares, start=order.next_part)]
     )
     yield PlanMade(order.order_id, parts, made.reasons)
     for part, share in zip(parts, made.shares, strict=True):
         yield command(desk, part, share)
     yield Wake(desk.key, "answers", desk.now + timedelta(seconds=ANSWER_S))
-    yield from requeue(desk, called)
+    if called:
+        yield from requeue(desk, called)
 
 
 def command(desk: Desk, part: Part, share: Share) -> ReserveStock:
     """Where lines may be divided, the location gives what it has; otherwise each line whole."""
     terms = desk.terms
+    divisible = terms.divisible
     return ReserveStock(
         part_id=desk.order.part_id(part.number),
         order_id=desk.order_id,
         location=part.location,
-        lines=tuple(
-            ReserveLine(units.line_id, units.sku, units.quantity, 0 if terms.divisible else units.quantity) for units in part.lines
-        ),
+        lines=tuple([ReserveLine(units.line_id, units.sku, units.quantity, 0 if divisible else units.quantity) for units in part.lines]),
         rank=terms.urgency,
         promised_at=terms.deliver_by or dates_of(desk, part.location, share.km).promise.latest,
     )
@@ -243,9 +254,12 @@ def deadline(desk: Desk) -> datetime:
 
 def publish(desk: Desk) -> Iterator[Yield]:
     """The decision, once every part is reserved and nothing is open; parts delivered together also wait for what is backordered."""
-    order, terms = desk.order, desk.terms
+    order = desk.order
     reserved = order.parts_in("reserved")
-    if not reserved or order.parts_in("asked") or order.open_units or (terms.together and order.waiting_units):
+    if not reserved or order.parts_in("asked") or order.open_units:
+        return
+    terms = desk.terms
+    if terms.together and order.waiting_units:
         return
     dates = {part.number: dates_of(desk, part.location, distance_to(desk, part.location)) for part in reserved}
     if terms.together:
@@ -268,7 +282,7 @@ def published(order: Order, terms: Terms, part: Part, dates: Schedule) -> Publis
         part_id=order.part_id(part.number),
         location=part.location,
         method=terms.method,
-        lines=tuple(PublishedLine(units.line_id, units.sku, units.quantity) for units in part.lines),
+        lines=tuple([PublishedLine(units.line_id, units.sku, units.quantity) for units in part.lines]),
         release_at=dates.release_at,
         ship_by=dates.ship_by,
         carrier=dates.carrier,
@@ -285,13 +299,14 @@ def aligned(dates: Mapping[int, Schedule]) -> dict[int, Schedule]:
 
 def dates_of(desk: Desk, location: str, km: int) -> Schedule:
     """The location's dates, released when the order's own dates and the policy's grace period want it."""
-    terms, policy = desk.terms, desk.policy
+    terms = desk.terms
+    policy = desk.view.policy(terms.policy)
     place, carrier = desk.view.get(Location, location) or forgotten(location), desk.view.carrier(policy)
     zone = desk.view.zone_at(terms.destination, place.zone)
     grace_ends = desk.now + timedelta(seconds=policy.grace_s)
     earliest = min(terms.earliest, desk.now + timedelta(days=MOST_DAYS_AHEAD)) if terms.earliest else None
     bounds = Bounds(desk.now, grace_ends, earliest, terms.ship_by, terms.deliver_by)
-    return released(bounds, place.zone, lambda at: schedule(place, terms.method, carrier, km, at, zone))
+    return released(bounds, place.zone, lambda at: desk.view.schedule(place, terms.method, carrier, km, at, zone))
 
 
 def forgotten(location: str) -> Location:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from schemas.forms import Explanation
 from schemas.reference import Carrier, Location, Policy
 from services.sourcing.projection import Network, Reach, Stop, Vector, distance_km, vector
-from services.sourcing.promise import COLLECTED, days_on_the_road, schedule
+from services.sourcing.promise import COLLECTED, days_on_the_road
 from services.sourcing.reasons import Looked, Reasons, Seen, cost_document
 from services.sourcing.rules import MOST_KEPT, Limits, Plan, Site, Wanted, choose
 from services.sourcing.state import Order, Terms, Units
@@ -23,6 +23,9 @@ from shared.value import Value, field, replace
 
 LATE_MINOR_A_DAY = 1_000
 """What a day after the order's deadline costs a plan, in minor units."""
+NOWHERE: frozenset[str] = frozenset()
+UNHEARD = (0, 0)
+"""Version and units of a level that nobody spoke of."""
 RIVALS = 8
 """Locations that another is compared with before it is looked at."""
 LEVELS_A_LINE = 20
@@ -59,7 +62,7 @@ class Draft(Value, frozen=True):
     left: dict[str, int]
     """Units by line that nobody can serve now."""
     reason: str
-    """Why something is left."""
+    """Why something is left; empty where nothing is."""
 
 
 class Offer(NamedTuple):
@@ -87,23 +90,25 @@ def draft(ask: Ask, view: Network) -> Draft:
     """The cheapest plan for the units, as far as they can be served."""
     policy = view.policy(ask.terms.policy)
     reach = view.reach(policy, ask.terms.method, collecting_at(ask.terms))
-    stock = {sku: stock_of(sku, ask, view) for sku in ask.order.skus(dict(ask.units))}
+    stock = {sku: stock_of(sku, ask, view) if sku in ask.ahead else view.free(sku) for sku in ask.order.skus(dict(ask.units))}
     wanted = wanted_of(ask, stock)
     found = shortlist(ask, wanted, stock, reach, view)
     plans = plans_from(found.offers, ask, wanted, stock, policy)
     if not plans:
         return Draft((), None, dict(ask.units), reason(reach, wanted, ask))
     kilometres = {offer.location: offer.km or 0 for offer in found.offers}
-    shares = tuple(Share(p.location, kilometres[p.location], ask.order.units(dict(p.lines))) for p in plans[0].parts)
+    shares = tuple([Share(p.location, kilometres[p.location], ask.order.units(dict(p.lines))) for p in plans[0].parts])
     left = left_of(ask, plans[0])
-    return Draft(shares, reasons_of(ask, policy, wanted, found, stock, plans, view), left, reason(reach, wanted, ask))
+    why = reason(reach, wanted, ask) if left else ""
+    return Draft(shares, reasons_of(ask, policy, wanted, found, stock, plans, view), left, why)
 
 
 def plans_from(
     offers: Sequence[Offer], ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str, int]], policy: Policy
 ) -> tuple[Plan, ...]:
     """The cheapest plans at these locations."""
-    sites = (site_of(offer, tuple(stock_at(offer, bit, want, stock) for bit, want in enumerate(wanted)), ask) for offer in offers)
+    there = [stock[want.sku] for want in wanted]
+    sites = [site_of(offer, stock_at(offer, there), ask) for offer in offers]
     limits = Limits(policy.max_parts, ask.terms.divisible, ask.terms.completeness == "single_location")
     return choose(wanted, sites, limits)
 
@@ -147,18 +152,23 @@ def wanted_of(ask: Ask, stock: Mapping[str, Mapping[str, int]]) -> list[Wanted]:
     by_sku: dict[str, list[tuple[str, int]]] = {sku: [] for sku in stock}
     for line_id, units in ask.units.items():
         by_sku[order.lines[line_id].sku].append((line_id, units))
-    for sku, there in stock.items():
-        lines = by_sku[sku]
-        most = ask.most.get(sku)
-        ahead = ask.ahead.get(sku, {}).get(None, 0)
-        if ahead:
-            left = max(0, sum(there.values()) - ahead)
-            most = left if most is None else min(most, left)
-        if most is not None:
-            lines = allotted(lines, most, divisible=ask.terms.divisible)
+    limited = bool(ask.most or ask.ahead)
+    for sku, every in by_sku.items():
+        most = most_of(sku, ask, stock[sku]) if limited else None
+        lines = every if most is None else allotted(every, most, divisible=ask.terms.divisible)
         if lines:
             wanted.append(Wanted(sku, order.lines[lines[0][0]].weight_g, tuple(lines)))
     return wanted
+
+
+def most_of(sku: str, ask: Ask, there: Mapping[str, int]) -> int | None:
+    """How many units of an item may be planned: what was offered, and what those of better rank leave; None where nothing limits it."""
+    most = ask.most.get(sku)
+    ahead = ask.ahead.get(sku, {}).get(None, 0)
+    if ahead:
+        left = max(0, sum(there.values()) - ahead)
+        most = left if most is None else min(most, left)
+    return most
 
 
 def allotted(lines: Sequence[tuple[str, int]], most: int, *, divisible: bool) -> list[tuple[str, int]]:
@@ -172,8 +182,10 @@ def allotted(lines: Sequence[tuple[str, int]], most: int, *, divisible: bool) ->
     return given
 
 
-def stock_at(offer: Offer, bit: int, want: Wanted, stock: Mapping[str, Mapping[str, int]]) -> int:
-    return stock[want.sku][offer.location] if offer.mask >> bit & 1 else 0
+def stock_at(offer: Offer, there: Sequence[Mapping[str, int]]) -> tuple[int, ...]:
+    """Units of each wanted item that the location may take; `there` by item and location."""
+    location, mask = offer.location, offer.mask
+    return tuple([units[location] if mask >> bit & 1 else 0 for bit, units in enumerate(there)])
 
 
 # ---- candidates ----
@@ -212,19 +224,21 @@ def serving(ask: Ask, wanted: Sequence[Wanted], stock: Mapping[str, Mapping[str,
     masks: dict[str, int] = {}
     rejected: set[str] = set()
     partly, bitten, stops = 0, False, reach.stops
+    refusing = {line.line_id: line.excluded for line in ask.order.lines.values() if line.excluded}
     for bit, want in enumerate(wanted):
         there, least, flag = stock[want.sku], want.quantity, 1 << bit
-        excluded = {name for line_id, _ in want.lines for name in ask.order.lines[line_id].excluded}
+        excluded = {name for line_id, _ in want.lines for name in refusing.get(line_id, ())} if refusing else NOWHERE
         able: Collection[str] = there.keys()
         if least > 1 or excluded:
             able = [name for name, units in there.items() if units >= least and name not in excluded]
-        if not any(name in stops for name in able):
+        if stops.keys().isdisjoint(able):
             some = sorted((-units, name) for name, units in there.items() if name in stops and name not in excluded)
             able = [name for _, name in some[:cap]]
             partly, bitten = partly | flag, bitten or len(some) > cap
         for name in able:
             masks[name] = masks.get(name, 0) | flag
-        rejected.update(name for name in excluded if name in stops and name in there)
+        if excluded:
+            rejected.update(name for name in excluded if name in stops and name in there)
     masks = {name: mask for name, mask in masks.items() if name in stops}
     return Serving(masks, partly, len(rejected - masks.keys()), bitten)
 
@@ -306,7 +320,7 @@ def lateness(stop: Stop, km: int, ask: Ask, view: Network, carrier: Carrier) -> 
     if deadline is None:
         return 0
     zone = view.zone_at(ask.terms.destination, place.zone)
-    dates = schedule(place, ask.terms.method, carrier, km, ask.now, zone)
+    dates = view.schedule(place, ask.terms.method, carrier, km, ask.now, zone)
     return LATE_MINOR_A_DAY * max(0, (dates.promise.latest.date() - deadline.date()).days)
 
 
@@ -316,6 +330,8 @@ def distance_minor(stop: Stop, km: int) -> int:
 
 def within_cap(offers: Sequence[Offer], wanted: Sequence[Wanted], cap: int) -> list[Offer]:
     """Each item keeps its `cap` best locations, with all that they can serve; fewer where too many levels would have to be recorded."""
+    if len(offers) <= cap and sum([offer.mask.bit_count() for offer in offers]) <= LEVELS_A_LINE * len(wanted):
+        return list(offers)
     weight_g = sum(want.weight_g * want.quantity for want in wanted) // max(1, len(wanted))
     ordered = sorted(offers, key=lambda offer: (spread_cost(offer, weight_g), offer.location))
     kept = capped(ordered, len(wanted), cap)
@@ -386,27 +402,23 @@ def reasons_of(
     plans: tuple[Plan, ...],
     view: Network,
 ) -> Reasons:
+    items = [(want.sku, stock[want.sku], view.heard(want.sku)) for want in wanted]
     return Reasons(
         policy=policy.policy,
         policy_version=policy.version,
         currency=policy.currency,
         attempt=1 + max(ask.order.lines[line_id].attempts for line_id in ask.units),
-        candidates=tuple(
-            Looked(
-                offer.location,
-                offer.km,
-                tuple(
-                    Seen(want.sku, stock[want.sku][offer.location], view.version(want.sku, offer.location))
-                    for bit, want in enumerate(wanted)
-                    if offer.mask >> bit & 1
-                ),
-            )
-            for offer in found.offers
-        ),
+        candidates=tuple([Looked(offer.location, offer.km, levels_at(offer, items)) for offer in found.offers]),
         eliminated=dict(sorted(found.eliminated.items())),
         capped=found.capped,
         plans=plans,
     )
+
+
+def levels_at(offer: Offer, items: Sequence[tuple[str, Mapping[str, int], Mapping[str, tuple[int, int]]]]) -> tuple[Seen, ...]:
+    """The levels of a location that were counted on; of each item its sku, its stock and what was heard of its levels."""
+    at, mask = offer.location, offer.mask
+    return tuple([Seen(sku, units[at], heard.get(at, UNHEARD)[0]) for bit, (sku, units, heard) in enumerate(items) if mask >> bit & 1])
 
 
 def computed_again(ask: Ask, recorded: Explanation, view: Network) -> Explanation:

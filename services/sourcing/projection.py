@@ -28,10 +28,11 @@ from services.sourcing.events import (
     WithdrawnPartReserved,
 )
 from services.sourcing.pieces import AnnouncedPiece, Levels, LevelsPiece, by_sku, decode
+from services.sourcing.promise import COLLECTED, Schedule, Span, days_on_the_road, schedule, span_of
 from services.sourcing.state import Order, Units
 from shared.kernel.model import Event, Key
 from shared.kernel.views import Documents, Written, in_parts, pack
-from shared.value import Value
+from shared.value import Value, replace
 
 EARTH_KM = 6371.0
 Vector = tuple[float, float, float]
@@ -40,6 +41,7 @@ SKUS_A_PIECE = 50
 Flight = dict[tuple[str, str], int]
 """(sku, location) to units taken off, negative where added back."""
 NOTHING: Mapping[str, tuple[int, int]] = MappingProxyType({})
+NO_UNITS = (0, 0)
 
 
 class Stop(NamedTuple):
@@ -95,6 +97,8 @@ class Network(Documents):
         self._timetables: dict[tuple[object, ...], int] = {}
         self._reaches: dict[tuple[str, Method], Reach] = {}
         self._zones: dict[str, list[tuple[Vector, str]]] | None = None
+        self._spans: dict[tuple[str, Method, str, int, str], Span] = {}
+        """(location, method, carrier, days on the road, the buyer's zone) to dates and when they hold."""
 
     # ---- what decisions read ----
 
@@ -102,8 +106,9 @@ class Network(Documents):
         """Units free by location; locations without any are missing."""
         return self._free.get(sku, {})
 
-    def version(self, sku: str, location: str) -> int:
-        return self._levels.get(sku, {}).get(location, (0, 0))[0]
+    def heard(self, sku: str) -> Mapping[str, tuple[int, int]]:
+        """(version, available to promise) of its levels by location, as inventory last said."""
+        return self._levels.get(sku, NOTHING)
 
     def announced(self, sku: str, stops: Mapping[str, Stop], by: datetime) -> int:
         """Units announced to these locations until then."""
@@ -122,13 +127,24 @@ class Network(Documents):
             self._zones = {}
             for place in sorted(self.all(Location), key=lambda p: p.location):
                 self._zones.setdefault(place.country, []).append((vector(place.latitude, place.longitude), place.zone))
+            self._zones = {name: many if len({zone for _, zone in many}) > 1 else many[:1] for name, many in self._zones.items()}
         places = self._zones.get(to.country or "", [])
         if not places:
             return otherwise
-        if to.latitude is None or to.longitude is None or len({zone for _, zone in places}) == 1:
+        if to.latitude is None or to.longitude is None or len(places) == 1:
             return places[-1][1]
         x, y, z = vector(to.latitude, to.longitude)
         return max(places, key=lambda place: x * place[0][0] + y * place[0][1] + z * place[0][2])[1]
+
+    def schedule(self, place: Location, method: Method, carrier: Carrier, km: int, release_at: datetime, buyers_zone: str) -> Schedule:
+        """As `promise.schedule` has it of this view's documents: dates hold until the next cut-off, so they are worked out once for it."""
+        if method in COLLECTED:
+            return schedule(place, method, carrier, km, release_at, buyers_zone)
+        at = (place.location, method, carrier.carrier, days_on_the_road(carrier, km), buyers_zone)
+        span = self._spans.get(at)
+        if span is None or not span.begins <= release_at <= span.ends:
+            span = self._spans[at] = span_of(release_at, place.zone, lambda at: schedule(place, method, carrier, km, at, buyers_zone))
+        return replace(span.dates, release_at=release_at)
 
     def reach(self, policy: Policy, method: Method, collect_at: str | None) -> Reach:
         """Whom an order may be asked of. Who collects at a location is served by that one only."""
@@ -183,6 +199,7 @@ class Network(Documents):
 
     def _forget_derived(self) -> None:
         self._reaches.clear()
+        self._spans.clear()
         self._zones = None
 
     def _announce(self, body: Availability) -> None:
@@ -208,7 +225,7 @@ class Network(Documents):
             self._count(sku, location)
 
     def _count(self, sku: str, location: str) -> None:
-        units = self._levels.get(sku, NOTHING).get(location, (0, 0))[1]
+        units = self._levels.get(sku, NOTHING).get(location, NO_UNITS)[1]
         if off := self._off.get((sku, location)):
             units -= off[0]
         free = self._free.get(sku)
@@ -252,8 +269,8 @@ class Network(Documents):
     # ---- plans in flight ----
 
     def fold(self, event: Event) -> None:
-        for sku, location, version, atp in getattr(event, "levels", ()):
-            self._see(sku, location, version, atp)
+        for seen in getattr(event, "levels", ()):
+            self._see(seen.sku, seen.location, seen.version, seen.atp)
         match event:
             case PlanMade():
                 for part in event.parts:
@@ -301,14 +318,16 @@ class Network(Documents):
         if flight:
             self._flights[part_id] = flight
         off, unheard = self._off, self._unheard
-        for at in {**before, **flight} if before and flight else before or flight:
-            units, flights = off.pop(at, (0, 0))
-            flights += (at in flight) - (at in before)
-            if flights:
-                off[at] = (units + flight.get(at, 0) - before.get(at, 0), flights)
-            self._count(*at)
-            if not flights and at in unheard:
-                self._see(*at, *unheard.pop(at))
+        for at, (units, flights) in _difference(before, flight).items():
+            known = off.get(at, NO_UNITS)
+            if known[1] + flights:
+                off[at] = (known[0] + units, known[1] + flights)
+                self._count(*at)
+            else:
+                off.pop(at, None)
+                self._count(*at)
+                if at in unheard:
+                    self._see(*at, *unheard.pop(at))
 
     # ---- derived from reference data ----
 
@@ -320,6 +339,16 @@ class Network(Documents):
         times = (place.zone, place.order_cut_off, place.preparation_minutes, place.closed_on, place.hours)
         timetable = self._timetables.setdefault(times, len(self._timetables))
         return Stop(place, *vector(place.latitude, place.longitude), number, tariff, timetable)
+
+
+def _difference(before: Flight, after: Flight) -> dict[tuple[str, str], tuple[int, int]]:
+    """Of each level that a part takes units off, or did before: how many units, and how many flights, are more now."""
+    if not before:
+        return {at: (units, 1) for at, units in after.items()}
+    if not after:
+        return {at: (-units, -1) for at, units in before.items()}
+    every = {**before, **after}
+    return {at: (after.get(at, 0) - before.get(at, 0), (at in after) - (at in before)) for at in every}
 
 
 def _flight(location: str, lines: Iterable[Units], sign: int) -> Flight:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.forms import Promise
 from schemas.reference import Carrier, Location, Method
-from shared.value import Value
+from shared.value import Value, replace
 
 MOST_DAYS = 60
 """Days looked ahead for one on which a location works."""
@@ -46,6 +46,32 @@ def schedule(location: Location, method: Method, carrier: Carrier, km: int, rele
     leaves = collected(location, carrier, ready)
     day = working_days_after(leaves.astimezone(zone_of(buyers_zone)).date(), days_on_the_road(carrier, km))
     return Schedule(release_at, leaves.astimezone(UTC), carrier.carrier, carrier.service, promise_of("delivery", day, buyers_zone))
+
+
+class Span(NamedTuple):
+    """Releases with the same dates, from `begins` to `ends`, both included."""
+
+    begins: datetime
+    ends: datetime
+    dates: Schedule
+
+
+PROBES = tuple(timedelta(minutes=minutes) for minutes in (720, 240, 60, 15, 1))
+"""How far a span is tried to reach."""
+
+
+def span_of(begins: datetime, zone: str, at: Callable[[datetime], Schedule]) -> Span:
+    """What follows from a release at `begins`, and how long it does.
+
+    The later a release by the location's clock, the later its dates: between two releases with equal dates all have the same, unless that
+    clock is changed between them.
+    """
+    dates, local = at(begins), zone_of(zone)
+    for further in PROBES:
+        ends = begins + further
+        if begins.astimezone(local).utcoffset() == ends.astimezone(local).utcoffset() and replace(at(ends), release_at=begins) == dates:
+            return Span(begins, ends, dates)
+    return Span(begins, begins, dates)
 
 
 # ---- the release ----

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from schemas.forms import Candidate, CostTerms, Explanation, LineQuantity, PlanCost, PlannedPart, SeenLevel
 from services.sourcing.rules import Plan
-from shared.value import Value
+from shared.value import Light, Value
 
 
-class Seen(NamedTuple):
+class Seen(Light, frozen=True):
     """One level as the planner saw it."""
 
     sku: str
@@ -49,7 +49,7 @@ def explanation(reasons: Reasons) -> Explanation:
         currency=reasons.currency,
         attempt=reasons.attempt,
         candidates=tuple(
-            Candidate(location=location, distance_km=km, levels=tuple(SeenLevel(*seen) for seen in levels))
+            Candidate(location=location, distance_km=km, levels=tuple([SeenLevel(seen.sku, seen.atp, seen.version) for seen in levels]))
             for location, km, levels in reasons.candidates
         ),
         eliminated=reasons.eliminated,
@@ -61,5 +61,5 @@ def explanation(reasons: Reasons) -> Explanation:
 
 def cost_document(plan: Plan) -> PlanCost:
     """The plan as PlanCost has it."""
-    parts = tuple(PlannedPart(location, tuple(LineQuantity(*line) for line in lines)) for location, lines in plan.parts)
+    parts = tuple([PlannedPart(location, tuple([LineQuantity(*line) for line in lines])) for location, lines in plan.parts])
     return PlanCost(parts, CostTerms(*plan.cost, plan.cost.total))

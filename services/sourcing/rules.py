@@ -19,6 +19,8 @@ from functools import cache, reduce
 from itertools import chain, combinations
 from typing import NamedTuple
 
+from shared.value import Light
+
 MOST_EXACT = 5
 """Pieces up to which the answer is exact."""
 FEW_SITES = 4
@@ -80,7 +82,7 @@ class Limits(NamedTuple):
     """Whether everything must come from one site."""
 
 
-class Piece(NamedTuple):
+class Piece(Light, frozen=True):
     """Goods that are not cut any further."""
 
     sku: str
@@ -133,13 +135,14 @@ def choose(wanted: Sequence[Wanted], sites: Iterable[Site], limits: Limits) -> t
     pieces = cut(wanted, ordered, limits)
     if not pieces:
         return ()
+    loads = Loads(pieces)
     if limits.single:
-        ranked = one_site(pieces, ordered, complete=len(pieces) == len(wanted))
+        ranked = one_site(loads, ordered, complete=len(pieces) == len(wanted))
     elif len(pieces) <= MOST_EXACT:
         ranked = exact(pieces, ordered, limits.max_parts)
     else:
-        ranked = searched(pieces, ordered, limits.max_parts)
-    return tuple(written(blocks, pieces, ordered) for _, _, blocks in ranked)
+        ranked = searched(loads, ordered, limits.max_parts)
+    return tuple([written(blocks, loads, ordered) for _, _, blocks in ranked])
 
 
 # ---- pieces ----
@@ -148,9 +151,12 @@ def choose(wanted: Sequence[Wanted], sites: Iterable[Site], limits: Limits) -> t
 def cut(wanted: Sequence[Wanted], sites: Sequence[Site], limits: Limits) -> list[Piece]:
     """One piece an item where some site has all of it; otherwise pieces at fixed sites, as the limits allow."""
     pieces: list[Piece] = []
-    for index, want in enumerate(wanted):
+    everyone = tuple(range(len(sites)))
+    stocks = zip(*[site.stock for site in sites], strict=True) if sites else [()] * len(wanted)
+    for index, (want, stock) in enumerate(zip(wanted, stocks, strict=True)):
         quantity = want.quantity
-        holders = tuple(number for number, site in enumerate(sites) if site.stock[index] >= quantity)
+        all_have = bool(stock) and min(stock) >= quantity
+        holders = everyone if all_have else tuple([number for number, there in enumerate(stock) if there >= quantity])
         if holders:
             pieces.append(Piece(want.sku, want.weight_g * quantity, want.lines, holders))
         elif not limits.single:
@@ -191,14 +197,40 @@ def price_of_a_unit(site: Site, units: int, weight_g: int) -> int:
     return (1000 * (site.fixed + site.labour) + site.per_kg * weight_g * units) // units
 
 
+class Loads:
+    """What parts hold, by mask of the pieces; worked out once, for plans have many parts in common."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.pieces = pieces
+        self._loads: dict[int, tuple[int, int]] = {}
+        self._lines: dict[int, tuple[tuple[str, int], ...]] = {}
+        self._ordered = sorted([(line, bit) for bit, piece in enumerate(pieces) for line in piece.lines])
+
+    def of(self, mask: int) -> tuple[int, int]:
+        """Grams and order lines."""
+        load = self._loads.get(mask)
+        if load is None:
+            held = [piece for bit, piece in enumerate(self.pieces) if mask >> bit & 1]
+            load = self._loads[mask] = sum([piece.weight_g for piece in held]), sum([len(piece.lines) for piece in held])
+        return load
+
+    def lines(self, mask: int) -> tuple[tuple[str, int], ...]:
+        """(line, units), by line."""
+        lines = self._lines.get(mask)
+        if lines is None:
+            lines = self._lines[mask] = tuple([line for line, bit in self._ordered if mask >> bit & 1])
+        return lines
+
+
 # ---- everything from one site ----
 
 
-def one_site(pieces: Sequence[Piece], sites: Sequence[Site], *, complete: bool) -> list[Ranked]:
+def one_site(loads: Loads, sites: Sequence[Site], *, complete: bool) -> list[Ranked]:
     """The cheapest sites that can serve every piece; none where a wanted item has no piece."""
+    pieces = loads.pieces
     able = reduce(lambda both, piece: both & set(piece.holders), pieces, set(range(len(sites)))) if complete else set()
     everything = (1 << len(pieces)) - 1
-    plans: list[Ranked] = [(price_of(sites[n], pieces, everything), 1, ((n, everything),)) for n in able]
+    plans: list[Ranked] = [(price_of(sites[n], loads, everything), 1, ((n, everything),)) for n in able]
     return sorted(plans)[:MOST_KEPT]
 
 
@@ -210,18 +242,51 @@ def exact(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> lis
 
     Two parts at one site never beat the merged one (rounding up is subadditive), so plans with a site twice are left out.
     """
-    cheapest = cheapest_sites(pieces, sites)
-    known: dict[tuple[int, int], list[Ranked]] = {(0, 0): [(0, 0, ())]}
-    everything = len(cheapest) - 1
-    best = partitions(everything, max_parts, cheapest, known)
+    subsets = Subsets(cheapest_sites(pieces, sites), least_beyond_fixed(pieces, sites), least_fixed(sites), len(sites) <= 2, {})
+    everything = len(subsets.cheapest) - 1
+    best = partitions(everything, max_parts, subsets)
     if best:
         return best
     for size in range(len(pieces) - 1, 0, -1):
         fewer = [mask for mask in range(1, everything) if mask.bit_count() == size]
-        best = sorted(plan for mask in fewer for plan in partitions(mask, max_parts, cheapest, known))
+        best = sorted(plan for mask in fewer for plan in partitions(mask, max_parts, subsets))
         if best:
             return best[:MOST_KEPT]
     return []
+
+
+class Subsets(NamedTuple):
+    """What is known of the subsets of the pieces."""
+
+    cheapest: list[list[tuple[int, int]]]
+    """The cheapest (cost, site) that serve a subset alone."""
+    least: list[int]
+    """No plan for a subset costs less beyond the fixed costs of its sites."""
+    least_fixed: int
+    """The fixed costs of the two cheapest sites."""
+    pair: bool
+    """Whether there are two sites at most."""
+    known: dict[tuple[int, int], list[Ranked]]
+    """The best plans by subset and most parts."""
+
+    def split_counts(self, mask: int) -> bool:
+        """Whether two parts or more might cost no more than the dearest of the sites that serve it alone."""
+        alone = self.cheapest[mask]
+        return not alone or self.least_fixed + self.least[mask] <= alone[-1][0]
+
+
+def least_fixed(sites: Sequence[Site]) -> int:
+    return sum(sorted([site.fixed for site in sites])[:2])
+
+
+def least_beyond_fixed(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[int]:
+    """For every subset, each piece where its labour and weight are cheapest; in minor units, rounded down."""
+    exactly = [0]
+    for piece in pieces:
+        lines, weight_g = 1000 * len(piece.lines), piece.weight_g
+        least = min([sites[number].labour * lines + sites[number].per_kg * weight_g for number in piece.holders])
+        exactly += [before + least for before in exactly]
+    return [least // 1000 for least in exactly]
 
 
 def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[tuple[int, int]]]:
@@ -247,37 +312,35 @@ def cheapest_sites(pieces: Sequence[Piece], sites: Sequence[Site]) -> list[list[
     return cheapest
 
 
-def partitions(mask: int, most: int, cheapest: list[list[tuple[int, int]]], known: dict[tuple[int, int], list[Ranked]]) -> list[Ranked]:
+def partitions(mask: int, most: int, subsets: Subsets) -> list[Ranked]:
     """The best ways to serve exactly these pieces with at most `most` parts."""
     most = min(most, mask.bit_count())
-    found = known.get((mask, most))
+    found = subsets.known.get((mask, most))
     if found is None:
-        found = [(cost, 1, ((number, mask),)) for cost, number in cheapest[mask]] if most else []
-        if most > 1:
-            split(mask, most, cheapest, known, found)
-        known[mask, most] = found
+        found = [(cost, 1, ((number, mask),)) for cost, number in subsets.cheapest[mask]] if most else []
+        if most > 1 and (len(found) < MOST_KEPT or subsets.split_counts(mask)):
+            split(mask, most, subsets, found)
+        subsets.known[mask, most] = found
     return found
 
 
-def split(
-    mask: int,
-    most: int,
-    cheapest: list[list[tuple[int, int]]],
-    known: dict[tuple[int, int], list[Ranked]],
-    found: list[Ranked],
-) -> None:
+def split(mask: int, most: int, subsets: Subsets, found: list[Ranked]) -> None:
     """Adds to `found` what two or more parts make better; the first part always holds the lowest piece."""
+    cheapest = subsets.cheapest
     rest = mask & (mask - 1)
     other = rest
     while other:
         block = mask ^ other
         if cheapest[block]:
-            for more, parts, blocks in partitions(other, most - 1, cheapest, known):
+            # Of two sites the block takes one: the rest split between both is of no use, unless it is cheap enough to count.
+            parts_left = 1 if subsets.pair and not subsets.split_counts(other) else most - 1
+            for more, parts, blocks in partitions(other, parts_left, subsets):
+                taken = [number for number, _ in blocks]
                 for cost, number in cheapest[block]:
                     total = cost + more
                     if len(found) == MOST_KEPT and total > found[-1][0]:
                         break
-                    if all(number != used for used, _ in blocks):
+                    if number not in taken:
                         found.append((total, parts + 1, ((number, block), *blocks)))
                         found.sort()
                         del found[MOST_KEPT:]
@@ -300,26 +363,28 @@ class Prices(NamedTuple):
     """By site."""
     each: list[list[int]]
     """By site and piece; UNSERVED where it can't."""
+    held: list[int]
+    """By site: the mask of the pieces it can serve."""
 
 
-def searched(pieces: Sequence[Piece], sites: Sequence[Site], max_parts: int) -> list[Ranked]:
+def searched(loads: Loads, sites: Sequence[Site], max_parts: int) -> list[Ranked]:
     """A good plan for many pieces, and its cheapest neighbours."""
-    prices = prices_of(pieces, sites)
+    prices = prices_of(loads.pieces, sites)
     if len(sites) <= FEW_SITES:
         every = (combinations(range(len(sites)), size) for size in range(1, min(max_parts, len(sites)) + 1))
-        return best_of(chain(*every), prices, pieces, sites)
-    alone = one_site(pieces, sites, complete=True)
+        return best_of(chain(*every), prices, loads, sites)
+    alone = one_site(loads, sites, complete=True)
     if alone and 1000 * alone[0][0] <= least_of_two(prices):
         return alone
     around = cache(lambda opened: (*neighbours(opened, prices, max_parts),))
     _, best = min(improved(start, around) for start in starts(prices, max_parts))
     near = sorted({*around(best)})[:MOST_NEAR]
-    return best_of((opened for _, opened in near), prices, pieces, sites)
+    return best_of((opened for _, opened in near), prices, loads, sites)
 
 
-def best_of(choices: Iterable[Opened], prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> list[Ranked]:
+def best_of(choices: Iterable[Opened], prices: Prices, loads: Loads, sites: Sequence[Site]) -> list[Ranked]:
     """The cheapest plans among those that serve most."""
-    plans = {ranked(opened, prices, pieces, sites) for opened in choices}
+    plans = {ranked(opened, prices, loads, sites) for opened in choices}
     most = max(served(plan) for plan in plans)
     return sorted(plan for plan in plans if served(plan) == most)[:MOST_KEPT]
 
@@ -343,10 +408,15 @@ def served(plan: Ranked) -> int:
 
 def prices_of(pieces: Sequence[Piece], sites: Sequence[Site]) -> Prices:
     each = [[UNSERVED] * len(pieces) for _ in sites]
+    rates = [(1000 * site.labour, site.per_kg) for site in sites]
+    held = [0] * len(sites)
     for bit, piece in enumerate(pieces):
+        lines, weight_g = len(piece.lines), piece.weight_g
         for number in piece.holders:
-            each[number][bit] = 1000 * sites[number].labour * len(piece.lines) + sites[number].per_kg * piece.weight_g
-    return Prices([1000 * site.fixed for site in sites], each)
+            labour, per_kg = rates[number]
+            each[number][bit] = labour * lines + per_kg * weight_g
+            held[number] |= 1 << bit
+    return Prices([1000 * site.fixed for site in sites], each, held)
 
 
 def closed_greedily(opened: Opened, prices: Prices, max_parts: int) -> Opened:
@@ -401,45 +471,37 @@ def cheapest_each(opened: Opened, prices: Prices) -> list[int]:
     return list(map(min, *rows)) if len(rows) > 1 else rows[0]
 
 
-def ranked(opened: Opened, prices: Prices, pieces: Sequence[Piece], sites: Sequence[Site]) -> Ranked:
+def ranked(opened: Opened, prices: Prices, loads: Loads, sites: Sequence[Site]) -> Ranked:
     """The plan that an open set means; sites nobody uses fall away."""
+    if len(opened) == 1 and (held := prices.held[opened[0]]):
+        return price_of(sites[opened[0]], loads, held), 1, ((opened[0], held),)
     masks: dict[int, int] = {}
-    for bit, offered in enumerate(zip(*(prices.each[number] for number in opened), strict=True)):
+    for bit, offered in enumerate(zip(*[prices.each[number] for number in opened], strict=True)):
         price = min(offered)
         if price < UNSERVED:
             number = opened[offered.index(price)]
             masks[number] = masks.get(number, 0) | 1 << bit
     blocks = tuple(masks.items())
-    return sum(price_of(sites[n], pieces, mask) for n, mask in blocks), len(blocks), blocks
+    return sum([price_of(sites[n], loads, mask) for n, mask in blocks]), len(blocks), blocks
 
 
 # ---- the result ----
 
 
-def load_of(pieces: Sequence[Piece], mask: int) -> tuple[int, int]:
-    """Grams and order lines of one part."""
-    held = [piece for bit, piece in enumerate(pieces) if mask >> bit & 1]
-    return sum([piece.weight_g for piece in held]), sum([len(piece.lines) for piece in held])
-
-
-def price_of(site: Site, pieces: Sequence[Piece], mask: int) -> int:
+def price_of(site: Site, loads: Loads, mask: int) -> int:
     """What one part costs."""
-    weight_g, lines = load_of(pieces, mask)
+    weight_g, lines = loads.of(mask)
     return site.fixed + site.labour * lines - (-site.per_kg * weight_g // 1000)
 
 
-def cost_of(site: Site, pieces: Sequence[Piece], mask: int) -> Cost:
+def cost_of(site: Site, loads: Loads, mask: int) -> Cost:
     """The same, term by term."""
-    weight_g, lines = load_of(pieces, mask)
+    weight_g, lines = loads.of(mask)
     weight = -(-site.per_kg * weight_g // 1000)
     return Cost(site.parcel, site.distance, weight, site.handling, site.labour * lines, site.lateness)
 
 
-def written(blocks: Blocks, pieces: Sequence[Piece], sites: Sequence[Site]) -> Plan:
-    parts: list[PlanPart] = []
-    for number, mask in blocks:
-        lines = [line for bit, piece in enumerate(pieces) if mask >> bit & 1 for line in piece.lines]
-        lines.sort()
-        parts.append(PlanPart(sites[number].location, tuple(lines)))
-    costs = [cost_of(sites[number], pieces, mask) for number, mask in blocks]
-    return Plan(tuple(parts), costs[0] if len(costs) == 1 else Cost(*map(sum, zip(*costs, strict=True))))
+def written(blocks: Blocks, loads: Loads, sites: Sequence[Site]) -> Plan:
+    parts = tuple([PlanPart(sites[number].location, loads.lines(mask)) for number, mask in blocks])
+    costs = [cost_of(sites[number], loads, mask) for number, mask in blocks]
+    return Plan(parts, costs[0] if len(costs) == 1 else Cost(*map(sum, zip(*costs, strict=True))))

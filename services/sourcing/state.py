@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from schemas.channel import Completeness
 from schemas.forms import Destination, Level, OrderSnapshot
@@ -20,7 +20,7 @@ from schemas.reference import Method, OrderKind
 from schemas.types import part_id_of
 from services.sourcing.reasons import Reasons
 from shared.kernel.model import Key
-from shared.value import Value, field
+from shared.value import Light, Value, field
 
 PartState = Literal["asked", "reserved", "published", "withdrawn", "releasing"]
 """asked: the reservation isn't answered. reserved: it is, and not published. published: the location may be told. withdrawn: given up
@@ -50,7 +50,7 @@ class Units(Value, frozen=True):
     quantity: int
 
 
-class LevelSeen(NamedTuple):
+class LevelSeen(Light, frozen=True):
     """What inventory said of one level."""
 
     sku: str
@@ -60,7 +60,7 @@ class LevelSeen(NamedTuple):
 
 
 def seen(levels: Iterable[Level]) -> tuple[LevelSeen, ...]:
-    return tuple(LevelSeen(level.sku, level.location, level.version, level.atp) for level in levels)
+    return tuple([LevelSeen(level.sku, level.location, level.version, level.atp) for level in levels])
 
 
 class Terms(Value, frozen=True):
@@ -248,7 +248,7 @@ class Order(Value, frozen=True):
 
     def units(self, quantities: dict[str, int]) -> tuple[Units, ...]:
         """The same with the lines' items."""
-        return tuple(Units(line_id, self.lines[line_id].sku, quantity) for line_id, quantity in quantities.items())
+        return tuple([Units(line_id, self.lines[line_id].sku, quantity) for line_id, quantity in quantities.items()])
 
     def skus(self, lines: Iterator[str] | tuple[str, ...] | dict[str, int]) -> tuple[str, ...]:
         return tuple(sorted({self.lines[line_id].sku for line_id in lines}))

@@ -58,6 +58,6 @@ def _lacking(view: Any, whole: Documents) -> Iterator[str]:
     if isinstance(whole, Network):
         for sku, places in whole._levels.items():
             for location, (version, _) in places.items():
-                heard = max(view.version(sku, location), view._unheard.get((sku, location), (0, 0))[0])
+                heard = max(view.heard(sku).get(location, (0, 0))[0], view._unheard.get((sku, location), (0, 0))[0])
                 if heard < version:
                     yield f"has version {heard} of {sku} at {location}, not {version}"
