@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -34,7 +35,6 @@ OUTBOX_COLUMNS = [
     "subject_version",
     "value",
 ]
-HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
 
 
 def columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
@@ -78,21 +78,24 @@ def lane_row_of(row: Any) -> LaneRow:
     return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
 
 
-def outbox_values(numbered: LaneRow) -> tuple[Any, ...]:
-    row = numbered.row
+def outbox_columns(rows: Sequence[OutboxRow]) -> tuple[list[Any], ...]:
+    """With the place of each among those of its lane, from 1."""
+    lanes: Counter[TopicPartition] = Counter()
+    places = []
+    for row in rows:
+        lanes[row.at] += 1
+        places.append(lanes[row.at])
     return (
-        row.topic,
-        row.partition,
-        numbered.seq,
-        numbered.incarnation,
-        row.key,
-        row.type,
-        row.id,
-        row.time,
-        row.correlation,
-        row.causation,
-        row.trace,
-        row.subject,
-        row.subject_version,
-        row.value,
+        *columns([row.at for row in rows]),
+        places,
+        [row.key for row in rows],
+        [row.type for row in rows],
+        [row.id for row in rows],
+        [row.time for row in rows],
+        [row.correlation for row in rows],
+        [row.causation for row in rows],
+        [row.trace for row in rows],
+        [row.subject for row in rows],
+        [row.subject_version for row in rows],
+        [row.value for row in rows],
     )

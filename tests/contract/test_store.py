@@ -411,11 +411,11 @@ async def test_spooled_records_are_ready_when_the_gap_has_closed(rig: Rig) -> No
 
 async def test_lanes_are_numbered_kept_and_noted_as_sent(rig: Rig) -> None:
     async with rig.first.begin() as transaction:
-        numbered = await transaction.number([message(1), message(2, OTHER_LANE), message(3)])
+        numbered = await transaction.write(Changes(), [message(1), message(2, OTHER_LANE), message(3)])
         assert [(row.seq, row.incarnation) for row in numbered] == [(1, 1), (1, 1), (2, 1)]
     async with rig.first.begin() as transaction:
-        assert await transaction.number([]) == []
-        numbered += await transaction.number([message(4)])
+        assert await transaction.write(Changes(), []) == []
+        numbered += await transaction.write(Changes(), [message(4)])
     assert await rig.first.outbox(LANE, 0, 10) == [numbered[0], numbered[2], numbered[3]]
     assert await rig.first.outbox(LANE, 1, 1) == [numbered[2]]
     assert await rig.first.outbox(OTHER_LANE, 1, 10) == []
@@ -428,7 +428,7 @@ async def test_lanes_are_numbered_kept_and_noted_as_sent(rig: Rig) -> None:
 
 async def test_only_sent_rows_and_old_marks_are_pruned(rig: Rig) -> None:
     async with rig.first.begin() as transaction:
-        numbered = await transaction.number([message(1), message(2), message(3, OTHER_LANE)])
+        numbered = await transaction.write(Changes(), [message(1), message(2), message(3, OTHER_LANE)])
         await transaction.write(Changes(inbox=[InboxMark("/a", "1", b"x", NOON), InboxMark("/a", "2", b"x", NOON + timedelta(days=1))]))
     await rig.first.sent({LANE: 1})
     before, after = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=1)

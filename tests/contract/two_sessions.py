@@ -211,9 +211,9 @@ async def blocked_lane_row(rig: Rig) -> None:
     """A lane is held until the commit: its order is the order of commits, whoever began first."""
     async with rig.session() as early, rig.session() as late, rig.session() as last:
         await rig.soon(early.transaction.load([A]))
-        assert [row.seq for row in await late.transaction.number([message(1), message(2)])] == [1, 2]
-        then = await rig.blocked(early.transaction.number([message(3)]))
-        at_last = await rig.blocked(last.transaction.number([message(4)]))
+        assert [row.seq for row in await late.transaction.write(Changes(), [message(1), message(2)])] == [1, 2]
+        then = await rig.blocked(early.transaction.write(Changes(), [message(3)]))
+        at_last = await rig.blocked(last.transaction.write(Changes(), [message(4)]))
         await late.commit()
         assert [row.seq for row in await then] == [3]
         await early.commit()
