@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from shared.kernel.ports import (
     Changes,
     Collision,
-    HistoryEntry,
     LaneRow,
     NotOwner,
     OffsetMove,
@@ -25,7 +24,7 @@ from shared.kernel.ports import (
     RowChange,
     TopicPartition,
 )
-from shared.kernel.postgres_columns import columns, mark_columns, outbox_columns, timer_columns
+from shared.kernel.postgres_columns import columns, history_columns, mark_columns, outbox_columns, timer_columns
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import placeholders, queries
 
@@ -59,13 +58,14 @@ class Part(NamedTuple):
 
 
 class BatchWrite:
-    """One batch's statement, with its parameters, and what its answer means."""
+    """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers."""
 
-    def __init__(self, codecs: Mapping[str, RowCodec], changes: Changes, messages: Sequence[OutboxRow]) -> None:
+    def __init__(self, codecs: Mapping[str, RowCodec], changes: Changes, messages: Sequence[OutboxRow], *, stores: bool = True) -> None:
         self._parts = _parts(codecs, changes.rows)
         self._changes = changes
         self._messages = messages
         self._codecs = codecs
+        self._stores = stores
 
     def sql(self) -> str:
         return _text(tuple(part for part, _ in self._parts))
@@ -73,13 +73,13 @@ class BatchWrite:
     def arguments(self) -> list[Any]:
         lanes = Counter(row.at for row in self._messages)
         return [
-            *_history(self._codecs, self._changes.history),
+            *history_columns(self._codecs, self._changes.history),
             *mark_columns([mark for mark in self._changes.inbox if mark.before is None]),
             *_timers(self._changes),
             *_positions(self._changes),
             *columns(list(lanes)),
             list(lanes.values()),
-            *outbox_columns(self._messages),
+            *_outbox(self._messages if self._stores else ()),
             [len(rows) for _, rows in self._parts],
             *(argument for part, rows in self._parts for argument in part.arguments(rows)),
         ]
@@ -114,14 +114,22 @@ def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange]) -> list[tu
     parts: list[tuple[Part, list[RowChange]]] = []
     for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
         codec, changes = codecs[kind], list(group)
-        there = [c for c in changes if c.state is not None or c.empty]
-        if fresh := [c for c in there if c.base == 0]:
+        if fresh := [c for c in changes if is_fresh(c)]:
             parts.append((Part(codec, "insert", codec.names), fresh))
-        if changed := [c for c in there if c.base > 0]:
+        if changed := [c for c in changes if c.base > 0 and _stays(c)]:
             parts.append((Part(codec, "update", codec.differing(changed)), changed))
-        if gone := [c for c in changes if c.state is None and not c.empty and c.base > 0]:
+        if gone := [c for c in changes if c.base > 0 and not _stays(c)]:
             parts.append((Part(codec, "delete", ()), gone))
     return parts
+
+
+def is_fresh(change: RowChange) -> bool:
+    """Whether it makes a row; one that was made and has ended within a batch never was there."""
+    return change.base == 0 and _stays(change)
+
+
+def _stays(change: RowChange) -> bool:
+    return change.state is not None or change.empty
 
 
 @cache
@@ -135,17 +143,6 @@ def _text(shape: tuple[Part, ...]) -> str:
     counts = ", ".join(f"(SELECT count(*) FROM rows_{place})" for place in range(len(shape)))
     counted = f"written AS (SELECT counts, counts = ${EXPECTED}::bigint[] AS done FROM (SELECT ARRAY[{counts}]::bigint[] AS counts) c)"
     return "WITH " + ",\n".join([*parts, counted, WRITE])
-
-
-def _history(codecs: Mapping[str, RowCodec], entries: Sequence[HistoryEntry]) -> tuple[list[Any], ...]:
-    return (
-        [e.key.kind for e in entries],
-        [e.key.id for e in entries],
-        [e.version for e in entries],
-        [e.type for e in entries],
-        [codecs[e.key.kind].dump_event(e.event) if e.event is not None else "" for e in entries],
-        [e.at for e in entries],
-    )
 
 
 def _timers(changes: Changes) -> tuple[Any, ...]:
@@ -179,3 +176,13 @@ def _positions(changes: Changes) -> tuple[Any, ...]:
         [m.lane.incarnation for m in marks],
         [m.seq for m in marks],
     )
+
+
+def _outbox(messages: Sequence[OutboxRow]) -> tuple[Sequence[Any], ...]:
+    """With the place of each among those of its lane, from 1."""
+    lanes: Counter[TopicPartition] = Counter()
+    places = []
+    for row in messages:
+        lanes[row.at] += 1
+        places.append(lanes[row.at])
+    return outbox_columns(messages, places)

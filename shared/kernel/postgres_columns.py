@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from shared.kernel.model import Key
 from shared.kernel.ports import (
+    HistoryEntry,
     InboxMark,
     LaneRow,
     OutboxRow,
@@ -18,12 +18,12 @@ from shared.kernel.ports import (
     TimerRow,
     TopicPartition,
 )
+from shared.kernel.rows import RowCodec
 
 OUTBOX_COLUMNS = [
     "topic",
     "partition",
     "seq",
-    "incarnation",
     "key",
     "type",
     "id",
@@ -34,7 +34,9 @@ OUTBOX_COLUMNS = [
     "subject",
     "subject_version",
     "value",
+    "incarnation",
 ]
+HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
 
 
 def columns(at: Sequence[TopicPartition]) -> tuple[list[str], list[int]]:
@@ -78,16 +80,22 @@ def lane_row_of(row: Any) -> LaneRow:
     return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
 
 
-def outbox_columns(rows: Sequence[OutboxRow]) -> tuple[list[Any], ...]:
-    """With the place of each among those of its lane, from 1."""
-    lanes: Counter[TopicPartition] = Counter()
-    places = []
-    for row in rows:
-        lanes[row.at] += 1
-        places.append(lanes[row.at])
+def history_columns(codecs: Mapping[str, RowCodec], entries: Sequence[HistoryEntry]) -> tuple[list[Any], ...]:
+    return (
+        [e.key.kind for e in entries],
+        [e.key.id for e in entries],
+        [e.version for e in entries],
+        [e.type for e in entries],
+        [codecs[e.key.kind].dump_event(e.event) if e.event is not None else "" for e in entries],
+        [e.at for e in entries],
+    )
+
+
+def outbox_columns(rows: Sequence[OutboxRow], numbers: Sequence[int]) -> tuple[Sequence[Any], ...]:
+    """In the order of OUTBOX_COLUMNS, but the incarnation, which comes last there."""
     return (
         *columns([row.at for row in rows]),
-        places,
+        numbers,
         [row.key for row in rows],
         [row.type for row in rows],
         [row.id for row in rows],
