@@ -90,8 +90,8 @@ async def test_a_value_that_no_column_holds_is_the_fault_of_the_batch(rig: Postg
 
 
 async def test_a_batch_takes_as_many_statements_for_many_as_for_one(rig: PostgresRig) -> None:
-    """What it usually writes is one statement, and whatever else it may write and take back is one each. Of very many, what is new is copied,
-    which isn't told here."""
+    """What it usually writes is one statement, and whatever else it may write and take back is one each. What is new is copied
+    where it is very much; that isn't told here."""
     await statements_of(rig, range(900, 901))  # a new connection asks for the types it meets
     assert await statements_of(rig, range(1)) == await statements_of(rig, range(100, 150))
     assert await statements_of(rig, range(1000, 1200)) == await statements_of(rig, range(2000, 2400))
