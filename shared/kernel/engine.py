@@ -474,9 +474,8 @@ class Engine:
             if at not in self._claims:
                 raise NotOwner(f"{at} is not claimed")
             changes.offsets.append(OffsetMove(at, self._claims[at].epoch, self._offsets[at], offset))
-        await transaction.write(changes)
         journaled = self._journal.rows(changes, stage.outbox, consumed[0].cause, consumed[-1].now) if self._journal is not None else []
-        return await transaction.number([*journaled, *stage.outbox])
+        return await transaction.write(changes, [*journaled, *stage.outbox])
 
     def _committed(self, outcome: _Outcome, seconds: float) -> None:
         stage = outcome.stage

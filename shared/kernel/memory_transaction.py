@@ -125,7 +125,7 @@ class MemoryTransaction:
 
     # ---- writing ----
 
-    async def write(self, changes: Changes) -> None:
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
         if changes.rows:
             await self._write_rows(changes.rows)
         if changes.history:
@@ -140,6 +140,7 @@ class MemoryTransaction:
             await self._put_aside(changes)
         if changes.offsets or changes.marks:
             await self._move_offsets(changes)
+        return await self._number(messages) if messages else []
 
     async def _write_rows(self, rows: Sequence[RowChange]) -> None:
         for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
@@ -281,9 +282,7 @@ class MemoryTransaction:
         rows = [session.get("parked", place) for place in places]
         return [StoredInput(row.number, "replay", row.parked.record) for row in rows]
 
-    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
-        if not rows:
-            return []
+    async def _number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         destinations = sorted({row.at for row in rows})
         session = await self._statement("take_lanes")
         there = [at for at in destinations if session.get("lane_out", at) is not None]

@@ -341,14 +341,13 @@ class Transaction(Protocol):
         """Digests of the external (source, id) pairs seen before."""
         ...
 
-    async def write(self, changes: Changes) -> None: ...
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+        """All that a batch writes, in the order of the protocol: rows, by kind and id; what hangs on them; positions; last of all locks the
+        destination lanes, in order, until the commit. Returns the messages, numbered and stored."""
+        ...
 
     async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
         """Has what was parked at the places of these records replayed; those that are parked there."""
-        ...
-
-    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
-        """Locks the destination lanes, in order, until the commit; numbers the rows and stores them. Last statement of all."""
         ...
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from shared.kernel.model import Key
 from shared.kernel.ports import (
+    HistoryEntry,
     InboxMark,
     LaneRow,
     OutboxRow,
@@ -17,12 +18,12 @@ from shared.kernel.ports import (
     TimerRow,
     TopicPartition,
 )
+from shared.kernel.rows import RowCodec
 
 OUTBOX_COLUMNS = [
     "topic",
     "partition",
     "seq",
-    "incarnation",
     "key",
     "type",
     "id",
@@ -33,6 +34,7 @@ OUTBOX_COLUMNS = [
     "subject",
     "subject_version",
     "value",
+    "incarnation",
 ]
 HISTORY_COLUMNS = ["kind", "id", "version", "type", "doc", "at"]
 
@@ -78,21 +80,30 @@ def lane_row_of(row: Any) -> LaneRow:
     return LaneRow(row["seq"], row["incarnation"], OutboxRow(**fields))
 
 
-def outbox_values(numbered: LaneRow) -> tuple[Any, ...]:
-    row = numbered.row
+def history_columns(codecs: Mapping[str, RowCodec], entries: Sequence[HistoryEntry]) -> tuple[list[Any], ...]:
     return (
-        row.topic,
-        row.partition,
-        numbered.seq,
-        numbered.incarnation,
-        row.key,
-        row.type,
-        row.id,
-        row.time,
-        row.correlation,
-        row.causation,
-        row.trace,
-        row.subject,
-        row.subject_version,
-        row.value,
+        [e.key.kind for e in entries],
+        [e.key.id for e in entries],
+        [e.version for e in entries],
+        [e.type for e in entries],
+        [codecs[e.key.kind].dump_event(e.event) if e.event is not None else "" for e in entries],
+        [e.at for e in entries],
+    )
+
+
+def outbox_columns(rows: Sequence[OutboxRow], numbers: Sequence[int]) -> tuple[Sequence[Any], ...]:
+    """In the order of OUTBOX_COLUMNS, but the incarnation, which comes last there."""
+    return (
+        *columns([row.at for row in rows]),
+        numbers,
+        [row.key for row in rows],
+        [row.type for row in rows],
+        [row.id for row in rows],
+        [row.time for row in rows],
+        [row.correlation for row in rows],
+        [row.causation for row in rows],
+        [row.trace for row in rows],
+        [row.subject for row in rows],
+        [row.subject_version for row in rows],
+        [row.value for row in rows],
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,28 @@ from shared.kernel.ports import (
     Changes,
     Collision,
     CommitUnknown,
-    HistoryEntry,
+    InboxMark,
     LaneRow,
-    NotOwner,
     OutboxRow,
     Quarantine,
     Record,
     Row,
     RowChange,
     StoredInput,
-    TopicPartition,
     Transient,
     parked_of,
 )
+from shared.kernel.postgres_batch import BatchWrite, is_fresh
 from shared.kernel.postgres_columns import (
     HISTORY_COLUMNS,
     OUTBOX_COLUMNS,
     columns,
+    history_columns,
     kept_of,
     mark_columns,
-    outbox_values,
+    outbox_columns,
     record_columns,
     record_of,
-    timer_columns,
 )
 from shared.kernel.rows import HEAD, RowCodec
 from shared.kernel.sql import queries
@@ -63,6 +62,8 @@ TRANSIENT = (
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 """The last two are a standby's, until it is promoted."""
+COPIED_FROM = 150
+"""Rows, events and messages together that one statement takes. For more, COPY costs a tenth less; for few, several round trips more."""
 
 
 class PostgresTransaction:
@@ -122,79 +123,54 @@ class PostgresTransaction:
 
     # ---- writing ----
 
-    async def write(self, changes: Changes) -> None:
-        await self._write_rows(changes.rows)
-        await self._write_history(changes.history)
-        await self._write_inbox(changes)
-        await self._write_timers(changes)
-        await self._take(changes.taken)
-        await self._put_aside(changes)
-        await self._move_offsets(changes)
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+        if _is_unusual(changes):
+            await self._write_batch(replace(changes, offsets=[], marks=[]), ())
+            await self._mark_again([mark for mark in changes.inbox if mark.before is not None])
+            await self._take(changes.taken)
+            await self._put_aside(changes)
+            changes = Changes(offsets=changes.offsets, marks=changes.marks)
+        return await self._write_batch(changes, messages)
 
-    async def _write_rows(self, rows: Sequence[RowChange]) -> None:
-        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
-            codec, changes = self._codecs[kind], list(group)
-            gone = [c for c in changes if c.state is None and not c.empty]
-            fresh = [c for c in changes if c.base == 0 and (c.state is not None or c.empty)]
-            changed = [c for c in changes if c.base > 0 and (c.state is not None or c.empty)]
-            if fresh:
-                await self._insert_rows(codec, fresh)
-            if changed:
-                names = codec.differing(changed)
-                arguments = *codec.head(changed), *codec.values(changed, names), [c.base for c in changed]
-                await self._expect(len(changed), codec.update_sql(names), *arguments)
-            if gone := [c for c in gone if c.base > 0]:
-                await self._expect(len(gone), codec.delete_sql, [c.key.id for c in gone], [c.base for c in gone])
-
-    async def _insert_rows(self, codec: RowCodec, fresh: Sequence[RowChange]) -> None:
-        """In order of their ids. COPY costs half of INSERT ... ON CONFLICT; a row that somebody else has made meanwhile fails it."""
-        kind, records = codec.kind.name, zip(*codec.head(fresh), *codec.values(fresh, codec.names), strict=True)
+    async def _write_batch(self, changes: Changes, messages: Sequence[OutboxRow]) -> list[LaneRow]:
+        """What is new is copied where there is much of it. Whoever makes rows has them locked before their history gets its numbers."""
         try:
-            await self.connection.copy_records_to_table(kind, schema_name="state", records=records, columns=[*HEAD, *codec.names])
+            if len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM:
+                return await self._state(BatchWrite(self._codecs, changes, messages))
+            await self._copy_rows([change for change in changes.rows if is_fresh(change)])
+            await self._copy("kernel", "history", HISTORY_COLUMNS, history_columns(self._codecs, changes.history))
+            old = replace(changes, rows=[change for change in changes.rows if not is_fresh(change)], history=[])
+            numbered = await self._state(BatchWrite(self._codecs, old, messages, stores=False))
+            sent = *outbox_columns(messages, [one.seq for one in numbered]), [one.incarnation for one in numbered]
+            await self._copy("kernel", "outbox", OUTBOX_COLUMNS, sent)
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name != f"{kind}_pkey":
+            if error.constraint_name not in {f"{row.key.kind}_pkey" for row in changes.rows}:
                 raise
-            raise Collision(f"{kind}: {error.detail}") from error
+            raise Collision(f"{error.constraint_name}: {error.detail}") from error
+        return numbered
+
+    async def _state(self, batch: BatchWrite) -> list[LaneRow]:
+        return batch.numbered(await self.connection.fetch(batch.sql(), *batch.arguments()))
+
+    async def _copy_rows(self, fresh: Sequence[RowChange]) -> None:
+        """By kind and id."""
+        for kind, group in groupby(sorted(fresh, key=lambda c: c.key), key=lambda c: c.key.kind):
+            codec, changes = self._codecs[kind], list(group)
+            await self._copy("state", kind, [*HEAD, *codec.names], [*codec.head(changes), *codec.values(changes, codec.names)])
+
+    async def _copy(self, schema: str, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
+        if columns[0]:
+            records = zip(*columns, strict=True)
+            await self.connection.copy_records_to_table(table, schema_name=schema, columns=names, records=records)
 
     async def _expect(self, count: int, sql: str, *args: Any) -> None:
         done = rows_done(await self.connection.execute(sql, *args))
         if done != count:
             raise Collision(f"{done} of {count} rows: {sql[:60]}")
 
-    async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
-        if entries:
-            records = [
-                (
-                    e.key.kind,
-                    e.key.id,
-                    e.version,
-                    e.type,
-                    self._codecs[e.key.kind].dump_event(e.event) if e.event is not None else "",
-                    e.at,
-                )
-                for e in entries
-            ]
-            await self.connection.copy_records_to_table("history", schema_name="kernel", records=records, columns=HISTORY_COLUMNS)
-
-    async def _write_inbox(self, changes: Changes) -> None:
-        fresh = [mark for mark in changes.inbox if mark.before is None]
-        again = [mark for mark in changes.inbox if mark.before is not None]
-        if fresh:
-            await self._expect(len(fresh), Q["mark_inbox"], *mark_columns(fresh))
+    async def _mark_again(self, again: Sequence[InboxMark]) -> None:
         if again:
             await self._expect(len(again), Q["mark_inbox_again"], *mark_columns(again), [mark.before for mark in again])
-
-    async def _write_timers(self, changes: Changes) -> None:
-        fired, cancelled, made = changes.timers_fired, changes.timers_cancelled, changes.timers_set
-        if fired:
-            await self._expect(len(fired), Q["fire_timers"], *timer_columns(fired), [t.due for t in fired])
-        if cancelled:
-            await self.connection.execute(
-                Q["cancel_timers"], [k.kind for k, _ in cancelled], [k.id for k, _ in cancelled], [n for _, n in cancelled]
-            )
-        if made:
-            when = [t.due for t in made], [t.rank for t in made], [t.shard for t in made], [t.trace for t in made]
-            await self.connection.execute(Q["set_timers"], *timer_columns(made), *when)
 
     async def _take(self, taken: Sequence[StoredInput]) -> None:
         kept = [one.id for one in taken if one.purpose == "kept"]
@@ -232,43 +208,15 @@ class PostgresTransaction:
         marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
         await self.connection.execute(Q["quarantine"], [k.kind for k in marks], [k.id for k in marks], list(marks.values()))
 
-    async def _move_offsets(self, changes: Changes) -> None:
-        moves, marks = changes.offsets, changes.marks
-        if not moves and not marks:
-            return
-        done = await self.connection.execute(
-            Q["move_offsets"],
-            *columns([m.at for m in moves]),
-            [m.epoch for m in moves],
-            [m.loaded for m in moves],
-            [m.next for m in moves],
-            *columns([m.at for m in marks]),
-            [m.lane.service for m in marks],
-            [m.lane.incarnation for m in marks],
-            [m.seq for m in marks],
-        )
-        if rows_done(done) != len(moves):
-            raise NotOwner(f"{rows_done(done)} of {len(moves)} positions moved")
-
     async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
         rows = await self.connection.fetch(Q["ask_again"], *columns([one.at for one in records]), [one.offset for one in records])
         return [StoredInput(row["number"], "replay", record_of(row)) for row in rows]
 
-    async def number(self, rows: Sequence[OutboxRow]) -> list[LaneRow]:
-        if not rows:
-            return []
-        counts = Counter(row.at for row in rows)
-        taken = await self.connection.fetch(Q["take_lanes"], *columns(list(counts)), list(counts.values()))
-        heads = {TopicPartition(r["topic"], r["partition"]): [r["incarnation"], r["seq"]] for r in taken}
-        numbered = []
-        for row in rows:
-            head = heads[row.at]
-            head[1] += 1
-            numbered.append(LaneRow(head[1], head[0], row))
-        await self.connection.copy_records_to_table(
-            "outbox", schema_name="kernel", records=[outbox_values(r) for r in numbered], columns=OUTBOX_COLUMNS
-        )
-        return numbered
+
+def _is_unusual(changes: Changes) -> bool:
+    """Whether a batch writes what has statements of its own, between the rows and the positions."""
+    aside = changes.taken or changes.kept or changes.quarantines or changes.dead_letters or changes.spooled
+    return bool(aside) or any(mark.before is not None for mark in changes.inbox)
 
 
 async def commit(connection: Any, transaction: Any) -> None:

@@ -55,26 +55,83 @@ ON CONFLICT DO NOTHING;
 -- name: declare_sent
 INSERT INTO kernel.lane_sent (topic, partition) SELECT * FROM unnest($1::text[], $2::int[]) ON CONFLICT DO NOTHING;
 
--- name: move_offsets
--- Compare-and-set of positions: another owner's epoch or another offset moves nothing. And how far lanes were read.
-WITH marked AS (
+-- name: write
+-- What follows the rows of a batch, which `written` has counted (postgres_batch.py): the end of one statement, so that a batch is written in one
+-- round trip. In which order such parts run is Postgres' own affair; so whatever takes locks asks first for the count of what locks before it,
+-- and can't begin until that has ended. All of it is compare-and-set; where less is done than was asked, what comes behind does nothing.
+history AS (
+    INSERT INTO kernel.history (kind, id, version, type, doc, at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
+    WHERE (SELECT done FROM written)
+),
+-- External ids never seen; one that somebody else has marked meanwhile marks nothing.
+inbox AS (
+    INSERT INTO kernel.inbox (source, id, digest, at)
+    SELECT * FROM unnest($7::text[], $8::text[], $9::bytea[], $10::timestamptz[])
+    WHERE (SELECT done FROM written) ORDER BY 1, 2
+    ON CONFLICT (source, id) DO NOTHING RETURNING 1
+),
+-- Timers that fire are deleted by (key, due): one that was moved or cancelled meanwhile has no effect. Those without a due time are cancelled.
+ended AS (
+    DELETE FROM kernel.timer t USING unnest($11::text[], $12::text[], $13::text[], $14::timestamptz[]) AS u(kind, id, name, due)
+    WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name AND (u.due IS NULL OR t.due = u.due)
+    AND (SELECT count(*) FROM inbox) = cardinality($7)
+    RETURNING u.due
+),
+-- One that has ended in the same batch is deleted by now, and made anew.
+made AS (
+    INSERT INTO kernel.timer (kind, id, name, due, rank, shard, trace)
+    SELECT * FROM unnest($15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::int[], $20::int[], $21::uuid[])
+    WHERE (SELECT count(due) FROM ended) = $22::bigint
+    ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank, trace = excluded.trace RETURNING 1
+),
+-- Positions: another owner's epoch or another offset moves nothing.
+moved AS (
+    UPDATE kernel.position p SET next = u.next
+    FROM unnest($23::text[], $24::int[], $25::bigint[], $26::bigint[], $27::bigint[]) AS u(topic, partition, epoch, loaded, next)
+    WHERE p.topic = u.topic AND p.partition = u.partition AND p.epoch = u.epoch AND p.next = u.loaded
+    AND (SELECT count(*) FROM made) = cardinality($15)
+    RETURNING 1
+),
+-- How far lanes were read.
+marked AS (
     INSERT INTO kernel.lane_in AS l (topic, partition, service, incarnation, seq)
-    SELECT * FROM unnest($6::text[], $7::int[], $8::text[], $9::int[], $10::bigint[])
-    ON CONFLICT (topic, partition, service, incarnation) DO UPDATE SET seq = excluded.seq WHERE l.seq < excluded.seq
+    SELECT * FROM unnest($28::text[], $29::int[], $30::text[], $31::int[], $32::bigint[])
+    WHERE (SELECT count(*) FROM moved) = cardinality($23)
+    ON CONFLICT (topic, partition, service, incarnation) DO UPDATE SET seq = excluded.seq WHERE l.seq < excluded.seq RETURNING 1
+),
+-- Destination lanes, locked in one order, last of all locks, and moved by as many messages as go there.
+locked AS (
+    SELECT l.topic, l.partition, u.count FROM kernel.lane_out l
+    JOIN unnest($33::text[], $34::int[], $35::bigint[]) AS u(topic, partition, count) ON l.topic = u.topic AND l.partition = u.partition
+    WHERE (SELECT count(*) FROM moved) = cardinality($23) AND (SELECT count(*) FROM marked) >= 0
+    ORDER BY l.topic, l.partition FOR UPDATE OF l
+), taken AS (
+    UPDATE kernel.lane_out l SET seq = l.seq + locked.count FROM locked
+    WHERE l.topic = locked.topic AND l.partition = locked.partition
+    RETURNING l.topic, l.partition, l.incarnation, l.seq - locked.count AS seq
+),
+-- Messages come with their place among those of their lane.
+sent AS (
+    INSERT INTO kernel.outbox (topic, partition, seq, incarnation, key, type, id, time, correlation, causation, trace, subject,
+        subject_version, value)
+    SELECT u.topic, u.partition, t.seq + u.place, t.incarnation, u.key, u.type, u.id, u.time, u.correlation, u.causation, u.trace, u.subject,
+        u.subject_version, u.value
+    FROM unnest($36::text[], $37::int[], $38::bigint[], $39::text[], $40::text[], $41::uuid[], $42::timestamptz[], $43::text[],
+        $44::text[], $45::text[], $46::text[], $47::bigint[], $48::bytea[])
+    AS u(topic, partition, place, key, type, id, time, correlation, causation, trace, subject, subject_version, value)
+    JOIN taken t ON t.topic = u.topic AND t.partition = u.partition
 )
-UPDATE kernel.position p SET next = u.next
-FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) AS u(topic, partition, epoch, loaded, next)
-WHERE p.topic = u.topic AND p.partition = u.partition AND p.epoch = u.epoch AND p.next = u.loaded;
+-- One row at least: how much was done; and one for each lane, with where it stood.
+SELECT d.*, t.topic, t.partition, t.incarnation, t.seq FROM (
+    SELECT (SELECT counts FROM written) AS rows, (SELECT count(*) FROM inbox) AS inbox, (SELECT count(due) FROM ended) AS fired,
+        (SELECT count(*) FROM moved) AS moved
+) d LEFT JOIN taken t ON true;
 
 -- name: known
 -- External ids seen before, with their digests.
 SELECT i.source, i.id, i.digest FROM kernel.inbox i
 JOIN unnest($1::text[], $2::text[]) AS u(source, id) ON i.source = u.source AND i.id = u.id;
-
--- name: mark_inbox
--- External ids never seen; one that somebody else has marked meanwhile marks nothing.
-INSERT INTO kernel.inbox (source, id, digest, at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[]) ORDER BY 1, 2 ON CONFLICT (source, id) DO NOTHING;
 
 -- name: mark_inbox_again
 -- External ids seen with other content: by compare-and-set on the digest they were known with.
@@ -97,20 +154,6 @@ WHERE EXISTS (SELECT 1 FROM kernel.quarantine q WHERE q.kind = u.kind AND q.id =
 -- name: kept_for
 SELECT k.* FROM kernel.kept k
 JOIN unnest($1::text[], $2::text[]) AS u(kind, id) ON k.kind = u.kind AND k.id = u.id ORDER BY k.number;
-
--- name: set_timers
-INSERT INTO kernel.timer (kind, id, name, due, rank, shard, trace)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::uuid[])
-ON CONFLICT (kind, id, name) DO UPDATE SET due = excluded.due, rank = excluded.rank, trace = excluded.trace;
-
--- name: cancel_timers
-DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[]) AS u(kind, id, name)
-WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name;
-
--- name: fire_timers
--- Deleted by (key, due): a timer that was moved or cancelled meanwhile has no effect.
-DELETE FROM kernel.timer t USING unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u(kind, id, name, due)
-WHERE t.kind = u.kind AND t.id = u.id AND t.name = u.name AND t.due = u.due;
 
 -- name: timers_due
 SELECT kind, id, name, due, rank, shard, trace FROM kernel.timer
@@ -209,17 +252,6 @@ WITH ahead AS (
 )
 SELECT s.* FROM kernel.spool s JOIN ready r USING (topic, partition, service, incarnation, seq)
 ORDER BY s.topic, s.partition, s.service, s.incarnation, s.seq;
-
--- name: take_lanes
--- Destination lanes, locked in one order, last of all locks, and moved by as many messages as go there; returned: where each stood.
-WITH locked AS (
-    SELECT l.topic, l.partition, u.count FROM kernel.lane_out l
-    JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS u(topic, partition, count) ON l.topic = u.topic AND l.partition = u.partition
-    ORDER BY l.topic, l.partition FOR UPDATE OF l
-)
-UPDATE kernel.lane_out l SET seq = l.seq + locked.count FROM locked
-WHERE l.topic = locked.topic AND l.partition = locked.partition
-RETURNING l.topic, l.partition, l.incarnation, l.seq - locked.count AS seq;
 
 -- name: outbox
 SELECT * FROM kernel.outbox WHERE topic = $1 AND partition = $2 AND seq > $3 ORDER BY seq LIMIT $4;

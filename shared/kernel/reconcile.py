@@ -141,18 +141,15 @@ class _Again:
         self._positions = {at: claim.offset for at, claim in claims.items()}
 
     async def do(self, one: Written) -> None:
-        entry, moves = one.entry, {}
+        entry = one.entry
         async with self._store.begin() as transaction:
-            if entry is not None:
-                changes = await self._changes(transaction, entry)
-                await transaction.write(changes)
-                moves = {move.at: move.next for move in changes.offsets}
+            changes = await self._changes(transaction, entry) if entry is not None else Changes()
             messages = entry.messages if entry is not None else []
-            numbered = await transaction.number([*one.parts, *messages])
+            numbered = await transaction.write(changes, [*one.parts, *messages])
             reached = numbered[len(one.parts) - 1].seq
             if reached != one.seq:
                 raise JournalUnfit(f"the database numbers {reached} what the journal has as {one.seq}")
-        self._positions |= moves
+        self._positions |= {move.at: move.next for move in changes.offsets}
 
     async def _changes(self, transaction: Transaction, entry: Entry) -> Changes:
         rows = await self._load(transaction, entry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from itertools import compress
 from operator import attrgetter, is_not
@@ -23,6 +23,8 @@ JSON = ("json", "jsonb")
 """Documents are `json`: kept as the text they come as, which costs half of what `jsonb` does to write, and a quarter to read."""
 HEAD = {"id": "text", "version": "bigint", "owner": "text", "rank": "text"}
 """The columns that every kind has, and their types."""
+BASE = {"base": "bigint"}
+"""What comes with the rows that are changed: the version each had."""
 _PLAIN: dict[Any, str] = {int: "bigint", str: "text", bool: "boolean", datetime: "timestamptz", date: "date"}
 
 
@@ -59,16 +61,12 @@ class RowCodec:
         self._decoders = [(index, column.decoder.decode) for index, column in enumerate(self.columns) if column.decoder is not None]
         self.names = tuple(column.name for column in self.columns) if kind.typed else ("doc",)
         self._types = {column.name: column.sql_type for column in self.columns} if kind.typed else {"doc": "json"}
-        self._updates: dict[tuple[str, ...], str] = {}
         asked = (*(("owner", "rank") if kind.told is not None else ()), *self.names)
         self.select = ", ".join(f'"{name}"' for name in asked)
         self.select_r = ", ".join(f'r."{name}"' for name in asked)
         self._build()
 
     def _build(self) -> None:
-        self.delete_sql = (
-            f"DELETE FROM {self.table} t USING unnest($1::text[], $2::bigint[]) AS u(id, base) WHERE t.id = u.id AND t.version = u.base"
-        )
         self.load_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
         self.find_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[])"
         self.slice_sql = (
@@ -93,25 +91,38 @@ class RowCodec:
             f'doc json, owner text, rank text COLLATE "C") WITH (fillfactor = 80);\n' + (index if owned else "")
         )
 
-    def update_sql(self, names: tuple[str, ...]) -> str:
-        """Writes these columns."""
-        if names not in self._updates:
-            sets = "".join(f', "{name}" = {self._cast(name)}' for name in names)
-            self._updates[names] = (
-                f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank{sets} "
-                f"FROM {self._source(names)} WHERE t.id = u.id AND t.version = u.base"
-            )
-        return self._updates[names]
+    def insert_sql(self, names: Sequence[str], first: int) -> str:
+        """Makes rows of what comes as arrays, from this placeholder on: `head`, then these columns."""
+        values = "".join(f", {self._cast(name)}" for name in names)
+        return (
+            f"INSERT INTO {self.table} ({', '.join([*HEAD, *map(_quoted, names)])}) "
+            f"SELECT u.id, u.version, u.owner, u.rank{values} FROM {self._source(HEAD, names, first=first)} WHERE true"
+        )
 
-    def _source(self, names: Sequence[str]) -> str:
-        """What comes as arrays: `head`, then the columns, then the versions the rows had."""
-        kinds = [*HEAD.values(), *("text" if self._types[name] in JSON else self._types[name] for name in names), "bigint"]
-        fields = [*HEAD, *(f'"{name}"' for name in names), "base"]
-        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(kinds, start=1))
-        return f"unnest({arrays}) AS u({', '.join(fields)})"
+    def update_sql(self, names: Sequence[str], first: int) -> str:
+        """Writes these columns; behind them come the versions the rows had."""
+        sets = "".join(f", {_quoted(name)} = {self._cast(name)}" for name in names)
+        return (
+            f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank{sets} "
+            f"FROM {self._source(HEAD, names, BASE, first=first)} WHERE t.id = u.id AND t.version = u.base"
+        )
+
+    def delete_sql(self, first: int) -> str:
+        """Removes rows, by their ids and the versions they had."""
+        return f"DELETE FROM {self.table} t USING {self._source(('id',), BASE, first=first)} WHERE t.id = u.id AND t.version = u.base"
+
+    def _source(self, *names: Iterable[str], first: int) -> str:
+        """Arrays of these columns, as rows."""
+        columns = [name for some in names for name in some]
+        arrays = ", ".join(f"${place}::{self._array(name)}[]" for place, name in enumerate(columns, start=first))
+        return f"unnest({arrays}) AS u({', '.join(map(_quoted, columns))})"
+
+    def _array(self, name: str) -> str:
+        kind = {**HEAD, **BASE, **self._types}[name]
+        return "text" if kind in JSON else kind
 
     def _cast(self, name: str) -> str:
-        return f'u."{name}"::{self._types[name]}' if self._types[name] in JSON else f'u."{name}"'
+        return f"u.{_quoted(name)}::{self._types[name]}" if self._types[name] in JSON else f"u.{_quoted(name)}"
 
     def head(self, changes: Sequence[RowChange]) -> list[list[Any]]:
         """Of the columns named HEAD."""
@@ -163,6 +174,10 @@ class RowCodec:
     def parse_event(self, name: str, doc: str, id: str, at: datetime) -> Any:
         """An event that happened to the row with this id, at this time."""
         return self._events[name].parse(doc, id, at)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _columns(state: type) -> tuple[Column, ...]:

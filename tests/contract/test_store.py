@@ -22,8 +22,10 @@ from shared.kernel.ports import (
     KeepRow,
     LaneId,
     LaneMark,
+    LaneRow,
     NotOwner,
     OffsetMove,
+    OutboxRow,
     Quarantine,
     ReadBack,
     Row,
@@ -56,6 +58,7 @@ from tests.support.counting import Counter, Gauge, Noted, Opened, Turned, Unit
 from tests.support.dict_store import DictRig
 from tests.support.rigs import MemoryRig, PostgresRig, Rig
 
+D = Key("counter", "d")
 OTHER_LANE = TopicPartition(LANE.topic, 1)
 UPSTREAM = LaneId("desk", 1)
 
@@ -411,11 +414,11 @@ async def test_spooled_records_are_ready_when_the_gap_has_closed(rig: Rig) -> No
 
 async def test_lanes_are_numbered_kept_and_noted_as_sent(rig: Rig) -> None:
     async with rig.first.begin() as transaction:
-        numbered = await transaction.number([message(1), message(2, OTHER_LANE), message(3)])
+        numbered = await transaction.write(Changes(), [message(1), message(2, OTHER_LANE), message(3)])
         assert [(row.seq, row.incarnation) for row in numbered] == [(1, 1), (1, 1), (2, 1)]
     async with rig.first.begin() as transaction:
-        assert await transaction.number([]) == []
-        numbered += await transaction.number([message(4)])
+        assert await transaction.write(Changes(), []) == []
+        numbered += await transaction.write(Changes(), [message(4)])
     assert await rig.first.outbox(LANE, 0, 10) == [numbered[0], numbered[2], numbered[3]]
     assert await rig.first.outbox(LANE, 1, 1) == [numbered[2]]
     assert await rig.first.outbox(OTHER_LANE, 1, 10) == []
@@ -426,9 +429,57 @@ async def test_lanes_are_numbered_kept_and_noted_as_sent(rig: Rig) -> None:
     assert await rig.first.incarnation() == 1
 
 
+@pytest.mark.parametrize("many", [1, 200])
+async def test_a_batch_of_any_size_is_written_whole_or_not_at_all(rig: Rig, many: int) -> None:
+    """Rows of several kinds that are made, changed and removed, their history, timers, positions, lanes."""
+    await rig.first.declare([INPUT])
+    epoch = (await rig.first.claim([INPUT]))[INPUT].epoch
+    await write(rig, Changes(rows=[*made(A).rows, *made(B).rows], timers_set=[timer("x")]))
+    changes = Changes(
+        rows=[
+            *(unit(f"{n}") for n in range(many)),
+            *changed(A, 1, 5).rows,
+            RowChange(B, 1, 2, None),
+            RowChange(C, 0, 0, None),
+            *made(D).rows,
+        ],
+        history=[HistoryEntry(A, 2 + n, "Noted", Noted("a", n), NOON) for n in range(many)],
+        timers_fired=[timer("x")],
+        timers_set=[timer("x"), timer("y", key=D)],
+        offsets=[OffsetMove(INPUT, epoch, 0, many)],
+        marks=[LaneMark(INPUT, UPSTREAM, many)],
+    )
+    messages = [message(n, (LANE, OTHER_LANE)[n % 2]) for n in range(many)]
+    for taken in (unit("0"), *made(D).rows, RowChange(A, 1, 2, counter(A, 4))):
+        await write(rig, Changes(rows=[taken]))
+        with pytest.raises(Collision):
+            await write_all(rig, changes, messages)
+        await write(rig, Changes(rows=[RowChange(taken.key, taken.version, taken.version + 1, None)]))
+        if taken.key == A:
+            await write(rig, made(A))
+    assert ((await rig.first.lane_heads([LANE]))[LANE], [one async for one in rig.first.history()]) == ((1, 0, 0), [])
+    numbered = await write_all(rig, changes, messages)
+    assert await rig.first.rows("counter", ["a", "b", "c", "d"]) == {"a": Row(2, counter(A, 5)), "d": Row(1, counter(D, 1))}
+    assert len(await rig.first.rows("unit", [f"a/{n}" for n in range(many)])) == many
+    assert [(key, version) async for key, version, _ in rig.first.history()] == [(A, 2 + n) for n in range(many)]
+    assert [(row.seq, row.row) for row in numbered] == [(1 + n // 2, one) for n, one in enumerate(messages)]
+    assert await rig.first.outbox(LANE, 0, many) == numbered[::2]
+    assert await rig.first.timers_due([0], NOON, 10) == [timer("x"), timer("y", key=D)]
+    claim = (await rig.first.claim([INPUT]))[INPUT]
+    assert (claim.offset, claim.marks) == (many, {UPSTREAM: many})
+    with pytest.raises(NotOwner):
+        await write_all(rig, Changes(offsets=changes.offsets, history=changes.history), messages)
+
+
+async def write_all(rig: Rig, changes: Changes, messages: list[OutboxRow]) -> list[LaneRow]:
+    async with rig.first.begin() as transaction:
+        numbered: list[LaneRow] = await transaction.write(changes, messages)
+        return numbered
+
+
 async def test_only_sent_rows_and_old_marks_are_pruned(rig: Rig) -> None:
     async with rig.first.begin() as transaction:
-        numbered = await transaction.number([message(1), message(2), message(3, OTHER_LANE)])
+        numbered = await transaction.write(Changes(), [message(1), message(2), message(3, OTHER_LANE)])
         await transaction.write(Changes(inbox=[InboxMark("/a", "1", b"x", NOON), InboxMark("/a", "2", b"x", NOON + timedelta(days=1))]))
     await rig.first.sent({LANE: 1})
     before, after = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=1)

@@ -28,7 +28,7 @@ from shared.kernel.ports import (
     Transient,
 )
 from shared.value import replace
-from tests.support.counting import ANSWERS, COMMANDS, Counter, Unit
+from tests.support.counting import ANSWERS, COMMANDS, Counter, Gauge, Unit
 from tests.support.rigs import Rig
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -211,15 +211,45 @@ async def blocked_lane_row(rig: Rig) -> None:
     """A lane is held until the commit: its order is the order of commits, whoever began first."""
     async with rig.session() as early, rig.session() as late, rig.session() as last:
         await rig.soon(early.transaction.load([A]))
-        assert [row.seq for row in await late.transaction.number([message(1), message(2)])] == [1, 2]
-        then = await rig.blocked(early.transaction.number([message(3)]))
-        at_last = await rig.blocked(last.transaction.number([message(4)]))
+        assert [row.seq for row in await late.transaction.write(Changes(), [message(1), message(2)])] == [1, 2]
+        then = await rig.blocked(early.transaction.write(Changes(), [message(3)]))
+        at_last = await rig.blocked(last.transaction.write(Changes(), [message(4)]))
         await late.commit()
         assert [row.seq for row in await then] == [3]
         await early.commit()
         assert [row.seq for row in await at_last] == [4]
     lane = await rig.first.outbox(LANE, 0, 10)
     assert [(row.seq, row.row.subject_version) for row in lane] == [(1, 1), (2, 2), (3, 3)], "what was rolled back took no number"
+
+
+async def locks_in_order(rig: Rig) -> None:
+    """Rows by kind, timers' rows before positions, lanes last: who waits for an earlier lock holds none of the later ones."""
+    gauge = Changes(rows=[RowChange(Key("gauge", "g"), 0, 1, Gauge(1, NOON, ()))])
+    both = Changes(rows=[*gauge.rows, *made(A).rows])
+    async with rig.session() as one, rig.session() as two, rig.session() as three:
+        await one.transaction.write(made(A))
+        second = await rig.blocked(two.transaction.write(both, [message(1)]))
+        assert [row.seq for row in await rig.soon(three.transaction.write(gauge, [message(2)]))] == [1]
+        await three.commit()
+        assert await rig.first.rows("gauge", ["g"]) == {"g": Row(1, Gauge(1, NOON, ()))}
+        await one.commit()
+        with pytest.raises(Collision):
+            await second
+
+
+async def positions_before_lanes(rig: Rig) -> None:
+    """Who waits for a position, because its owner of before is still at work, keeps nobody from publishing."""
+    await rig.first.declare([INPUT])
+    epoch = (await rig.first.claim([INPUT]))[INPUT].epoch
+    move = Changes(offsets=[OffsetMove(INPUT, epoch, 0, 1)])
+    async with rig.session() as one, rig.session() as two, rig.session() as three:
+        await one.transaction.write(move)
+        second = await rig.blocked(two.transaction.write(move, [message(1)]))
+        assert [row.seq for row in await rig.soon(three.transaction.write(Changes(), [message(2)]))] == [1]
+        await three.commit()
+        await one.commit()
+        with pytest.raises(NotOwner):
+            await second
 
 
 async def slices_under_a_lock(rig: Rig) -> None:
@@ -347,6 +377,8 @@ CASES: tuple[Case, ...] = (
     stale_version,
     stale_epoch,
     blocked_lane_row,
+    locks_in_order,
+    positions_before_lanes,
     slices_under_a_lock,
     kept_row_and_its_creator,
     timer_moved_while_firing,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -59,13 +59,14 @@ def offsets_in_the_transaction() -> None:
     """As at-least-once systems do: first the effects, then, in a transaction of its own, how far was read."""
     write, begin = MemoryTransaction.write, MemoryStore.begin
 
-    async def effects_only(self: MemoryTransaction, changes: Changes) -> None:
+    async def effects_only(self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
         read = Changes(offsets=changes.offsets, marks=changes.marks, inbox=changes.inbox)
         changes.marks, changes.inbox = [], []
         changes.offsets = [replace(move, next=move.loaded) for move in changes.offsets]
-        await write(self, changes)
+        numbered = await write(self, changes, messages)
         changes.offsets, changes.marks, changes.inbox = read.offsets, read.marks, read.inbox
         self.read_so_far = read  # type: ignore[attr-defined]
+        return numbered
 
     def in_two_steps(self: MemoryStore) -> Any:
         @asynccontextmanager
@@ -154,7 +155,7 @@ def dead_letters_in_the_transaction() -> None:
 def lanes_held() -> None:
     """Numbers of a sequence: whoever took the later one may commit first, and a roll-back leaves a hole."""
 
-    async def number(self: MemoryTransaction, rows: list[OutboxRow]) -> list[LaneRow]:
+    async def number(self: MemoryTransaction, rows: Sequence[OutboxRow]) -> list[LaneRow]:
         session, found = await self._statement("take_lanes"), list[LaneRow]()
         heads: dict[TopicPartition, Any] = {}
         for row in rows:
@@ -169,7 +170,7 @@ def lanes_held() -> None:
             session.put("outbox", key, SentRow(one, session.database.clock.now()))
         return found
 
-    switch(MemoryTransaction, "number", number)
+    switch(MemoryTransaction, "_number", number)
 
 
 def _higher(head: Any) -> Callable[[Any], Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from services.inventory import rules
 from shared.kernel.memory_transaction import MemoryTransaction
-from shared.kernel.ports import Changes, Record, TopicPartition
+from shared.kernel.ports import Changes, LaneRow, OutboxRow, Record, TopicPartition
 from shared.kernel.stage import Stage
 from tests.sim import run
 from tests.sim.plan import plan_of
@@ -67,9 +68,9 @@ def first_failure(**fields: Any) -> Outcome:
 def test_a_lane_read_without_its_marks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever comes twice takes effect twice."""
 
-    async def forget_marks(self: MemoryTransaction, changes: Changes) -> None:
+    async def forget_marks(self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
         changes.marks.clear()
-        await write(self, changes)
+        return await write(self, changes, messages)
 
     write = MemoryTransaction.write
     monkeypatch.setattr(MemoryTransaction, "write", forget_marks)

@@ -17,7 +17,7 @@ from shared.kernel.memory_rows import StoredRow
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Database
 from shared.kernel.model import State
-from shared.kernel.ports import TIMERS, OutboxRow, ProduceFailed, Row, TopicPartition
+from shared.kernel.ports import TIMERS, Changes, OutboxRow, ProduceFailed, Row, TopicPartition
 from shared.kernel.publisher import IDLE_REPEAT_S, Publisher
 from shared.kernel.unrendered import RETRY_S
 from shared.value import replace
@@ -61,7 +61,7 @@ class Desk:
         value = b'{"counter": "a", "ref": "r", "amount": 1}'
         row = OutboxRow(at.topic, at.partition, "a", "Count", str(UUID(int=1)), START, "", "", "", "tally/a", 1, value)
         async with self.store.begin() as transaction:
-            numbered = await transaction.number([row] * messages)
+            numbered = await transaction.write(Changes(), [row] * messages)
         self.publisher.offer(numbered)
 
     async def told(self) -> dict[TopicPartition, int]:
