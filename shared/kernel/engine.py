@@ -50,6 +50,8 @@ TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
 GATHER_S = 0.05
 """Longest time between two batches in which more may arrive."""
+MANY = 8
+"""Inputs of a batch that show that much arrives."""
 CARRY_S = 0.25
 """How long messages that are only skipped may wait for others to be committed with."""
 POLL_S = 1.0
@@ -188,9 +190,8 @@ class Engine:
         return carried
 
     async def _let_some_gather(self) -> None:
-        """A batch costs as much for one record as for ten: after one, twice as long as it took is left for more to arrive.
-
-        Nobody waits when nothing is going on, nor while there is enough for a whole batch.
+        """A batch costs as much for one record as for ten: after one, as long as it took is left for more to arrive, and after one of many
+        twice as long. Nobody waits when nothing is going on, nor while there is enough for a whole batch.
         """
         rest = min(self._gather_until - self._now_s(), GATHER_S)
         if rest > 0 and len(self.feed) < self._limit:
@@ -484,7 +485,7 @@ class Engine:
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
         self._failures = 0
-        self._gather_until = self._now_s() + min(2 * seconds, GATHER_S)
+        self._gather_until = self._now_s() + min((2 if outcome.consumed >= MANY else 1) * seconds, GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
         if stage.changes.timers_set:

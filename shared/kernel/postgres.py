@@ -44,7 +44,9 @@ SETTINGS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "15s",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
+"""Statements over arrays would be planned anew each time otherwise: with an array at hand a plan always seems cheaper."""
 
 
 class MigrationChanged(Exception):
