@@ -1,4 +1,4 @@
-"""PlaceOrder as a Struct: what every order costs to read is a third of what its contract costs.
+"""PlaceOrder as a Struct, which costs less to read than its contract: every order is read once.
 
 It comes from outside, so a form takes less than its contract and never more: exact patterns, no field it doesn't know, instants in UTC.
 Whatever it doesn't take is read by the contract, which names each fault and keeps unknown fields; rules see the same fields of either.

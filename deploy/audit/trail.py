@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from schemas.topics import Topic
+from shared.kernel.arrivals import read_document
 from shared.kernel.codec import Undecodable
 from shared.kernel.contents import Contents, Seen
 from shared.kernel.ports import Record
-from shared.kernel.stage import read_document
 
 MOST_STEPS = 20_000
 """Newest records of a partition behind which its contents are known."""

@@ -16,6 +16,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME
+from shared.kernel.arrivals import Arrival, arrive, instant, wake_up
 from shared.kernel.counters import Counters
 from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
 from shared.kernel.journal import Journal
@@ -42,7 +43,7 @@ from shared.kernel.ports import (
     Transient,
 )
 from shared.kernel.publisher import Publisher
-from shared.kernel.stage import SPOOL_MOST, Arrival, Stage, arrive, instant, timer_of, wake_up
+from shared.kernel.stage import SPOOL_MOST, Stage, timer_of
 
 MAX_BATCH = 256
 """Most inputs decided in one transaction."""

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME, Topic
+from shared.kernel.arrivals import read_viewed
 from shared.kernel.codec import Undecodable, state_version
 from shared.kernel.contents import Contents, Seen
 from shared.kernel.model import Service
 from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
 from shared.kernel.publisher import Publisher
-from shared.kernel.stage import read_viewed
 
 MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""

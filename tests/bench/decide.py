@@ -29,11 +29,12 @@ from services.inventory.service import service as inventory
 from services.order_capture.service import service as order_capture
 from services.returns.service import service as returns
 from services.sourcing.service import service as sourcing
+from shared.kernel.arrivals import Arrival, arrive, read_viewed
 from shared.kernel.codec import external_record, lane_record, state_record
 from shared.kernel.model import Input, Key, Kind, Need, Service, World, Yield
 from shared.kernel.ports import LaneId, LaneRow, Outgoing, Record, Row, RowChange, TopicPartition
 from shared.kernel.rows import HEAD, RowCodec
-from shared.kernel.stage import Arrival, Stage, arrive, read_viewed
+from shared.kernel.stage import Stage
 from shared.settings import Settings
 from shared.value import replace
 from tests.bench import orders

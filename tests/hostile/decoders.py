@@ -31,6 +31,7 @@ from schemas.channel import PlaceOrder, RequestAnswered
 from schemas.topics import TOPIC_OF, TOPICS, Body, Topic
 from schemas.types import is_order_id, is_request_id, order_of_part, unknown_fields
 from services.order_capture.content import by_contract, in_order
+from shared.kernel.arrivals import Arrival, arrive, read_document
 from shared.kernel.codec import (
     MAX_BYTES,
     Undecodable,
@@ -48,7 +49,6 @@ from shared.kernel.partition import partition_of
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
 from shared.kernel.postgres_columns import record_columns, record_of
-from shared.kernel.stage import Arrival, arrive, read_document
 from shared.value import encode
 from tests.hostile.records import Hostile, hostile_record
 from tests.hostile.values import EXAMPLES, broken, hostile_value, mutated, text_of

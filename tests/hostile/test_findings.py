@@ -16,12 +16,12 @@ from schemas.status import OrderStatus
 from schemas.topics import AVAILABILITY, FULFILMENT_REPORTS, INVENTORY_COMMANDS, ORDER_STATUS, STOCK_REPORTS, Topic
 from services.fulfilment_tracking.service import service as fulfilment_tracking
 from services.inventory.service import service as inventory
+from shared.kernel.arrivals import Arrival, arrive
 from shared.kernel.codec import Undecodable, body_of, open_envelope, state_version, value_of
 from shared.kernel.model import Service
 from shared.kernel.pictures import read_back_of
 from shared.kernel.ports import Record
 from shared.kernel.postgres_columns import record_columns, record_of
-from shared.kernel.stage import Arrival, arrive
 from shared.value import replace
 from tests.hostile.values import EXAMPLES
 from tests.support.spec import Spec

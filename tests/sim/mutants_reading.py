@@ -8,12 +8,13 @@ from typing import Any
 from schemas.topics import INVENTORY_COMMANDS, Topic
 from services.sourcing.projection import Network
 from shared.kernel import engine, feed, pictures
+from shared.kernel.arrivals import Arrival
 from shared.kernel.codec import state_version
 from shared.kernel.contents import Contents, Version, version_of
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
 from shared.kernel.ports import Record
-from shared.kernel.stage import Arrival, Stage
+from shared.kernel.stage import Stage
 from tests.sim.mutant import mutant, part, switch
 from tests.sim.themed import DEAF, LONG_DEAF, OVERTAKEN, Worlds
 

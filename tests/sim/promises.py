@@ -14,9 +14,9 @@ from services.fulfilment_tracking.state import Cancel
 from services.inventory.events import UnitsShorted
 from services.inventory.service import service as inventory
 from services.inventory.state import Reservation
+from shared.kernel.arrivals import instant
 from shared.kernel.codec import Undecodable, open_envelope, read_body
 from shared.kernel.ports import LaneId, Record, TopicPartition
-from shared.kernel.stage import instant
 
 if TYPE_CHECKING:
     from tests.sim.world import World

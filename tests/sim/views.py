@@ -7,11 +7,11 @@ from typing import Any
 
 from schemas.topics import BY_NAME
 from services.sourcing.projection import Network
+from shared.kernel.arrivals import read_viewed
 from shared.kernel.contents import Contents, Seen
 from shared.kernel.memory_log import Broker
 from shared.kernel.model import Service
 from shared.kernel.ports import TopicPartition
-from shared.kernel.stage import read_viewed
 from shared.kernel.views import Documents
 from tests.support.replicas import Process
 

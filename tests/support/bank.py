@@ -23,11 +23,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from deploy import fleet, parked
 from schemas.topics import Topic, dead_letter_topic
+from shared.kernel.arrivals import read_document
 from shared.kernel.codec import external_record, open_envelope
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import ProduceFailed, Record, TopicPartition
-from shared.kernel.stage import read_document
 from shared.settings import Settings, database_dsn
 from tests.support.cli import Nervure
 from tests.support.lane_book import LaneBook

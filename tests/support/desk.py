@@ -26,12 +26,12 @@ from schemas.fulfilment import FulfilOrder, LineTotal
 from schemas.inventory import Availability
 from schemas.status import OrderStatus
 from schemas.topics import BY_NAME, TOPIC_OF, TOPICS, Body, Topic, partitions_of
+from shared.kernel.arrivals import read_document
 from shared.kernel.codec import Undecodable, external_record, open_envelope, read_body, state_version
 from shared.kernel.kafka import Connection, KafkaFollower, KafkaTopics, KafkaWriter
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import LaneId, Outgoing, Record, TopicPartition, Transient
 from shared.kernel.postgres import PostgresStore
-from shared.kernel.stage import read_document
 from tests.support.lane_book import LaneBook
 
 B = TypeVar("B", bound=Body)

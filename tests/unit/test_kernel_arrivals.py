@@ -10,9 +10,10 @@ from schemas.fulfilment import LineTotal, ParcelShipped, ParcelTracked
 from schemas.topics import BY_NAME, CARRIERS, TOPIC_OF, Body
 from services.fulfilment_tracking.service import service
 from services.fulfilment_tracking.state import parcel_key
+from shared.kernel.arrivals import Arrival, arrive, read_document
 from shared.kernel.codec import MAX_BYTES, Undecodable, external_record
 from shared.kernel.ports import Record
-from shared.kernel.stage import Arrival, Stage, arrive, read_document
+from shared.kernel.stage import Stage
 from tests.support.fulfilment_tracking import ORDER, PART, STORE
 from tests.support.spec import START
 

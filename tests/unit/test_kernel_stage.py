@@ -9,9 +9,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
+from shared.kernel.arrivals import wake_up
 from shared.kernel.model import Found, Input, Key, Kind, Need, Service, Slice, Wake, Woken, World, derived
 from shared.kernel.ports import Row, TimerRow
-from shared.kernel.stage import Stage, wake_up
+from shared.kernel.stage import Stage
 from shared.kernel.views import Documents
 from shared.value import Value, replace
 

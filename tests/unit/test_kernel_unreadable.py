@@ -12,10 +12,10 @@ from schemas.topics import CHANNEL_ORDERS, RETURN_REQUESTS, STOCK_REPORTS, Topic
 from services.inventory.service import service as inventory
 from services.order_capture.service import service as order_capture
 from services.returns.service import service as returns
+from shared.kernel.arrivals import Arrival, arrive
 from shared.kernel.codec import MAX_BYTES
 from shared.kernel.model import Service, Unreadable
 from shared.kernel.ports import Record
-from shared.kernel.stage import Arrival, arrive
 
 HEADERS = (("ce_type", b"nervure.PlaceOrder"), ("ce_source", b"/shop"), ("ce_id", b"e-1"))
 NAMED = {"channel": "web", "channel_order_ref": "100", "request_id": "place-1"}
