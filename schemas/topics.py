@@ -410,6 +410,11 @@ TOPIC_OF: dict[type[Body], Topic] = {kind: topic for topic in TOPICS for kind in
 _TYPE_BY_NAME: dict[tuple[str, str], type[Body]] = {(topic.name, kind.__name__): kind for topic in TOPICS for kind in topic.types}
 
 
+def topic_of(body: object) -> Topic | None:
+    """Where a message stands, read by its contract or in its form; None for what isn't a message."""
+    return TOPIC_OF.get(body.contract if isinstance(body, Form) else type(body))  # type: ignore[arg-type]
+
+
 def owned_by(service: str) -> tuple[Topic, ...]:
     """The topics a service writes."""
     return tuple(topic for topic in BY_NAME.values() if topic.owner == service)

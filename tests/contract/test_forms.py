@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo as ModelField
 
 from schemas import forms, topics
 from schemas.forms import Form
-from schemas.topics import TOPIC_OF
+from schemas.topics import TOPIC_OF, topic_of
 from services.fulfilment_tracking.document import OrderStatus
 from services.inventory import document as inventory
 from services.sourcing.decision import OrderSourced
@@ -65,6 +65,16 @@ def test_the_example_is_read_and_written_as_by_the_contract(form: type[Form]) ->
     if form in WHOLE:
         assert body_of(form.contract, value_of(read)) == model
     assert form_of(form, value_of(read)) == read
+
+
+@pytest.mark.parametrize("form", MESSAGES, ids=named)
+def test_it_stands_in_the_topic_of_its_contract(form: type[Form]) -> None:
+    example = body_of(form.contract, (EXAMPLES / f"{form.__name__}.json").read_bytes())
+    assert topic_of(form_of(form, value_of(example))) is topic_of(example) is TOPIC_OF[form.contract]
+
+
+def test_a_part_of_a_message_stands_in_no_topic() -> None:
+    assert topic_of(forms.Contact()) is None and topic_of("") is None
 
 
 @pytest.mark.parametrize("form", READ, ids=named)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from schemas.topics import RETURN_EVENTS, TOPIC_OF
+from schemas.topics import RETURN_EVENTS, topic_of
 from shared.kernel.model import Input, Keep, Key, Service, Wake, Woken
 from shared.kernel.ports import TimerRow
 from shared.value import replace
@@ -96,7 +96,7 @@ class Once:
         self._timers[service] = dict(timers)
 
     def _counts(self, given: Input[Any]) -> bool:
-        topic = TOPIC_OF.get(type(given.body))
+        topic = topic_of(given.body)
         if topic is None or topic.kind == "request" or topic == RETURN_EVENTS or given.changed:
             return False
         return not (self._replays and topic.kind == "fact")

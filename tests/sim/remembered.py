@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from schemas.topics import Body, Topic
-from shared.kernel import codec, stage
+from shared.kernel import arrivals, codec
 from shared.kernel.codec import Envelope
 from shared.kernel.ports import Record
 
@@ -27,7 +27,7 @@ def remembered() -> Iterator[None]:
 
 def _read_by(of_lane: OfLane, body_of: BodyOf) -> None:
     vars(codec).update(_of_lane=of_lane, body_of=body_of)
-    vars(stage).update(body_of=body_of)
+    vars(arrivals).update(body_of=body_of)
 
 
 def _lanes_remembered(of_lane: OfLane) -> OfLane:

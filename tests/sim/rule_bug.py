@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from schemas.topics import CHANNEL_ORDERS, TOPIC_OF
+from schemas.topics import CHANNEL_ORDERS, topic_of
 from shared.kernel.model import Input, Service
 from shared.value import replace
 
@@ -48,6 +48,6 @@ class RuleBug:
         return self._chosen[given.cause]
 
     def _may_raise(self, body: Any) -> bool:
-        topic = TOPIC_OF.get(type(body))
+        topic = topic_of(body)
         left_alone = topic is not None and (topic.kind == "reference" or topic == CHANNEL_ORDERS)
         return not left_alone and sum(self._chosen.values()) < MOST_RAISED
