@@ -53,6 +53,8 @@ GATHER_S = 0.05
 """Longest time between two batches in which more may arrive."""
 MANY = 8
 """Inputs of a batch that show that much arrives."""
+UNASKED_S = 0.2
+"""Longest time in which the broker isn't asked for more: shorter than TIMER_SKEW, for timers wait for what was fetched."""
 CARRY_S = 0.25
 """How long messages that are only skipped may wait for others to be committed with."""
 POLL_S = 1.0
@@ -114,6 +116,9 @@ class Engine:
         self._partitions = partitions
         self._journal = journal
         self._arrived = clock.signal()
+        self._asked = clock.signal()
+        self._hungry = True
+        """Whether what was fetched has been decided, as far as it can be."""
         self._claims: dict[TopicPartition, Claim] = {}
         self._offsets: dict[TopicPartition, int] = {}
         self._marks: dict[tuple[TopicPartition, LaneId], int] = {}
@@ -214,8 +219,17 @@ class Engine:
             self._reader.pause(self.feed.to_pause())
             if records:
                 self._arrived.set()
+                await self._until_hungry()
+
+    async def _until_hungry(self) -> None:
+        """While a batch is decided, more gathers at the broker, which then comes in one answer."""
+        self._hungry, until = False, self._now_s() + UNASKED_S
+        while not (self._hungry or self.stopping) and (rest := until - self._now_s()) > 0:
+            await self._asked.wait(rest)
 
     async def _idle(self) -> None:
+        self._hungry = True
+        self._asked.set()
         self._reader.resume(self.feed.to_resume())
         wait = min(self._next_timer_at, self._next_poll_at, self._carry_until) - self._now_s() if self._shards else UNASSIGNED_S
         await self._arrived.wait(max(0.001, min(wait, POLL_S)))

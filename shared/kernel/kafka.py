@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAlreadyExist
 
 from schemas.topics import DEAD_LETTERS, JOURNALS, TOPICS, Topic, dead_letter_topic, partitions_of
 from shared.kernel.journal import journal_topic
+from shared.kernel.kafka_asking import Asking
 from shared.kernel.kafka_refusals import KafkaRefuses, kafka_refusal
 from shared.kernel.ports import (
     FROM_THE_BEGINNING,
@@ -37,6 +38,8 @@ HEARTBEAT_MS = 1_500
 ACK_DEADLINE_S = 20.0
 BATCH_BYTES = 900_000
 """Largest batch sent at once; below the broker's limit for one message set."""
+FETCHED_AT_ONCE, FOLLOWED_AT_ONCE = 2_000, 5_000
+"""Most records that one fetch brings a group's member, and a follower."""
 START_ATTEMPTS, REFUSED_ATTEMPTS = 8, 3
 """How often a client tries to start; how often it is refused before that counts as the answer."""
 ASK_MS = 5_000
@@ -96,7 +99,7 @@ class KafkaReader:
         self._changed = asyncio.Event()
         self._topics = tuple(topics)
         self._connection = connection
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = consumer = AIOKafkaConsumer(
             **connection.arguments(),
             group_id=group,
             group_instance_id=instance,
@@ -111,12 +114,14 @@ class KafkaReader:
             fetch_max_wait_ms=250,
             metadata_max_age_ms=30_000,
         )
+        self._asking = Asking(consumer)
 
     async def start(self) -> None:
         self._consumer.subscribe(self._topics, listener=_Assigned(self))
         await _retry(self._consumer.start, self._connection)
 
     def silence(self, assigned: Sequence[Any]) -> None:
+        self._asking.assigned((), awake=False)
         for tp in assigned:
             self._consumer.seek(tp, 0)
             self._consumer.pause(tp)
@@ -129,15 +134,15 @@ class KafkaReader:
         return self._assignment
 
     def seek(self, at: TopicPartition, offset: int) -> None:
-        self._if_assigned(at, lambda tp: (self._consumer.seek(tp, offset), self._consumer.resume(tp)))
+        self._if_assigned(at, lambda tp: self._asking.seek(tp, offset))
 
     def pause(self, at: Sequence[TopicPartition]) -> None:
         for one in at:
-            self._if_assigned(one, self._consumer.pause)
+            self._if_assigned(one, self._asking.pause)
 
     def resume(self, at: Sequence[TopicPartition]) -> None:
         for one in at:
-            self._if_assigned(one, self._consumer.resume)
+            self._if_assigned(one, self._asking.resume)
 
     def _if_assigned(self, at: TopicPartition, act: Any) -> None:
         tp = KafkaTopicPartition(*at)
@@ -146,12 +151,11 @@ class KafkaReader:
 
     async def fetch(self, wait_s: float) -> list[Record]:
         try:
-            fetched = await self._consumer.getmany(timeout_ms=int(wait_s * 1000), max_records=2000)
+            return [_record(message) for message in await self._asking.fetch(wait_s, FETCHED_AT_ONCE)]
         except OffsetOutOfRangeError as error:
             raise Expired(f"{error!r}") from error
         except KafkaError as error:
             raise Transient(f"{error!r}") from error
-        return [_record(message) for messages in fetched.values() for message in messages]
 
     def end(self, at: TopicPartition) -> int | None:
         tp = KafkaTopicPartition(*at)
@@ -248,12 +252,14 @@ class KafkaFollower:
         self._at = [KafkaTopicPartition(*one) for one in at]
         self._connection = connection
         self._consumer = _free_consumer(connection)
+        self._asking = Asking(self._consumer)
         self._positions = dict.fromkeys(at, 0) | dict(since)
         self._since = since
 
     async def start(self) -> None:
         await _retry(self._consumer.start, self._connection)
         self._consumer.assign(self._at)
+        self._asking.assigned(self._at, awake=True)
         for at, offset in self._since.items():
             self._consumer.seek(KafkaTopicPartition(*at), offset)
         if begins := [tp for tp in self._at if TopicPartition(tp.topic, tp.partition) not in self._since]:
@@ -261,14 +267,14 @@ class KafkaFollower:
 
     async def fetch(self, wait_s: float) -> list[Record]:
         try:
-            fetched = await self._consumer.getmany(timeout_ms=int(wait_s * 1000), max_records=5000)
+            messages = await self._asking.fetch(wait_s, FOLLOWED_AT_ONCE)
             for tp in self._at:
                 self._positions[TopicPartition(tp.topic, tp.partition)] = await self._consumer.position(tp)
         except KafkaError as error:
             for tp, offset in self._positions.items():
                 self._consumer.seek(KafkaTopicPartition(*tp), offset)
             raise Transient(f"{error!r}") from error
-        return [_record(message) for messages in fetched.values() for message in messages]
+        return [_record(message) for message in messages]
 
     def position(self, at: TopicPartition) -> int:
         return self._positions.get(at, 0)

@@ -19,6 +19,8 @@ from shared.kernel.model import Service
 from shared.kernel.ports import Clock, Follower, ReadBack, Record, Store, TopicPartition, Topics, Transient
 from shared.kernel.publisher import Publisher
 
+GATHER_S = 0.02
+"""How long documents gather before they are read; for so long a view may be older than its topics anyway."""
 MAX_ID_CHARACTERS = 300
 """Longer than any id of a row."""
 
@@ -99,10 +101,13 @@ class Pictures:
 
     async def run(self) -> None:
         while not self.stopping:
-            if self._follower is not None:
-                await self._read(self._follower)
-            else:
+            if self._follower is None:
                 await self._clock.sleep(0.5)
+                continue
+            before = self.records
+            await self._read(self._follower)
+            if self.records > before:
+                await self._clock.sleep(GATHER_S)
 
     async def stop(self) -> None:
         if self._follower is not None:

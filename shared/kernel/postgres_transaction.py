@@ -43,6 +43,7 @@ from shared.kernel.postgres_columns import (
     record_columns,
     record_of,
 )
+from shared.kernel.postgres_load import statements
 from shared.kernel.rows import HEAD, RowCodec
 from shared.kernel.sql import queries
 
@@ -78,18 +79,17 @@ class PostgresTransaction:
         return str(getattr(self.connection, "life", ""))
 
     async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return await self._read(keys, locked=False)
-
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return await self._read(keys, locked=True)
-
-    async def _read(self, keys: Sequence[Key], locked: bool) -> dict[Key, Row]:
         found: dict[Key, Row] = {}
         for kind, group in groupby(sorted(keys), key=lambda key: key.kind):
             codec = self._codecs[kind]
-            sql = codec.load_sql if locked else codec.find_sql
-            for row in await self.connection.fetch(sql, [key.id for key in group]):
+            for row in await self.connection.fetch(codec.find_sql, [key.id for key in group]):
                 found[Key(kind, row["id"])] = Row(row["version"], codec.parse(row))
+        return found
+
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        found: dict[Key, Row] = {}
+        for statement in statements(self._codecs, keys):
+            found |= statement.rows(await self.connection.fetch(statement.sql(), *statement.arguments))
         return found
 
     async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:

@@ -67,7 +67,6 @@ class RowCodec:
         self._build()
 
     def _build(self) -> None:
-        self.load_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
         self.find_sql = f"SELECT id, version, {self.select} FROM {self.table} WHERE id = ANY($1::text[])"
         self.slice_sql = (
             f"SELECT o.owner AS of, r.id, r.version, {self.select_r} FROM unnest($1::text[], $2::int[]) AS o(owner, n), "
@@ -90,6 +89,11 @@ class RowCodec:
             f"CREATE TABLE IF NOT EXISTS {self.table} (id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), "
             f'doc json, owner text, rank text COLLATE "C") WITH (fillfactor = 80);\n' + (index if owned else "")
         )
+
+    def load_sql(self, first: int) -> str:
+        """The rows whose ids come as an array at this placeholder. Those of all document kinds have the same columns."""
+        names = self.select if self.kind.typed else f"{'owner, rank' if self.kind.told is not None else 'NULL AS owner, NULL AS rank'}, doc"
+        return f"SELECT id, version, {names} FROM {self.table} WHERE id = ANY(${first}::text[])"
 
     def insert_sql(self, names: Sequence[str], first: int) -> str:
         """Makes rows of what comes as arrays, from this placeholder on: `head`, then these columns."""

@@ -96,7 +96,7 @@ def ground(home: Path, seed: int, on_change: Callable[[str], None]) -> Iterator[
         cables = Cables({service: (ports[service], servers.port("kafka", service)) for service in SERVICES}, seed)
         cables.start()
         stack.callback(cables.stop)
-        changes = {"home": home, "kafka": endpoints.kafka, "postgres": SecretStr(endpoints.postgres)}
+        changes = {"home": home, "views": home / "views", "kafka": endpoints.kafka, "postgres": SecretStr(endpoints.postgres)}
         system = System(
             Settings().model_copy(update={**changes, "outbox_keep_s": EMBEDDED_OUTBOX_KEEP_S}),
             dict.fromkeys(SERVICES, REPLICAS),

@@ -149,3 +149,28 @@ def test_what_was_kept_for_a_row_goes_before_later_messages_of_the_batch_that_ma
     world.run(world.at_rest)
     history = sorted(world.databases["house"].table("history").items())
     assert [entry.event.amount for _, entry in history if isinstance(entry.event, Noted)] == [1, 2, 3, 4]
+
+
+def test_the_broker_is_not_asked_while_what_was_read_is_decided(world: SmallWorld) -> None:
+    """What comes meanwhile comes in one answer afterwards."""
+    asked: list[str] = []
+    open_: set[str] = set()
+
+    def note(process: str, what: str) -> None:
+        if what == "begin":
+            open_.add(process)
+        elif what == "commit":
+            open_.remove(process)
+        elif what == "fetch" and process in open_:
+            asked.append(process)
+
+    world.trap = note
+    for service in ("desk", "house"):
+        world.process(service).start()
+    world.run_for(timedelta(seconds=2))
+    for number in range(MANY):
+        world.ask("a", number % 9 + 1)
+        world.run_for(timedelta(milliseconds=5))
+    world.open("a")
+    world.run(world.at_rest)
+    assert asked == []
