@@ -35,6 +35,7 @@ from shared.kernel.ports import (
     OffsetMove,
     Reader,
     Row,
+    SomethingAttached,
     Store,
     StoredInput,
     TopicPartition,
@@ -80,6 +81,26 @@ class _Outcome:
     numbered: list[LaneRow]
 
 
+class _Appetite:
+    """For more of the broker: while a batch is decided, more gathers there, which then comes in one answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._felt = clock.signal()
+        self._hungry = True
+
+    def feel(self) -> None:
+        """What was fetched has been decided, as far as it can be."""
+        self._hungry = True
+        self._felt.set()
+
+    async def returns(self) -> None:
+        """After something was fetched."""
+        self._hungry, until = False, self._clock.now_s() + UNASKED_S
+        while not self._hungry and (rest := until - self._clock.now_s()) > 0:
+            await self._felt.wait(rest)
+
+
 class Engine:
     """One replica's loop over its partitions, timers and stored inputs."""
 
@@ -116,9 +137,7 @@ class Engine:
         self._partitions = partitions
         self._journal = journal
         self._arrived = clock.signal()
-        self._asked = clock.signal()
-        self._hungry = True
-        """Whether what was fetched has been decided, as far as it can be."""
+        self._appetite = _Appetite(clock)
         self._claims: dict[TopicPartition, Claim] = {}
         self._offsets: dict[TopicPartition, int] = {}
         self._marks: dict[tuple[TopicPartition, LaneId], int] = {}
@@ -131,6 +150,8 @@ class Engine:
         self._carry_until = math.inf
         self._retry_kept: set[Key] = set()
         self._stored_due = True
+        self._attachments = True
+        """Whether messages may be kept, or rows quarantined: mostly none are, and then it is looked after while a batch is written."""
         self._everything_kept = True
         self._gather_until = 0.0
         self._next_timer_at = 0.0
@@ -219,17 +240,10 @@ class Engine:
             self._reader.pause(self.feed.to_pause())
             if records:
                 self._arrived.set()
-                await self._until_hungry()
-
-    async def _until_hungry(self) -> None:
-        """While a batch is decided, more gathers at the broker, which then comes in one answer."""
-        self._hungry, until = False, self._now_s() + UNASKED_S
-        while not (self._hungry or self.stopping) and (rest := until - self._now_s()) > 0:
-            await self._asked.wait(rest)
+                await self._appetite.returns()
 
     async def _idle(self) -> None:
-        self._hungry = True
-        self._asked.set()
+        self._appetite.feel()
         self._reader.resume(self.feed.to_resume())
         wait = min(self._next_timer_at, self._next_poll_at, self._carry_until) - self._now_s() if self._shards else UNASSIGNED_S
         await self._arrived.wait(max(0.001, min(wait, POLL_S)))
@@ -408,6 +422,10 @@ class Engine:
         started = self._now_s()
         try:
             outcome = await self._transact(batch)
+        except SomethingAttached:
+            self._view.rollback()
+            self._attachments = True
+            return 0
         except Collision as error:
             return await self._collided(batch, error)
         except (Transient, NotOwner, CommitUnknown):
@@ -469,7 +487,10 @@ class Engine:
         stage.loaded(keys, rows)
         await self._load_slices(transaction, stage, needs, rows)
         named = [*keys, *sorted({a.message_key for a in batch if a.record is not None and not a.skipped})]
-        stage.attached = await transaction.attached(named) if named else NOTHING_ATTACHED
+        stage.unlooked = bool(named) and not self._attachments
+        if named and self._attachments:
+            stage.attached = await transaction.attached(named)
+            self._attachments = stage.attached is not NOTHING_ATTACHED
         external = [
             (a.envelope.source, a.envelope.id) for a in batch if a.envelope and a.topic and a.topic.kind == "fact" and a.stored is None
         ]
@@ -491,7 +512,7 @@ class Engine:
                 raise NotOwner(f"{at} is not claimed")
             changes.offsets.append(OffsetMove(at, self._claims[at].epoch, self._offsets[at], offset))
         journaled = self._journal.rows(changes, stage.outbox, consumed[0].cause, consumed[-1].now) if self._journal is not None else []
-        return await transaction.write(changes, [*journaled, *stage.outbox])
+        return await transaction.write(changes, [*journaled, *stage.outbox], unattached=stage.unlooked)
 
     def _committed(self, outcome: _Outcome, seconds: float) -> None:
         stage = outcome.stage
@@ -503,6 +524,7 @@ class Engine:
         self._gather_until = self._now_s() + min((2 if outcome.consumed >= MANY else 1) * seconds, GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
+        self._attachments |= bool(stage.changes.kept or stage.changes.quarantines)
         if stage.changes.timers_set:
             soonest = min(timer.due for timer in stage.changes.timers_set).timestamp()
             newest = self.feed.newest_ms / 1000

@@ -12,6 +12,7 @@ from shared.kernel.memory_rows import KeptRow, ParkedRow, Position, SentRow, Sto
 from shared.kernel.memory_tables import Session
 from shared.kernel.model import Key, Slice
 from shared.kernel.ports import (
+    NOTHING_ATTACHED,
     Attached,
     Begins,
     Changes,
@@ -28,6 +29,7 @@ from shared.kernel.ports import (
     Record,
     Row,
     RowChange,
+    SomethingAttached,
     StoredInput,
     TimerRow,
     TopicPartition,
@@ -88,9 +90,10 @@ class MemoryTransaction:
 
     async def attached(self, keys: Sequence[Key]) -> Attached:
         session = await self._statement("attached")
-        kept = frozenset([kept.row.key for _, kept in session.items("kept")]).intersection(keys)
-        marks = dict(session.items("quarantine"))
-        return Attached(kept, frozenset([key for key in keys if key in marks]) if marks else frozenset())
+        kept, marks = [one.row.key for _, one in session.items("kept")], dict(session.items("quarantine"))
+        if not kept and not marks:
+            return NOTHING_ATTACHED
+        return Attached(frozenset(kept).intersection(keys), frozenset([key for key in keys if key in marks]))
 
     async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]:
         session = await self._statement("kept_for")
@@ -125,7 +128,9 @@ class MemoryTransaction:
 
     # ---- writing ----
 
-    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
+        if unattached and await self.attached(()) is not NOTHING_ATTACHED:
+            raise SomethingAttached
         if changes.rows:
             await self._write_rows(changes.rows)
         if changes.history:

@@ -286,6 +286,10 @@ class Collision(Exception):
     """Somebody else changed what this batch had read: nothing was written; load again and decide again."""
 
 
+class SomethingAttached(Exception):
+    """Messages are kept or rows quarantined, and the batch has not looked which: nothing was written; look, and decide again."""
+
+
 class NotOwner(Exception):
     """The position moved under another owner's epoch: drop the batch, claim again if the partition is still assigned."""
 
@@ -333,7 +337,9 @@ class Transaction(Protocol):
         """Rows by owner and rank, as many as wanted of each; not locked: their owner is."""
         ...
 
-    async def attached(self, keys: Sequence[Key]) -> Attached: ...
+    async def attached(self, keys: Sequence[Key]) -> Attached:
+        """NOTHING_ATTACHED where nothing is kept or quarantined at all."""
+        ...
 
     async def kept_for(self, keys: Sequence[Key]) -> list[StoredInput]: ...
 
@@ -341,9 +347,10 @@ class Transaction(Protocol):
         """Digests of the external (source, id) pairs seen before."""
         ...
 
-    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
         """All that a batch writes, in the order of the protocol: rows, by kind and id; what hangs on them; positions; last of all locks the
-        destination lanes, in order, until the commit. Returns the messages, numbered and stored."""
+        destination lanes, in order, until the commit. Returns the messages, numbered and stored. With `unattached` it was taken for granted
+        that nothing is kept or quarantined: raises SomethingAttached where something is."""
         ...
 
     async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:

@@ -22,6 +22,7 @@ from shared.kernel.ports import (
     OffsetMove,
     OutboxRow,
     RowChange,
+    SomethingAttached,
     TopicPartition,
 )
 from shared.kernel.postgres_columns import columns, history_columns, mark_columns, outbox_columns, timer_columns
@@ -84,9 +85,11 @@ class BatchWrite:
             *(argument for part, rows in self._parts for argument in part.arguments(rows)),
         ]
 
-    def numbered(self, answer: Sequence[Any]) -> list[LaneRow]:
-        """The messages with their numbers. Raises Collision or NotOwner where less was done than was asked."""
+    def numbered(self, answer: Sequence[Any], *, unattached: bool = False) -> list[LaneRow]:
+        """The messages with their numbers. Raises Collision or NotOwner where less was done than was asked, and SomethingAttached."""
         self._check(answer[0])
+        if unattached and answer[0]["attached"]:
+            raise SomethingAttached
         heads = {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"]) for r in answer}
         numbered = []
         for row in self._messages:

@@ -123,24 +123,24 @@ class PostgresTransaction:
 
     # ---- writing ----
 
-    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+    async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
         if _is_unusual(changes):
-            await self._write_batch(replace(changes, offsets=[], marks=[]), ())
+            await self._write_batch(replace(changes, offsets=[], marks=[]), (), unattached)
             await self._mark_again([mark for mark in changes.inbox if mark.before is not None])
             await self._take(changes.taken)
             await self._put_aside(changes)
-            changes = Changes(offsets=changes.offsets, marks=changes.marks)
-        return await self._write_batch(changes, messages)
+            changes, unattached = Changes(offsets=changes.offsets, marks=changes.marks), False
+        return await self._write_batch(changes, messages, unattached)
 
-    async def _write_batch(self, changes: Changes, messages: Sequence[OutboxRow]) -> list[LaneRow]:
+    async def _write_batch(self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool) -> list[LaneRow]:
         """What is new is copied where there is much of it. Whoever makes rows has them locked before their history gets its numbers."""
         try:
             if len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM:
-                return await self._state(BatchWrite(self._codecs, changes, messages))
+                return await self._state(BatchWrite(self._codecs, changes, messages), unattached)
             await self._copy_rows([change for change in changes.rows if is_fresh(change)])
             await self._copy("kernel", "history", HISTORY_COLUMNS, history_columns(self._codecs, changes.history))
             old = replace(changes, rows=[change for change in changes.rows if not is_fresh(change)], history=[])
-            numbered = await self._state(BatchWrite(self._codecs, old, messages, stores=False))
+            numbered = await self._state(BatchWrite(self._codecs, old, messages, stores=False), unattached)
             sent = *outbox_columns(messages, [one.seq for one in numbered]), [one.incarnation for one in numbered]
             await self._copy("kernel", "outbox", OUTBOX_COLUMNS, sent)
         except asyncpg.UniqueViolationError as error:
@@ -149,8 +149,8 @@ class PostgresTransaction:
             raise Collision(f"{error.constraint_name}: {error.detail}") from error
         return numbered
 
-    async def _state(self, batch: BatchWrite) -> list[LaneRow]:
-        return batch.numbered(await self.connection.fetch(batch.sql(), *batch.arguments()))
+    async def _state(self, batch: BatchWrite, unattached: bool) -> list[LaneRow]:
+        return batch.numbered(await self.connection.fetch(batch.sql(), *batch.arguments()), unattached=unattached)
 
     async def _copy_rows(self, fresh: Sequence[RowChange]) -> None:
         """By kind and id."""

@@ -122,10 +122,11 @@ sent AS (
     AS u(topic, partition, place, key, type, id, time, correlation, causation, trace, subject, subject_version, value)
     JOIN taken t ON t.topic = u.topic AND t.partition = u.partition
 )
--- One row at least: how much was done; and one for each lane, with where it stood.
+-- One row at least: how much was done, and whether anything is kept or quarantined; and one for each lane, with where it stood.
 SELECT d.*, t.topic, t.partition, t.incarnation, t.seq FROM (
     SELECT (SELECT counts FROM written) AS rows, (SELECT count(*) FROM inbox) AS inbox, (SELECT count(due) FROM ended) AS fired,
-        (SELECT count(*) FROM moved) AS moved
+        (SELECT count(*) FROM moved) AS moved,
+        EXISTS (SELECT FROM kernel.kept) OR EXISTS (SELECT FROM kernel.quarantine) AS attached
 ) d LEFT JOIN taken t ON true;
 
 -- name: known

@@ -88,6 +88,8 @@ class Stage:
     overflow: dict[TopicPartition, int] = field(default_factory=dict)
     """Partitions whose spool is full, by the offset at which they will be read again: until then only what is next in its lane counts."""
     attached: Attached = NOTHING_ATTACHED
+    unlooked: bool = False
+    """Whether nobody has looked what is attached."""
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     outbox: list[OutboxRow] = field(default_factory=list)

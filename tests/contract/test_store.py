@@ -13,6 +13,7 @@ import pytest
 from deploy.embedded import Endpoints
 from shared.kernel.model import Key, Slice
 from shared.kernel.ports import (
+    NOTHING_ATTACHED,
     Changes,
     Claim,
     Collision,
@@ -30,6 +31,7 @@ from shared.kernel.ports import (
     ReadBack,
     Row,
     RowChange,
+    SomethingAttached,
     SpoolRow,
     StoredInput,
     TopicPartition,
@@ -354,6 +356,25 @@ async def test_kept_messages_wait_for_their_row_or_their_deadline(rig: Rig) -> N
         await write(rig, Changes(taken=waiting[:1]))
     async with rig.first.begin() as transaction:
         assert not (await transaction.attached([A])).kept
+
+
+@pytest.mark.parametrize(
+    "put_aside",
+    [Changes(kept=[kept(A, 3)]), Changes(quarantines=[Quarantine((A,), record(1), "ValueError", "boom")])],
+    ids=["kept", "quarantined"],
+)
+async def test_whoever_has_not_looked_what_is_attached_writes_nothing_where_something_is(rig: Rig, put_aside: Changes) -> None:
+    """Not even where it hangs on another row: who looks sees that."""
+    async with rig.first.begin() as transaction:
+        assert await transaction.attached([B]) is NOTHING_ATTACHED
+        await transaction.write(put_aside, unattached=True)
+    with pytest.raises(SomethingAttached):
+        async with rig.first.begin() as transaction:
+            await transaction.write(made(B), [message(1)], unattached=True)
+    async with rig.first.begin() as transaction:
+        assert await transaction.attached([B]) is not NOTHING_ATTACHED
+        assert await transaction.load([B]) == {}
+        assert [row.seq for row in await transaction.write(made(B), [message(1)])] == [1]
 
 
 async def test_dead_letters_until_they_are_sent(rig: Rig) -> None:
