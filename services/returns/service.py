@@ -20,6 +20,7 @@ service: Service[Documents] = Service(
         topics.FULFILMENT_EVENTS: (LinesHandedOver, ParcelWasShipped, ParcelCameBack),
     },
     kinds=KINDS,
+    unhurried=frozenset({OrderAccepted, OrderChanged, LinesCancelled, LinesHandedOver, ParcelWasShipped}),
     find=find,
     keys=keys,
     decide=decide,

@@ -57,7 +57,7 @@ MANY = 8
 UNASKED_S = 0.2
 """Longest time in which the broker isn't asked for more: shorter than TIMER_SKEW, for timers wait for what was fetched."""
 CARRY_S = 0.25
-"""How long messages that are only skipped may wait for others to be committed with."""
+"""How long messages that are only skipped, or that nobody waits for, may wait for others to be decided and committed with."""
 POLL_S = 1.0
 """How often stored inputs, others' timers and the assignment are looked after."""
 UNASSIGNED_S = 0.1
@@ -90,7 +90,7 @@ class _Appetite:
         self._hungry = True
 
     def feel(self) -> None:
-        """What was fetched has been decided, as far as it can be."""
+        """What was fetched has been decided, as far as it can be; or so much comes that the next batch may be fetched during this one."""
         self._hungry = True
         self._felt.set()
 
@@ -146,7 +146,7 @@ class Engine:
         self._limit = MAX_BATCH
         self._failures = 0
         self._carried: list[Arrival] = []
-        """Taken, all of them to be skipped, and not committed: with the next batch, or soon."""
+        """Taken, and not decided nor committed: with the next batch, or soon. Before anything older than they are is judged."""
         self._carry_until = math.inf
         self._retry_kept: set[Key] = set()
         self._stored_due = True
@@ -188,11 +188,15 @@ class Engine:
         try:
             if not self._is_settled():
                 await self._follow_assignment()
+            if self._looks_for_stored() or self._looks_for_timers():
+                await self._run_owed()
             if (self._looks_for_stored() and await self._run_stored()) or (self._looks_for_timers() and await self._run_timers()):
                 return
             if self._gather_until > self._now_s():
                 await self._let_some_gather()
             records, late = self.feed.take(self._limit, self.now_ms())
+            if len(records) == self._limit and len(self.feed) < self._limit:
+                self._appetite.feel()
             self._alarm("external messages are judged while older internal ones are unread", late)
             self.counters.late += sum(late and BY_NAME[record.topic].external for record in records)
             if self._carries([arrive(self.service, record, late=late) for record in records]):
@@ -210,7 +214,12 @@ class Engine:
             self._carry_until = self._now_s() + CARRY_S
         self._carried += arrivals
         patient = self._now_s() < self._carry_until and len(self._carried) < self._limit
-        return patient and all(arrival.skipped for arrival in arrivals)
+        return patient and all(arrival.skipped or type(arrival.body) in self.service.unhurried for arrival in arrivals)
+
+    async def _run_owed(self) -> None:
+        """Decides what is carried, if anything of it is to be decided."""
+        if not all(arrival.skipped for arrival in self._carried):
+            await self._run(self._unloaded())
 
     def _unloaded(self) -> list[Arrival]:
         carried, self._carried, self._carry_until = self._carried, [], math.inf

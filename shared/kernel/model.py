@@ -256,6 +256,8 @@ class Service(Value, Generic[V], frozen=True):
     """Views of other services' documents that are read in a form."""
     find: Callable[[Any], tuple[Key, ...]] = _finds_nothing
     """Rows to read without lock before `keys`: only immutable ones (parcel to order)."""
+    unhurried: frozenset[type] = frozenset()
+    """What it reads and nobody waits for: such inputs may wait for a moment until others are decided with them."""
     states: tuple[State[Any], ...] = ()
     overlay: tuple[str, ...] = ()
     """Kinds whose stored rows the view gets, those of the shards its replica owns."""

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.kernel import engine
-from shared.kernel.engine import GATHER_S
+from shared.kernel.engine import CARRY_S, GATHER_S
+from shared.value import replace
+from tests.support.counting import DESK, HOUSE, Ask
 from tests.support.small_world import SmallWorld
 
 MS = timedelta(milliseconds=1)
@@ -18,10 +20,10 @@ MS = timedelta(milliseconds=1)
 class SlowStore(SmallWorld):
     """One process of the desk, whose commits take their time; it notes when it decides, and how many asks."""
 
-    def __init__(self, commit: timedelta) -> None:
+    def __init__(self, commit: timedelta, *, unhurried: bool = False) -> None:
         self.batches: list[tuple[datetime, int]] = []
         self._commit_s = commit.total_seconds()
-        super().__init__(seed=1)
+        super().__init__(seed=1, services=(replace(DESK, unhurried=frozenset({Ask})) if unhurried else DESK, HOUSE))
         self.process("desk").start()
         self.run_for(timedelta(seconds=3))
 
@@ -77,7 +79,13 @@ def test_however_long_a_batch_took_the_next_one_waits_no_longer_than_a_moment() 
     assert world.asks(0 * MS, 10 * MS, 440 * MS) == [(0 * MS, 1), (400 * MS + timedelta(seconds=GATHER_S), 2)]
 
 
-def test_a_whole_batch_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_whole_batch_the_next_whole_one_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "MAX_BATCH", 3)
     world = SlowStore(commit=10 * MS)
-    assert world.asks(0 * MS, *([1 * MS] * 4), 2 * MS) == [(0 * MS, 1), (10 * MS, 3), (30 * MS, 2)]
+    assert world.asks(0 * MS, *([1 * MS] * 6), 2 * MS) == [(0 * MS, 1), (20 * MS, 3), (30 * MS, 3), (50 * MS, 1)]
+
+
+def test_what_nobody_waits_for_is_decided_together_and_soon() -> None:
+    world = SlowStore(commit=10 * MS, unhurried=True)
+    soon = timedelta(seconds=CARRY_S)
+    assert world.asks(0 * MS, 100 * MS, 240 * MS, 255 * MS) == [(soon, 3), (2 * soon + 20 * MS, 1)]

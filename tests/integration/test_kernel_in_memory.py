@@ -14,7 +14,7 @@ from shared.kernel.model import Key
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition, Transient
 from shared.value import replace
-from tests.support.counting import COMMANDS, OPENINGS, SHOWN, Shown
+from tests.support.counting import COMMANDS, DESK, HOUSE, OPENINGS, SHOWN, Ask, Count, Counted, Open, Refused, Shown
 from tests.support.replicas import Crash
 from tests.support.small_world import PARTITIONS, START, SmallWorld, Troubles, first_times
 
@@ -66,6 +66,17 @@ def test_one_seed_is_one_course_of_events() -> None:
 def test_whatever_fails_the_counts_are_the_same(seed: int) -> None:
     """Crashes, lost connections, lost answers and stalls at any port call."""
     world = SmallWorld(seed, Troubles(chance=0.02, stall_chance=0.001))
+    play(world, asks=30)
+    check_lanes(world)
+    assert world.troubles.happened
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_nobody_waits_for_comes_to_the_same_end(seed: int) -> None:
+    """Before the timers of its rows, and before what is kept for them."""
+    desk = replace(DESK, unhurried=frozenset({Ask, Counted, Refused}))
+    house = replace(HOUSE, unhurried=frozenset({Open, Count}))
+    world = SmallWorld(seed, Troubles(chance=0.02, stall_chance=0.001), services=(desk, house))
     play(world, asks=30)
     check_lanes(world)
     assert world.troubles.happened
