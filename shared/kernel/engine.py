@@ -50,7 +50,7 @@ MAX_BATCH = 256
 """Most inputs decided in one transaction."""
 TIMER_SKEW = timedelta(milliseconds=300)
 """How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
-GATHER_S = 0.05
+GATHER_S = 0.02
 """Longest time between two batches in which more may arrive."""
 MANY = 8
 """Inputs of a batch that show that much arrives."""

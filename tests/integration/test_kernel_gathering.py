@@ -76,7 +76,7 @@ def test_nobody_waits_when_nothing_is_going_on() -> None:
 
 def test_however_long_a_batch_took_the_next_one_waits_no_longer_than_a_moment() -> None:
     world = SlowStore(commit=400 * MS)
-    assert world.asks(0 * MS, 10 * MS, 440 * MS) == [(0 * MS, 1), (400 * MS + timedelta(seconds=GATHER_S), 2)]
+    assert world.asks(0 * MS, 10 * MS, 410 * MS) == [(0 * MS, 1), (400 * MS + timedelta(seconds=GATHER_S), 2)]
 
 
 def test_after_a_whole_batch_the_next_whole_one_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
