@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from schemas.topics import Topic
@@ -21,6 +21,7 @@ from shared.kernel.memory_transaction import MemoryTransaction, kept_input, tabl
 from shared.kernel.model import Key, Kind, Service
 from shared.kernel.ports import (
     EVERYTHING_KEPT,
+    PRUNED_AT_ONCE,
     Begins,
     Claim,
     DeadLetter,
@@ -34,8 +35,6 @@ from shared.kernel.ports import (
     TopicPartition,
 )
 from shared.kernel.rows import RowCodec
-
-PRUNED_AT_ONCE = 5000
 
 
 class MemoryStore:
@@ -221,11 +220,15 @@ class MemoryStore:
         async with self._statement("prune_inbox") as session:
             return await session.delete("inbox", [at for at, mark in session.items("inbox") if mark.at < older_than])
 
-    async def prune_outbox(self, older_than: datetime) -> int:
+    async def prune_outbox(self, lanes: Sequence[TopicPartition], older_than: datetime) -> int:
         async with self._statement("prune_outbox") as session:
-            old = [(at, seq) for (at, seq), row in session.items("outbox") if row.at < older_than]
-            gone = [(at, seq) for at, seq in old if seq <= (session.get("lane_sent", at) or 0)]
-            return await session.delete("outbox", gone[:PRUNED_AT_ONCE])
+            sent = {lane: session.get("lane_sent", lane) or 0 for lane in lanes}
+            gone = []
+            for lane, rows in groupby(sorted(key for key, _ in session.items("outbox")), key=lambda key: key[0]):
+                first = [key for key in rows if key[1] <= sent.get(lane, 0)][:PRUNED_AT_ONCE]
+                old = [key for key in first if session.get("outbox", key).at < older_than]
+                gone += [key for key in first if old and key <= old[-1]]
+            return await session.delete("outbox", gone)
 
     async def depth(self) -> Mapping[str, int]:
         async with self._statement("depth") as session:

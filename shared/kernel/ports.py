@@ -312,6 +312,8 @@ class NotKept(Exception):
 
 Begins = Mapping[TopicPartition, int]
 EVERYTHING_KEPT: Begins = MappingProxyType({})
+PRUNED_AT_ONCE = 1_000
+"""Sent rows of one lane that are removed at once."""
 FROM_THE_BEGINNING: Begins = MappingProxyType({})
 
 
@@ -418,8 +420,8 @@ class Store(Protocol):
 
     def scan(self, kind: str) -> AsyncIterator[tuple[str, Row]]: ...
 
-    async def prune_outbox(self, older_than: datetime) -> int:
-        """Removes sent rows past their keeping, a bounded number at a time; returns how many."""
+    async def prune_outbox(self, lanes: Sequence[TopicPartition], older_than: datetime) -> int:
+        """Removes sent rows of these lanes that are past their keeping, at most PRUNED_AT_ONCE of each; returns how many."""
         ...
 
     async def prune_inbox(self, older_than: datetime) -> int:

@@ -16,6 +16,7 @@ from schemas.topics import Topic
 from shared.kernel.model import Key, Service
 from shared.kernel.ports import (
     EVERYTHING_KEPT,
+    PRUNED_AT_ONCE,
     Begins,
     Claim,
     DeadLetter,
@@ -207,15 +208,15 @@ class PostgresStore:
 
     # ---- housekeeping ----
 
-    async def prune_outbox(self, older_than: datetime) -> int:
-        return await self._prune("prune_outbox", older_than)
+    async def prune_outbox(self, lanes: Sequence[TopicPartition], older_than: datetime) -> int:
+        return await self._prune("prune_outbox", *columns(lanes), PRUNED_AT_ONCE, older_than)
 
     async def prune_inbox(self, older_than: datetime) -> int:
         return await self._prune("prune_inbox", older_than)
 
-    async def _prune(self, query: str, older_than: datetime) -> int:
+    async def _prune(self, query: str, *arguments: Any) -> int:
         try:
-            return rows_done(await self._pool.execute(Q[query], older_than))
+            return rows_done(await self._pool.execute(Q[query], *arguments))
         except TRANSIENT as error:
             raise Transient(f"{error!r}") from error
 

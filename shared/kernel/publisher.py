@@ -25,6 +25,7 @@ from shared.kernel.gate import Gate, Waiting
 from shared.kernel.model import Service, State
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
+    PRUNED_AT_ONCE,
     Clock,
     DeadLetter,
     LaneRow,
@@ -54,7 +55,8 @@ IDLE_REPEAT_S = 60.0
 NOTE_SENT_S = 1.0
 STOP_S = 7.0
 """How long a publisher that shall stop goes on with what is left."""
-PRUNE_S = 30.0
+PRUNE_S, PRUNE_ON_S = 30.0, 1.0
+"""How often sent rows past their keeping are looked for, and how soon again where there may be more."""
 PRUNE_INBOX_S = 3600.0
 INBOX_HORIZON = timedelta(days=30)
 """How long an external message is recognised when it comes again."""
@@ -442,7 +444,9 @@ class Publisher:
             self._see(await self._store.lane_heads(sorted(wanted)))
         await self._note_sent()
         if self._overdue("prune", PRUNE_S, first=PRUNE_S):
-            await self._store.prune_outbox(self._clock.now() - self._keep)
+            gone = await self._store.prune_outbox(sorted(self._lanes), self._clock.now() - self._keep)
+            if gone >= PRUNED_AT_ONCE:
+                self._due["prune"] = self._clock.now_s() + PRUNE_ON_S
         if self._overdue("prune_inbox", PRUNE_INBOX_S, first=PRUNE_INBOX_S):
             await self._store.prune_inbox(self._clock.now() - INBOX_HORIZON)
         if self._overdue("letters", 2.0):

@@ -280,11 +280,17 @@ ON CONFLICT (topic, id) DO UPDATE SET version = excluded.version, off = excluded
 RETURNING p.topic, p.id, p.version, old.version AS before;
 
 -- name: prune_outbox
--- Sent rows past their keeping, a bounded number at a time.
-DELETE FROM kernel.outbox WHERE ctid = ANY(ARRAY(
-    SELECT o.ctid FROM kernel.outbox o JOIN kernel.lane_sent s ON o.topic = s.topic AND o.partition = s.partition
-    WHERE o.seq <= s.seq AND o.at < $1 LIMIT 5000
-));
+-- Sent rows of these lanes that are past their keeping, a bounded number of each: looked for from the lane's oldest row on, and no further.
+WITH old AS (
+    SELECT s.topic, s.partition, (
+        SELECT max(o.seq) FROM (
+            SELECT f.seq, f.at FROM kernel.outbox f
+            WHERE f.topic = s.topic AND f.partition = s.partition AND f.seq <= s.seq ORDER BY f.seq LIMIT $3
+        ) o WHERE o.at < $4
+    ) AS seq
+    FROM kernel.lane_sent s JOIN unnest($1::text[], $2::int[]) AS u(topic, partition) ON s.topic = u.topic AND s.partition = u.partition
+)
+DELETE FROM kernel.outbox o USING old WHERE o.topic = old.topic AND o.partition = old.partition AND o.seq <= old.seq;
 
 -- name: prune_inbox
 DELETE FROM kernel.inbox WHERE at < $1;

@@ -14,6 +14,7 @@ from deploy.embedded import Endpoints
 from shared.kernel.model import Key, Slice
 from shared.kernel.ports import (
     NOTHING_ATTACHED,
+    PRUNED_AT_ONCE,
     Changes,
     Claim,
     Collision,
@@ -504,14 +505,26 @@ async def test_only_sent_rows_and_old_marks_are_pruned(rig: Rig) -> None:
         await transaction.write(Changes(inbox=[InboxMark("/a", "1", b"x", NOON), InboxMark("/a", "2", b"x", NOON + timedelta(days=1))]))
     await rig.first.sent({LANE: 1})
     before, after = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=1)
-    assert await rig.first.prune_outbox(before) == 0
-    assert await rig.first.prune_outbox(after) == 1
+    assert await rig.first.prune_outbox([LANE, OTHER_LANE], before) == 0
+    assert await rig.first.prune_outbox([OTHER_LANE], after) == 0
+    assert await rig.first.prune_outbox([LANE, OTHER_LANE], after) == 1
     assert await rig.first.prune_inbox(NOON) == 0
     assert await rig.first.prune_inbox(NOON + timedelta(seconds=1)) == 1
     assert await rig.first.outbox(LANE, 0, 10) == [numbered[1]]
     assert await rig.first.outbox(OTHER_LANE, 0, 10) == [numbered[2]]
     async with rig.first.begin() as transaction:
         assert set(await transaction.known([("/a", "1"), ("/a", "2")])) == {("/a", "2")}
+
+
+async def test_so_many_rows_of_a_lane_are_pruned_at_once_the_oldest_first(rig: Rig) -> None:
+    count = PRUNED_AT_ONCE + 3
+    async with rig.first.begin() as transaction:
+        await transaction.write(Changes(), [message(number) for number in range(count)] + [message(1, OTHER_LANE)])
+    await rig.first.sent({LANE: count, OTHER_LANE: 1})
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert await rig.first.prune_outbox([LANE, OTHER_LANE], later) == PRUNED_AT_ONCE + 1
+    assert [row.seq for row in await rig.first.outbox(LANE, 0, 10)] == [count - 2, count - 1, count]
+    assert await rig.first.prune_outbox([LANE, OTHER_LANE], later) == 3
 
 
 # ---- state topics ----

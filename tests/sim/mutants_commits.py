@@ -59,11 +59,13 @@ def offsets_in_the_transaction() -> None:
     """As at-least-once systems do: first the effects, then, in a transaction of its own, how far was read."""
     write, begin = MemoryTransaction.write, MemoryStore.begin
 
-    async def effects_only(self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow] = ()) -> list[LaneRow]:
+    async def effects_only(
+        self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False
+    ) -> list[LaneRow]:
         read = Changes(offsets=changes.offsets, marks=changes.marks, inbox=changes.inbox)
         changes.marks, changes.inbox = [], []
         changes.offsets = [replace(move, next=move.loaded) for move in changes.offsets]
-        numbered = await write(self, changes, messages)
+        numbered = await write(self, changes, messages, unattached=unattached)
         changes.offsets, changes.marks, changes.inbox = read.offsets, read.marks, read.inbox
         self.read_so_far = read  # type: ignore[attr-defined]
         return numbered

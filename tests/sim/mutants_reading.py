@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from schemas.topics import INVENTORY_COMMANDS, Topic
@@ -13,7 +13,8 @@ from shared.kernel.codec import state_version
 from shared.kernel.contents import Contents, Version, version_of
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
-from shared.kernel.ports import Record
+from shared.kernel.memory_transaction import MemoryTransaction
+from shared.kernel.ports import Changes, LaneRow, OutboxRow, Record
 from shared.kernel.stage import Stage
 from tests.sim.mutant import mutant, part, switch
 from tests.sim.themed import DEAF, LONG_DEAF, OVERTAKEN, Worlds
@@ -148,6 +149,18 @@ def kept_tried_again() -> None:
 @mutant("a message is not left waiting for a row that is there", parts=("kept_row", "kept_tried_again"), worlds=OVERTAKEN)
 def kept_row_and_retry() -> None:
     """Nothing beside its parts."""
+
+
+@mutant("who takes for granted that nothing is kept writes nothing where something is", worlds=Worlds("rule_bug", given={"replicas": 2}))
+def attached_looked_after() -> None:
+    write = MemoryTransaction.write
+
+    async def unseen(
+        self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False
+    ) -> list[LaneRow]:
+        return await write(self, changes, messages)
+
+    switch(MemoryTransaction, "write", unseen)
 
 
 @mutant("what a row waits for behind a failed input keeps its order", worlds=Worlds("rule_bug"))

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from shared.kernel import publisher
+from shared.kernel import memory_store, publisher
 from shared.kernel.memory_clock import VirtualClock
 from shared.kernel.memory_log import Broker, MemoryTopics, MemoryWriter
 from shared.kernel.memory_rows import StoredRow
@@ -78,8 +78,12 @@ def broker_of_all(clock: VirtualClock) -> Broker:
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    clock = VirtualClock(START)
+def clock() -> VirtualClock:
+    return VirtualClock(START)
+
+
+@pytest.fixture
+async def desk(clock: VirtualClock) -> Desk:
     broker = broker_of_all(clock)
     store, topics = MemoryStore(DESK, Database(clock), owned=[(COMMANDS, len(LANES))]), MemoryTopics(broker)
     found: list[Desk] = []
@@ -94,6 +98,22 @@ async def desk() -> Desk:
     )
     found.append(Desk(publisher, store))
     return found[0]
+
+
+async def test_what_was_sent_is_removed_as_fast_as_it_comes(desk: Desk, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bounded number at once, and again a second later where there may be more."""
+    monkeypatch.setattr(publisher, "PRUNED_AT_ONCE", 3)
+    monkeypatch.setattr(memory_store, "PRUNED_AT_ONCE", 3)
+    await desk.publisher.own([0, 1])
+    await desk.publisher.round()
+    await desk.commit(LANES[0], 8)
+    await desk.commit(LANES[1], 1)
+    left = []
+    for seconds in (0, 2, 700, 1, 1):
+        clock.advance(clock.now() + timedelta(seconds=seconds))
+        await desk.publisher.round()
+        left.append([len(await desk.store.outbox(at, 0, 10)) for at in LANES])
+    assert left == [[8, 1], [8, 1], [5, 0], [2, 0], [0, 0]]
 
 
 async def test_whoever_stops_tells_how_far_everything_was_sent(desk: Desk) -> None:
