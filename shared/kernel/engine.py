@@ -510,7 +510,9 @@ class Engine:
         slices = [of for need in needs for of in need.slices]
         if slices:
             states = {of.owner: rows[of.owner].state if of.owner in rows else None for of in slices}
-            stage.loaded_slices(await transaction.slices([(of, of.enough(states[of.owner])) for of in slices]))
+            wanted = [(of, of.enough(states[of.owner])) for of in slices]
+            asked = [one for one in wanted if one[1] > 0]
+            stage.loaded_slices({(of.owner, of.kind): [] for of in slices} | (await transaction.slices(asked) if asked else {}))
 
     async def _write(self, transaction: Transaction, stage: Stage, consumed: Sequence[Arrival]) -> list[LaneRow]:
         changes = stage.finish()

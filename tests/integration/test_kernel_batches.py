@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter as Count
+from collections import Counter as Times
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from schemas.topics import dead_letter_topic
+from shared.kernel.model import Need, Slice
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing, TopicPartition
+from shared.value import replace
 from tests.integration.test_kernel_failures import parked, told
-from tests.support.counting import ASKS, COMMANDS, Noted
+from tests.support.counting import ASKS, COMMANDS, DESK, HOUSE, Count, Counter, Noted
 from tests.support.small_world import PARTITIONS, SmallWorld
 
 STATEMENTS = frozenset(
@@ -36,7 +39,7 @@ class Tape:
         """The statements of each transaction that was committed."""
         self.sends: list[list[str]] = []
         """The destinations of each send."""
-        self.others: Count[str] = Count()
+        self.others: Times[str] = Times()
         self._open: dict[str, list[str]] = {}
         self._sending: dict[str, list[str]] = {}
         world.trap = self._note
@@ -59,7 +62,7 @@ class Tape:
 
     def repeated(self) -> list[str]:
         """What was awaited more than once within one transaction, or appended to twice in one send."""
-        return [what for one in (*self.batches, *self.sends) for what, times in Count(one).items() if times > 1]
+        return [what for one in (*self.batches, *self.sends) for what, times in Times(one).items() if times > 1]
 
     def with_(self, statement: str) -> int:
         """Transactions that contain it."""
@@ -149,6 +152,21 @@ def test_what_was_kept_for_a_row_goes_before_later_messages_of_the_batch_that_ma
     world.run(world.at_rest)
     history = sorted(world.databases["house"].table("history").items())
     assert [entry.event.amount for _, entry in history if isinstance(entry.event, Noted)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("enough", "asked"), [(0, 0), (1, 1)])
+def test_a_slice_of_which_no_rows_are_wanted_is_not_asked_for(enough: int, asked: int) -> None:
+    def keys(body: Any, found: Any) -> Need:
+        need = HOUSE.keys(body, found)
+        return Need(need.keys, (Slice(need.keys[0], "unit", lambda _: enough),)) if isinstance(body, Count) else need
+
+    world = SmallWorld(seed=1, services=(DESK, replace(HOUSE, keys=keys)))
+    world.open("a")
+    world.ask("a", 1)
+    tape = start(world, "desk", "house")
+    world.run(lambda: world.states("house", "counter") == {"a": Counter("a", 1, 1)})
+    assert tape.with_("slices unit") == asked
+    assert world.failures == []
 
 
 def test_the_broker_is_not_asked_while_what_was_read_is_decided(world: SmallWorld) -> None:
