@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 
 class Value(Struct, frozen=True, omit_defaults=True, gc=False):
-    """An immutable record: `class X(Value, frozen=True)`. It never is part of a cycle. Stored, it leaves out what has its default."""
+    """An immutable record: `class X(Value, frozen=True)`. It never is part of a cycle; what holds functions may be, and says `gc=True`.
+    Stored, it leaves out what has its default."""
 
 
 class Light(Struct, frozen=True, array_like=True, gc=False):

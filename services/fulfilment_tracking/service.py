@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from schemas import topics
+from schemas.forms import OrderAccepted
 from schemas.fulfilment import ParcelTracked
 from services.fulfilment_tracking.decide import DECISIONS, ORDER_FACTS, REPORTS, RETURN_FACTS, decide, find, keys
 from services.fulfilment_tracking.events import AnyEvent, LabelEvent
@@ -29,6 +30,7 @@ service: Service[Documents] = Service(
         Kind("parcel", state=Label, initial=Label, evolve=evolve_label, events=get_args(LabelEvent)),
     ),
     find=find,
+    unhurried=frozenset({OrderAccepted}),
     keys=keys,
     decide=decide,
     view=Documents,

@@ -152,7 +152,7 @@ Found = Mapping[Key, Any]
 Yield = Event | Body | Form | Wake | Keep
 
 
-class Kind(Value, Generic[S], frozen=True):
+class Kind(Value, Generic[S], frozen=True, gc=True):
     """One kind of row: its state, its events, how it is stored.
 
     Stored as a JSON document, or in typed columns (one for each field of the state) where `typed` is set and a migration
@@ -225,7 +225,7 @@ class View(Protocol):
         ...
 
 
-class State(Value, Generic[S], frozen=True):
+class State(Value, Generic[S], frozen=True, gc=True):
     """A state topic published from the rows of one kind."""
 
     topic: Topic
@@ -238,7 +238,7 @@ def _finds_nothing(_: Any) -> tuple[Key, ...]:
     return ()
 
 
-class Service(Value, Generic[V], frozen=True):
+class Service(Value, Generic[V], frozen=True, gc=True):
     """The wiring of one service, as a literal table."""
 
     name: str

@@ -3,6 +3,7 @@ and made short."""
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.sim import run
 from tests.sim.plan import plan_of
 from tests.sim.run import Outcome, play
 from tests.sim.shrink import shortest
+from tests.sim.world import World
 
 SLICES = [range(first, first + 10) for first in range(0, 20, 10)]
 """Few, for whoever runs only these tests: `make test` plays two thousand before."""
@@ -44,6 +46,15 @@ def test_a_seed_is_one_course_of_events(seed: int) -> None:
         told = subprocess.run([sys.executable, "-c", ASK, str(seed)], env=environment, capture_output=True, text=True, check=True)
         digests.add(told.stdout.strip())
     assert len(digests) == 1
+
+
+def test_a_world_that_was_played_is_gone() -> None:
+    """Twenty thousand of them are played in one process."""
+    for seed in range(3):
+        play(plan_of(seed))
+    gc.collect()
+    gc.collect()  # what the first one closed is gone only now
+    assert not [one for one in gc.get_objects() if isinstance(one, World)]
 
 
 def test_other_seeds_are_other_courses() -> None:
