@@ -229,9 +229,10 @@ class Publisher:
         self._signal.set()
 
     def _newer(self, topic: str, rows: Mapping[str, Row]) -> dict[str, Row]:
-        """What was read from the database may be older than what was offered since, and newer than what waits from before."""
+        """What was read from the database may be older than what was offered since, and newer than what waits from before. The same version
+        takes the place of one that may be on its way: what made it stale may have come behind that."""
         dirty = self._dirty[topic]
-        return {id: row for id, row in rows.items() if id not in dirty or row.version > dirty[id].version}
+        return {id: row for id, row in rows.items() if id not in dirty or row.version >= dirty[id].version}
 
     def _find(self, states: Mapping[str, Mapping[str, Row]]) -> None:
         """State rows read from the database: of a commit nobody told of."""
@@ -387,7 +388,7 @@ class Publisher:
     def _clean(self, topic: str, documents: Sequence[tuple[str, Row, Outgoing]]) -> None:
         dirty = self._dirty[topic]
         for id, row, _ in documents:
-            if id in dirty and dirty[id].version == row.version:
+            if dirty.get(id) is row:
                 del dirty[id]
 
     async def republish_states(self, topic: str, ids: Sequence[str]) -> None:

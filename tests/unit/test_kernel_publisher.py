@@ -239,6 +239,22 @@ async def test_of_what_waits_and_what_the_database_has_the_newer_one_is_shown(ho
     assert house.shows() == {"a": max(offered, stored)}
 
 
+async def test_what_is_asked_for_again_while_it_is_on_its_way_goes_out_again(house: House) -> None:
+    """A stale document may stand behind it by then, though its acknowledgement is still to come."""
+    asked: list[str] = []
+
+    async def ask_at_ack(what: str) -> None:
+        if what == "ack" and not asked:
+            asked.append(what)
+            await house.publisher.republish_states(SHOWN.name, ["a"])
+
+    house.publisher._writer = MemoryWriter(house.broker, ask_at_ack)
+    house.database.table("state.counter")["a"] = StoredRow(1, Counter("a", total=1), None, None)
+    house.change("a")
+    await house.publish()
+    assert sum(len(house.broker.records(TopicPartition(SHOWN.name, number))) for number in range(len(LANES))) == 2
+
+
 async def test_a_row_whose_document_cannot_be_made_holds_nobody_up(house: House) -> None:
     """It is left out and counted; all others are shown, before and after it."""
     house.hopeless.add("c")
