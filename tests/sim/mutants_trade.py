@@ -115,7 +115,7 @@ def shorting_order() -> None:
 @mutant("a decline tells the true level, and what it should have served is planned by that", worlds=Worlds("leaderless", ("hot_item",)))
 def decline_hint() -> None:
     def unheard(desk: Any, answer: Any) -> Iterator[Any]:
-        return declined(desk, answer.model_copy(update={"levels": ()}))
+        return declined(desk, put(answer, levels=()))
 
     declined = sourcing_answers.declined
     switch(sourcing_answers, "declined", unheard)

@@ -28,6 +28,7 @@ class Plans:
         """By order and (item, location): the version of the level by which it was declined there last."""
         self._given_back: frozenset[str] = frozenset()
         """Locations at which units were being given up before the commit that is looked at."""
+        self._was_deciding: list[Any] = []
         self._seen: dict[tuple[Any, Spot], int] = {}
         """By view: the newest version of a level it had."""
 
@@ -37,10 +38,18 @@ class Plans:
         history: dict[Any, Any] = database.table("history")
         fresh = [number for number in range(self._read + 1, database.given("history") + 1) if number in history]
         self._read = fresh[-1] if fresh else self._read
+        if (deciding := self._deciding()) != self._was_deciding:
+            self._declined, self._was_deciding = {}, deciding
         before, self._given_back = self._given_back, self._gives_back()
         giving = before | self._given_back
         wrong = [problem for number in fresh for problem in self._note(history[number].key, history[number].event, giving)]
         return [*wrong, *self._went_back()]
+
+    def _deciding(self) -> list[Any]:
+        """Who decides what, and with which views. What a decline tells is known to whoever heard it, until the level's topic shows it: who
+        begins anew, or takes an order over, may ask once more."""
+        engines = [process.engine for process in self._world.processes if process.service.name == "sourcing"]
+        return [(engine._view, engine._generation) for engine in engines if engine is not None]
 
     def _note(self, order: Key, event: Any, giving: frozenset[str]) -> Iterator[str]:
         if isinstance(event, PartDeclined):
