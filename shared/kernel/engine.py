@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from schemas.topics import BY_NAME
 from shared.kernel.arrivals import Arrival, arrive, instant, wake_up
 from shared.kernel.counters import Counters
-from shared.kernel.feed import WAIT_AT_MOST_MS, Feed, Wait
+from shared.kernel.feed import WAIT_AT_MOST_MS, Appetite, Feed, Wait
 from shared.kernel.journal import Journal
 from shared.kernel.model import Key, Need, Service, Woken
 from shared.kernel.overlay import Overlay
@@ -49,13 +49,11 @@ from shared.kernel.stage import SPOOL_MOST, Stage, timer_of
 MAX_BATCH = 256
 """Most inputs decided in one transaction."""
 TIMER_SKEW = timedelta(milliseconds=300)
-"""How long after its due time a timer of the future runs, so that inputs of that time have been fetched."""
+"""How long after its due time a timer of the future runs, so that inputs of that time have been fetched; longer than `feed.UNASKED_S`."""
 GATHER_S = 0.02
 """Longest time between two batches in which more may arrive."""
 MANY = 8
 """Inputs of a batch that show that much arrives."""
-UNASKED_S = 0.2
-"""Longest time in which the broker isn't asked for more: shorter than TIMER_SKEW, for timers wait for what was fetched."""
 CARRY_S = 0.25
 """How long messages that are only skipped, or that nobody waits for, may wait for others to be decided and committed with."""
 POLL_S = 1.0
@@ -79,26 +77,6 @@ class _Outcome:
     consumed: int
     stage: Stage
     numbered: list[LaneRow]
-
-
-class _Appetite:
-    """For more of the broker: while a batch is decided, more gathers there, which then comes in one answer."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._felt = clock.signal()
-        self._hungry = True
-
-    def feel(self) -> None:
-        """What was fetched has been decided, as far as it can be; or so much comes that the next batch may be fetched during this one."""
-        self._hungry = True
-        self._felt.set()
-
-    async def returns(self) -> None:
-        """After something was fetched."""
-        self._hungry, until = False, self._clock.now_s() + UNASKED_S
-        while not self._hungry and (rest := until - self._clock.now_s()) > 0:
-            await self._felt.wait(rest)
 
 
 class Engine:
@@ -137,7 +115,7 @@ class Engine:
         self._partitions = partitions
         self._journal = journal
         self._arrived = clock.signal()
-        self._appetite = _Appetite(clock)
+        self._appetite = Appetite(clock)
         self._claims: dict[TopicPartition, Claim] = {}
         self._offsets: dict[TopicPartition, int] = {}
         self._marks: dict[tuple[TopicPartition, LaneId], int] = {}

@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from shared.kernel.ports import Reader, Record, TopicPartition
+from shared.kernel.ports import Clock, Reader, Record, TopicPartition
 
 PAUSE_ABOVE = 4_000
 """Records queued of one partition at which it is paused."""
 RESUME_BELOW = 1_000
 WAIT_AT_MOST_MS = 600_000
 """How long an external record waits for older internal ones, in milliseconds of append time distance or of waiting."""
+UNASKED_S = 0.2
+"""Longest time in which the broker isn't asked for more: shorter than `engine.TIMER_SKEW`, for timers wait for what was fetched."""
 
 
 @dataclass(slots=True)
@@ -175,6 +177,26 @@ class Feed:
         waiting = any(q.external and q.records for q in self._queues.values())
         blocked = waiting and any(q.behind for q in self._queues.values() if not q.external)
         return self.held.note(blocked, now_ms) > WAIT_AT_MOST_MS
+
+
+class Appetite:
+    """For more of the broker: while a batch is decided, more gathers there, which then comes in one answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._felt = clock.signal()
+        self._hungry = True
+
+    def feel(self) -> None:
+        """What was fetched has been decided, as far as it can be; or so much comes that the next batch may be fetched during this one."""
+        self._hungry = True
+        self._felt.set()
+
+    async def returns(self) -> None:
+        """After something was fetched."""
+        self._hungry, until = False, self._clock.now_s() + UNASKED_S
+        while not self._hungry and (rest := until - self._clock.now_s()) > 0:
+            await self._felt.wait(rest)
 
 
 def _oldest_ms(queue: _Queue) -> float:
