@@ -99,7 +99,7 @@ class KafkaReader:
         self._changed = asyncio.Event()
         self._topics = tuple(topics)
         self._connection = connection
-        self._consumer = consumer = AIOKafkaConsumer(
+        self._consumer = AIOKafkaConsumer(
             **connection.arguments(),
             group_id=group,
             group_instance_id=instance,
@@ -114,7 +114,7 @@ class KafkaReader:
             fetch_max_wait_ms=250,
             metadata_max_age_ms=30_000,
         )
-        self._asking = Asking(consumer)
+        self._asking = Asking(self._consumer)
 
     async def start(self) -> None:
         self._consumer.subscribe(self._topics, listener=_Assigned(self))
