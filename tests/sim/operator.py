@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deploy.fleet import SERVICES, load_service
@@ -29,6 +29,8 @@ class Operator:
     def __init__(self, world: World) -> None:
         self._world = world
         self._looks = 0
+        self._replayed = False
+        """Whether the rule is mended, and all that was known to be refused has run again."""
 
     # ---- lost records ----
 
@@ -60,11 +62,23 @@ class Operator:
         """The rule is mended: what it refused, and what waits behind, runs again until nothing is left of it."""
         self._looks += 1
         assert self._looks < LOOKS_AT_MOST, "what was refused is never replayed"
-        open_ = [name for name in SERVICES if any(map(_is_open, self._world.databases[name].table("parked").values()))]
+        open_ = [name for name in SERVICES if any(map(_is_open, self._parked(name)))]
         for name in open_:
             self._do("replay", self._replay(name))
+        self._replayed = not open_
         if open_:
             self._later(AGAIN_S, "dlq replay", self.replay_until_done)
+
+    def committed(self, service: str) -> None:
+        """Something has taken effect in this service. Whoever was stopped while it refused an input, by the rule as it was, puts it aside
+        once it wakes, be that long after the rule was mended. What only waits calls for nobody: it may not, once all has run again."""
+        if self._replayed and any(_is_open(row) and row.reason == PlantedBug.__name__ for row in self._parked(service)):
+            self._replayed = False
+            self._later(AGAIN_S, "dlq replay", self.replay_until_done)
+
+    def _parked(self, service: str) -> Collection[ParkedRow]:
+        rows: Mapping[Any, ParkedRow] = self._world.databases[service].table("parked")
+        return rows.values()
 
     async def _replay(self, service: str) -> None:
         session = Session(self._world.databases[service])

@@ -16,7 +16,7 @@ import pytest
 
 from services.inventory import rules
 from shared.kernel.memory_transaction import MemoryTransaction
-from shared.kernel.ports import Changes, LaneRow, OutboxRow, Record, TopicPartition
+from shared.kernel.ports import Changes, LaneRow, OutboxRow, Quarantine, Record, TopicPartition
 from shared.kernel.stage import Stage
 from tests.sim import run
 from tests.sim.plan import plan_of
@@ -30,6 +30,8 @@ SEEDS_OF_HASH = (3, 10, 21)
 ASK = "import sys; from tests.sim.plan import plan_of; from tests.sim.run import play; print(play(plan_of(int(sys.argv[1]))).digest)"
 WITHIN = 40
 """Seeds within which a planted bug must be found."""
+LONGER_THAN_BROKEN_S = 40.0
+"""Than a rule is broken, and until somebody looks for what it refused."""
 
 
 @pytest.mark.parametrize("seeds", SLICES, ids=lambda seeds: f"from-{seeds[0]}")
@@ -92,6 +94,20 @@ def test_units_promised_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(rules, "allot", lambda asked, levels: [units for _, units in asked])
     failed = first_failure(faults=frozenset(), oddities=frozenset({"hot_item"}), partitions=2, replicas=2, opening=4, pace_s=0.0)
     assert failed.checks == {"level_possible"}
+
+
+def test_what_is_put_aside_after_its_rule_was_mended_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever refused it was stopped before the commit: when somebody looked for what the rule had refused, there was nothing."""
+
+    async def late(self: MemoryTransaction, quarantines: Sequence[Quarantine]) -> None:
+        await self._session.database.clock.sleep(LONGER_THAN_BROKEN_S)
+        await quarantine(self, quarantines)
+
+    quarantine = MemoryTransaction._quarantine
+    monkeypatch.setattr(MemoryTransaction, "_quarantine", late)
+    outcomes = [play(replace(plan_of(seed), faults=frozenset({"rule_bug"}), theme=None, broken="sourcing")) for seed in range(4)]
+    assert sum(outcome.happened["rule_bug"] for outcome in outcomes) > 0
+    assert [outcome.wrong for outcome in outcomes if outcome.wrong] == []
 
 
 def test_a_failure_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,7 @@ class World:
         service = process.rpartition("-")[0]
         told = (*self._once.committed(process, service), *self._commits[service].look())
         self.wrong += [each for each in told if each.partition(":")[0] not in self.plan.unheard]
+        self.operator.committed(service)
         if service == "inventory":
             levels, seen = self.databases["inventory"].table("state.level"), self._levels_seen
             for id, row in levels.items():
