@@ -177,8 +177,8 @@ def _count(case: Case, key: Key, status: StockStatus, units: int, count: FullCou
     opening = rules.counted_at(level, status) == NEVER and level.moved_at == NEVER
     moves = sum(row.latest > count.as_of for row in past.rows)
     yield from keep_safety(case, level)
-    stopped_at = max(case.now, count.as_of) if rest else NEVER
-    yield LevelCounted(level.sku, level.location, status, count.basis, count.as_of, columns, moves, stopped_at)
+    late_until = rules.known_until(level, count.as_of, case.now) if rest else NEVER
+    yield LevelCounted(level.sku, level.location, status, count.basis, count.as_of, columns, moves, late_until)
     if difference and not opening:
         yield _differs(case, level, difference, count, f"{status} counted {units}")
     if rest:

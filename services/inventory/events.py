@@ -57,7 +57,7 @@ class LevelMoved(OfLevel, frozen=True):
     booked_at: datetime = NEVER
     """Time of the movement, where it has a booked row of its own."""
     left_out_at: datetime = NEVER
-    """When the shelf stopped at zero, where it did."""
+    """Until when reports are late from now on; NEVER: as before."""
 
 
 class LevelCounted(OfLevel, frozen=True):
@@ -70,7 +70,7 @@ class LevelCounted(OfLevel, frozen=True):
     moves: int
     """Booked rows with movements after `as_of`."""
     left_out_at: datetime = NEVER
-    """When the shelf stopped at zero, where it did."""
+    """Until when reports are late from now on; NEVER: as before."""
 
 
 class LevelBlocked(OfLevel, frozen=True):

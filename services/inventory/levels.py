@@ -137,8 +137,8 @@ def settle(
     columns, rest = rules.taken(level, change, late=at is not None and at <= level.left_out_at)
     if columns or booked_at > NEVER:
         yield from keep_safety(case, level)
-        stopped_at = max(case.now, at or NEVER, level.moved_at) if columns.get("left_out", 0) > 0 else NEVER
-        yield LevelMoved(level.sku, level.location, columns, booked_at, stopped_at)
+        late_until = rules.late_until(level, columns, at or NEVER, case.now)
+        yield LevelMoved(level.sku, level.location, columns, booked_at, late_until)
     if rest:
         yield discrepancy(level, "below_zero", -rest, reference, "stopped at zero; count this item here")
 

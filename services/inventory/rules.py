@@ -84,6 +84,20 @@ def taken(level: Level, change: Figures, *, late: bool = False) -> tuple[Figures
     return {figure: by for figure, by in after.items() if by}, rest
 
 
+def late_until(level: Level, columns: Figures, at: datetime, now: datetime) -> datetime:
+    """What a change by a fact of that time makes of `left_out_at`; NEVER: it stays.
+
+    A pick stands in no booked row before its units leave, so it is noted here: a stop that is read after it knows of it."""
+    if columns.get("left_out", 0) > 0:
+        return known_until(level, at, now)
+    return at if columns.get("picked", 0) > 0 and at > level.left_out_at else NEVER
+
+
+def known_until(level: Level, at: datetime, now: datetime) -> datetime:
+    """The latest that stands in a level which stops at zero: nothing of before can come on top of it."""
+    return max(at, now, level.moved_at, level.counted_as_of, level.left_out_at)
+
+
 # ---- counts ----
 
 

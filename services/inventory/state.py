@@ -60,7 +60,7 @@ class Level(Value, frozen=True):
     """Units the shelf would be below zero, had it not stopped there: more was picked than was counted, or more left than there was, since a
     report is still missing. What late reports add to the shelf comes off here first; the next count begins anew."""
     left_out_at: datetime = NEVER
-    """When it stopped last: what happened until then and is told later is late."""
+    """What happened until then and is told later is late: when it stopped last, or the latest it knew of then, or a pick since."""
     safety: int = 0
     counted_as_of: datetime = NEVER
     """Time of the count that stands behind `sellable`."""

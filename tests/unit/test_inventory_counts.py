@@ -185,6 +185,42 @@ def test_a_pick_that_a_count_overtook_is_settled_by_the_departure_it_belongs_to(
     assert figures(inventory) == {}
 
 
+def test_of_a_pick_and_a_departure_read_after_a_count_the_later_one_settles_what_the_earlier_left_out(inventory: Spec) -> None:
+    """The same, but each fact is decided as of when it was told: before the count."""
+    inventory.given(counted(1), reserve(A, line(1)))
+    inventory.now = at(10)
+    inventory.given(counted(0, at(10), "c2"))
+    inventory.now = at(5)
+    inventory.given(picked(A, fact(1), when=at(5)))
+    inventory.now = at(6)
+    inventory.given(issued(A, fact(1), when=at(6), unasked=True))
+    assert (figures(inventory), level_of(inventory).left_out) == ({}, 0)
+
+
+def test_goods_of_before_the_sales_that_a_late_count_stops_at_are_not_added_on_top(inventory: Spec) -> None:
+    """One was counted, two came, two were sold; the sales are read first, then the count, then the receipt: one is there."""
+    for minute in (3, 4):
+        inventory.now = at(minute)
+        inventory.given(sold(1, f"till-{minute}", at(minute)))
+    inventory.now = at(0)
+    inventory.given(counted(1))
+    inventory.now = at(2)
+    inventory.given(moved("receipt", 2, "in-1", at(2)))
+    assert (figures(inventory), level_of(inventory).left_out) == ({"sellable": 1}, 0)
+
+
+def test_goods_of_before_a_pick_that_a_late_count_stops_at_are_not_added_on_top(inventory: Spec) -> None:
+    """None was counted at 10, two came at 12, one was picked at 16. The pick is read first, then the others in their order."""
+    inventory.given(counted(5), reserve(A, line(1)))
+    inventory.now = at(16)
+    inventory.given(picked(A, fact(1), when=at(16)))
+    inventory.now = at(10)
+    inventory.given(counted(0, at(10), "c2"))
+    inventory.now = at(12)
+    inventory.given(moved("receipt", 2, "in-1", at(12)))
+    assert (figures(inventory), level_of(inventory).left_out) == ({"sellable": 1, "picked": 1}, 0)
+
+
 def test_a_figure_without_picked_units(inventory: Spec) -> None:
     inventory.given(counted(5), reserve(A, line(2)), picked(A, fact(2)))
     inventory.given(counted(3, at(10), "c2", basis="shelf_without_picked"))

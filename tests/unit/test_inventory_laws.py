@@ -284,17 +284,19 @@ def _gone(part: str, units: int, minute: int, later: int) -> list[Any]:
     return [issued(part, fact(units), when=known), dated(part, fact(units), booked_at=known, when=at(minute))]
 
 
-@given(day=real_days(), chance=st.randoms(use_true_random=False))
+@given(day=real_days(), chance=st.randoms(use_true_random=False), told_late=st.booleans())
 @settings(max_examples=500, deadline=None)
-def test_once_all_is_told_the_level_is_what_lies_there(day: tuple[list[list[Any]], dict[str, int]], chance: Any) -> None:
-    """However late and mixed the reports come (each stream in its own order), and wherever the level stopped at zero meanwhile."""
+def test_once_all_is_told_the_level_is_what_lies_there(day: tuple[list[list[Any]], dict[str, int]], chance: Any, told_late: bool) -> None:
+    """However late and mixed the reports come (each stream in its own order), and wherever the level stopped at zero meanwhile: told late,
+    or told at once and read late."""
     streams, there = day
     inventory = Spec(service).documents(location())
     inventory.given(counted(4, at(0)), *(reserve(part, line(1)) for part in PARTS))
-    inventory.now = at(300)
     waiting = [list(stream) for stream in streams]
     while waiting := [stream for stream in waiting if stream]:
-        inventory.when(chance.choice(waiting).pop(0))
+        body = chance.choice(waiting).pop(0)
+        inventory.now = at(300) if told_late else body.booked_at if hasattr(body, "booked_at") else _happened(body)
+        inventory.when(body)
         is_sound(inventory)
     level = level_of(inventory)
     assert {"sellable": level.sellable, "picked": level.picked, "left_out": level.left_out} == there | {"left_out": 0}

@@ -234,6 +234,17 @@ def test_a_receipt_told_after_a_later_departure_settles_what_an_earlier_sale_lef
     assert figures(inventory) == {"sellable": 1}
 
 
+def test_a_receipt_told_after_a_later_pick_settles_what_an_earlier_pick_left_out(inventory: Spec) -> None:
+    """Two there: both were picked for B, two came, one was picked for A. A's pick is read first, then the others in their order."""
+    inventory.given(counted(2), reserve(A, line(1)))
+    for part_id, units, minute in ((A, 1, 8), (B, 2, 4)):
+        inventory.now = at(minute)
+        inventory.given(picked(part_id, fact(units), when=at(minute)))
+    inventory.now = at(7)
+    inventory.given(moved("receipt", 2, "in-1", at(7)))
+    assert (figures(inventory), level_of(inventory).left_out) == ({"sellable": 1, "picked": 3}, 0)
+
+
 # ---- a departure whose true time is told later ----
 
 
