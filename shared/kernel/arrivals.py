@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -153,3 +154,15 @@ def wake_up(timer: TimerRow, newest_ms: int) -> Arrival:
     now = max(timer.due, instant(newest_ms))
     cause = derived(TIMER_NAMESPACE, f"{timer.key.kind}\n{timer.key.id}\n{timer.name}\n{timer.due.isoformat()}")
     return Arrival(now, cause, body=Woken(timer.key, timer.name, timer.due), timer=timer)
+
+
+def kept_for(arrivals: Sequence[Arrival]) -> set[Key]:
+    """The rows that kept ones among these wait for."""
+    return {a.stored.key for a in arrivals if a.stored is not None and a.stored.key is not None}
+
+
+def apart(due: Sequence[StoredInput]) -> list[list[StoredInput]]:
+    """Replays each alone; the rest together."""
+    alone = [[one] for one in due if one.purpose == "replay"]
+    together = [one for one in due if one.purpose != "replay"]
+    return [*([together] if together else []), *alone]

@@ -16,7 +16,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from schemas.topics import BY_NAME
-from shared.kernel.arrivals import Arrival, arrive, instant, wake_up
+from shared.kernel.arrivals import Arrival, apart, arrive, instant, kept_for, wake_up
 from shared.kernel.counters import Counters
 from shared.kernel.feed import WAIT_AT_MOST_MS, Appetite, Feed, Wait
 from shared.kernel.journal import Journal
@@ -332,7 +332,7 @@ class Engine:
         everything, self._everything_kept = self._everything_kept, False
         due = await self._store.stored_due(self._shards, self._judged_until(), MAX_BATCH, everything)
         due = [one for one in due if one.purpose != "spooled" or one.record.at in self._claims]
-        for batch in _apart(due):
+        for batch in apart(due):
             await self._run([self._stored(one) for one in batch])
         if self._spool_ran and not any(one.purpose == "spooled" for one in due):
             self._generation = -1  # as far as it could: there may be room again for what was left in the log
@@ -402,7 +402,7 @@ class Engine:
         if rest:
             self.feed.give_back([a.record for a in rest if a.record is not None and a.stored is None])
             self._stored_due, self._next_timer_at = True, 0.0
-            self._retry_kept |= _kept_for(rest)
+            self._retry_kept |= kept_for(rest)
 
     async def _attempt(self, batch: Sequence[Arrival]) -> int:
         """One transaction over the batch, or over a part of it; returns how many arrivals it consumed."""
@@ -433,7 +433,7 @@ class Engine:
         if batch[0].timer is None and batch[0].stored is None:
             return 0
         self._next_timer_at, self._stored_due = 0.0, True
-        self._retry_kept |= _kept_for(batch)
+        self._retry_kept |= kept_for(batch)
         return len(batch)
 
     async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
@@ -448,7 +448,7 @@ class Engine:
                 stage.take(arrival, need)
                 consumed += 1
             if self._tells:
-                self._log.debug("batch", action="decided", inputs=consumed, positions=_positions(stage), publishes=len(stage.outbox))
+                self._log.debug("batch", action="decided", inputs=consumed, positions=stage.positions(), publishes=len(stage.outbox))
             numbered = await self._write(transaction, stage, batch[:consumed])
             self._overlay.doubt(stage.changed)
         return _Outcome(consumed, stage, numbered)
@@ -494,8 +494,7 @@ class Engine:
 
     async def _write(self, transaction: Transaction, stage: Stage, consumed: Sequence[Arrival]) -> list[LaneRow]:
         changes = stage.finish()
-        unmoved = {a.record.at for a in consumed if a.record is not None and _does_not_move(a, stage)}
-        moves = {at: self._offsets[at] for at in unmoved} | stage.next_offset
+        moves = {at: self._offsets[at] for at in stage.unmoved(consumed)} | stage.next_offset
         for at, offset in sorted(moves.items()):
             if at not in self._claims:
                 raise NotOwner(f"{at} is not claimed")
@@ -534,7 +533,7 @@ class Engine:
                 "batch",
                 action="committed",
                 inputs=outcome.consumed,
-                positions=_positions(stage),
+                positions=stage.positions(),
                 published=len(outcome.numbered),
                 seconds=round(seconds, 4),
                 **stage.counts,
@@ -597,27 +596,3 @@ class Engine:
             return Need(())
         stage.loaded(need.keys, await transaction.load(need.keys) if need.keys else {})
         return need
-
-
-def _does_not_move(arrival: Arrival, stage: Stage) -> bool:
-    """Whether it takes effect as input of its partition although the position stays: only the partition's owner may do that."""
-    if arrival.stored is not None:
-        return arrival.stored.purpose == "spooled"
-    return arrival.record is not None and arrival.record.at in stage.overflow
-
-
-def _positions(stage: Stage) -> dict[str, int]:
-    """Where reading goes on after this batch, as `topic/partition`."""
-    return {f"{at.topic}/{at.partition}": offset for at, offset in stage.next_offset.items()}
-
-
-def _kept_for(arrivals: Sequence[Arrival]) -> set[Key]:
-    """The rows that kept ones among these wait for."""
-    return {a.stored.key for a in arrivals if a.stored is not None and a.stored.key is not None}
-
-
-def _apart(due: Sequence[StoredInput]) -> list[list[StoredInput]]:
-    """Replays each alone; the rest together."""
-    alone = [[one] for one in due if one.purpose == "replay"]
-    together = [one for one in due if one.purpose != "replay"]
-    return [*([together] if together else []), *alone]

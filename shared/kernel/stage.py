@@ -415,6 +415,15 @@ class Stage:
         self.changes.inbox = list(self._digests.values())
         return self.changes
 
+    def positions(self) -> dict[str, int]:
+        """Where reading goes on after this batch, as `topic/partition`."""
+        return {f"{at.topic}/{at.partition}": offset for at, offset in self.next_offset.items()}
+
+    def unmoved(self, arrivals: Iterable[Arrival]) -> set[TopicPartition]:
+        """Partitions whose positions stay although inputs of theirs take effect: only their owner may do that."""
+        spooled = {a.stored.record.at for a in arrivals if a.stored is not None and a.stored.purpose == "spooled"}
+        return spooled | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
+
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic; once all is finished."""
         changed = ((key.id, self._rows[key]) for key in self._changed if key.kind == kind)
