@@ -51,17 +51,26 @@ class Part(NamedTuple):
                 return self.codec.delete_sql(first)
 
     def arguments(self, changes: Sequence[RowChange]) -> list[Any]:
-        bases = [change.base for change in changes]
+        bases = [change.base for change in changes], [change.mark for change in changes]
         if self.what == "delete":
-            return [[change.key.id for change in changes], bases]
+            return [[change.key.id for change in changes], *bases]
         arrays = [*self.codec.head(changes), *self.codec.values(changes, self.names)]
-        return arrays if self.what == "insert" else [*arrays, bases]
+        return arrays if self.what == "insert" else [*arrays, *bases]
 
 
 class BatchWrite:
     """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers."""
 
-    def __init__(self, codecs: Mapping[str, RowCodec], changes: Changes, messages: Sequence[OutboxRow], *, stores: bool = True) -> None:
+    def __init__(
+        self,
+        codecs: Mapping[str, RowCodec],
+        changes: Changes,
+        messages: Sequence[OutboxRow],
+        *,
+        unattached: bool = False,
+        stores: bool = True,
+    ) -> None:
+        self._unattached = unattached
         self._parts = _parts(codecs, changes.rows)
         self._changes = changes
         self._messages = messages
@@ -81,15 +90,14 @@ class BatchWrite:
             *columns(list(lanes)),
             list(lanes.values()),
             *_outbox(self._messages if self._stores else ()),
+            self._unattached,
+            self._wanted().told(),
             [len(rows) for _, rows in self._parts],
             *(argument for part, rows in self._parts for argument in part.arguments(rows)),
         ]
 
-    def numbered(self, answer: Sequence[Any], *, unattached: bool = False) -> list[LaneRow]:
-        """The messages with their numbers. Raises Collision or NotOwner where less was done than was asked, and SomethingAttached."""
-        self._check(answer[0])
-        if unattached and answer[0]["attached"]:
-            raise SomethingAttached
+    def numbered(self, answer: Sequence[Any]) -> list[LaneRow]:
+        """The messages with their numbers."""
         heads = {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"]) for r in answer}
         numbered = []
         for row in self._messages:
@@ -98,18 +106,44 @@ class BatchWrite:
             numbered.append(LaneRow(seq + 1, incarnation, row))
         return numbered
 
-    def _check(self, done: Any) -> None:
-        for (part, rows), count in zip(self._parts, done["rows"], strict=True):
-            _expect(len(rows), count, f"{part.what} {part.codec.kind.name}")
-        _expect(sum(mark.before is None for mark in self._changes.inbox), done["inbox"], "inbox")
-        _expect(len(self._changes.timers_fired), done["fired"], "timers fired")
-        if done["moved"] != len(self._changes.offsets):
-            raise NotOwner(f"{done['moved']} of {len(self._changes.offsets)} positions moved")
+    def _wanted(self) -> _Done:
+        changes = self._changes
+        inbox = sum(mark.before is None for mark in changes.inbox)
+        return _Done([len(rows) for _, rows in self._parts], inbox, len(changes.timers_fired), len(changes.offsets), 0)
+
+    def refused(self, told: str) -> Exception:
+        """Why the statement has failed, from what it says it would have done: Collision or NotOwner where that was less than was asked,
+        else SomethingAttached."""
+        wanted, done = self._wanted(), _Done.of(told)
+        parts = [f"{part.what} {part.codec.kind.name}" for part, _ in self._parts]
+        counts = zip((*wanted.rows, wanted.inbox, wanted.fired), (*done.rows, done.inbox, done.fired), strict=True)
+        for what, (asked, found) in zip((*parts, "inbox", "timers fired"), counts, strict=True):
+            if asked != found:
+                return Collision(f"{found} of {asked} rows: {what}")
+        if done.moved != wanted.moved:
+            return NotOwner(f"{done.moved} of {wanted.moved} positions moved")
+        return SomethingAttached()
 
 
-def _expect(count: int, done: int, what: str) -> None:
-    if done != count:
-        raise Collision(f"{done} of {count} rows: {what}")
+class _Done(NamedTuple):
+    """What a batch does, in numbers, as the statement tells it."""
+
+    rows: Sequence[int]
+    """Of each part."""
+    inbox: int
+    fired: int
+    moved: int
+    attached: int
+    """1 where something is kept or quarantined that the batch hasn't looked for."""
+
+    @classmethod
+    def of(cls, told: str) -> _Done:
+        *rows, inbox, fired, moved, attached = (int(word) for word in told.split() if word.isdigit())
+        return cls(rows, inbox, fired, moved, attached)
+
+    def told(self) -> str:
+        rows = " ".join(map(str, self.rows))
+        return f"rows {rows} inbox {self.inbox} fired {self.fired} moved {self.moved} attached {self.attached}"
 
 
 def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange]) -> list[tuple[Part, list[RowChange]]]:

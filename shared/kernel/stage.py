@@ -66,10 +66,25 @@ class _Loaded(Struct, gc=False):
     existed: bool
     before: Any
     """The state as it was loaded."""
+    mark: Any
 
 
 def _loaded(row: Row) -> _Loaded:
-    return _Loaded(row.version, row.version, row.state, True, row.state)
+    return _Loaded(row.version, row.version, row.state, True, row.state, row.mark)
+
+
+@dataclass(slots=True)
+class Wary:
+    """What the next batch doesn't take for granted."""
+
+    attached: bool = True
+    """Messages may be kept, or rows quarantined. Mostly none are, and then it is looked after while a batch is written."""
+    overtaken: bool = False
+    """Somebody else has just changed what the last batch had only looked at."""
+
+    def locks(self, batch: Iterable[Arrival], needs: Iterable[Need]) -> bool:
+        """Whether rows are locked as they are read. Slices are read under their owner's lock, and what was stored is rare."""
+        return self.overtaken or self.attached or any(a.stored for a in batch) or any(need.slices for need in needs)
 
 
 @dataclass(slots=True)
@@ -90,6 +105,8 @@ class Stage:
     attached: Attached = NOTHING_ATTACHED
     unlooked: bool = False
     """Whether nobody has looked what is attached."""
+    looked: bool = False
+    """Whether rows were only looked at, and not locked."""
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     outbox: list[OutboxRow] = field(default_factory=list)
@@ -102,6 +119,8 @@ class Stage:
     """Lane records read behind a gap, whether there was room for them or not."""
     counts: Counter[str] = field(default_factory=Counter)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
+    _there: int = 0
+    """How many of the rows that were asked for there were."""
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
     """With the id of the trace that each belongs to."""
@@ -128,9 +147,10 @@ class Stage:
     # ---- loading ----
 
     def loaded(self, keys: Iterable[Key], rows: Mapping[Key, Row]) -> None:
+        self._there = len(rows)
         for key in keys:
             row = rows.get(key)
-            self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None)
+            self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None, None)
 
     def loaded_slices(self, slices: Mapping[tuple[Key, str], list[tuple[Key, Row]]]) -> None:
         for of, rows in slices.items():
@@ -409,7 +429,7 @@ class Stage:
             row = self._rows[key]
             empty = row.state is None and key in self._kept
             if row.state is not None or row.base > 0 or empty:
-                self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty, row.before))
+                self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty, row.before, row.mark))
         self._finish_timers()
         self.changes.marks = [LaneMark(at, lane, seq) for (at, lane), seq in self.moved.items()]
         self.changes.inbox = list(self._digests.values())
@@ -423,6 +443,12 @@ class Stage:
         """Partitions whose positions stay although inputs of theirs take effect: only their owner may do that."""
         spooled = {a.stored.record.at for a in arrivals if a.stored is not None and a.stored.purpose == "spooled"}
         return spooled | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
+
+    def unconfirmed(self) -> dict[Key, Row]:
+        """All rows that were there, if not all of them are compared as they are written, or something is put aside."""
+        if not self.changes.unusual and self._there == sum(change.base > 0 for change in self.changes.rows):
+            return {}
+        return {key: Row(row.base, row.before, row.mark) for key, row in self._rows.items() if row.existed}
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic; once all is finished."""

@@ -95,8 +95,8 @@ class Rig:
         for store in self.stores:
             await store.close()
 
-    def session(self, store: Store | None = None) -> Session:
-        return Session((store or self.first).begin(), self)
+    def session(self, store: Store | None = None, *, late: bool = False) -> Session:
+        return Session((store or self.first).begin(late=late), self)
 
     async def soon(self, doing: Awaitable[T]) -> T:
         """What must not wait for anybody."""
