@@ -182,12 +182,12 @@ class MemoryTransaction:
         return await self._number(messages) if messages else []
 
     async def _write_rows(self, rows: Sequence[RowChange]) -> None:
-        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
-            changes = list(group)
-            there = [c for c in changes if c.state is not None or c.empty]
-            await self._insert_rows(kind, [c for c in there if c.base == 0])
-            await self._change_rows(f"update {kind}", [c for c in there if c.base > 0])
-            await self._change_rows(f"delete {kind}", [c for c in changes if c not in there and c.base > 0])
+        by_kind = [(kind, list(group)) for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind)]
+        for kind, changes in by_kind:
+            await self._change_rows(f"update {kind}", [c for c in changes if c.base > 0 and _stays(c)])
+            await self._change_rows(f"delete {kind}", [c for c in changes if c.base > 0 and not _stays(c)])
+        for kind, changes in by_kind:
+            await self._insert_rows(kind, [c for c in changes if c.base == 0 and _stays(c)])
 
     async def _insert_rows(self, kind: str, changes: Sequence[RowChange]) -> None:
         if changes:
@@ -346,6 +346,10 @@ class MemoryTransaction:
             key = (lane_row.row.at, lane_row.seq)
             session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return numbered
+
+
+def _stays(change: RowChange) -> bool:
+    return change.state is not None or change.empty
 
 
 def _is_as_read(change: RowChange, row: StoredRow) -> bool:

@@ -147,17 +147,18 @@ class _Done(NamedTuple):
 
 
 def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange]) -> list[tuple[Part, list[RowChange]]]:
-    """In the order in which they are written: by kind, and by id within a part."""
-    parts: list[tuple[Part, list[RowChange]]] = []
+    """In the order in which they are written: what was there, by kind, then what is made, by kind; by id within a part."""
+    there: list[tuple[Part, list[RowChange]]] = []
+    made: list[tuple[Part, list[RowChange]]] = []
     for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
         codec, changes = codecs[kind], list(group)
-        if fresh := [c for c in changes if is_fresh(c)]:
-            parts.append((Part(codec, "insert", codec.names), fresh))
         if changed := [c for c in changes if c.base > 0 and _stays(c)]:
-            parts.append((Part(codec, "update", codec.differing(changed)), changed))
+            there.append((Part(codec, "update", codec.differing(changed)), changed))
         if gone := [c for c in changes if c.base > 0 and not _stays(c)]:
-            parts.append((Part(codec, "delete", ()), gone))
-    return parts
+            there.append((Part(codec, "delete", ()), gone))
+        if fresh := [c for c in changes if is_fresh(c)]:
+            made.append((Part(codec, "insert", codec.names), fresh))
+    return there + made
 
 
 def is_fresh(change: RowChange) -> bool:

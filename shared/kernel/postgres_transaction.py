@@ -182,7 +182,8 @@ class PostgresTransaction:
         if self._begun is None and few and not changes.unusual:
             async with self._answered():
                 return await self._write_batch(changes, messages, unattached)
-        await self.start()
+        if self._begun is None:  # what was there is locked before anything new is made, as in one statement
+            await self.confirm({change.key: Row(change.base, None, change.mark) for change in changes.rows if change.base > 0})
         if changes.unusual:
             await self._write_batch(replace(changes, offsets=[], marks=[]), (), unattached)
             await self._mark_again([mark for mark in changes.inbox if mark.before is not None])

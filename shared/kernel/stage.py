@@ -49,6 +49,8 @@ from shared.value import replace
 NO_ROW = Key("", "")
 """Subject of what follows from an input that names none."""
 POSTPONE_S = 30
+FEW = 8
+"""Inputs whose rows are only looked at: what they change is mostly written by one statement."""
 SPOOL_MOST = 10_000
 """Records of one partition that are put aside behind gaps."""
 
@@ -82,9 +84,12 @@ class Wary:
     overtaken: bool = False
     """Somebody else has just changed what the last batch had only looked at."""
 
-    def locks(self, batch: Iterable[Arrival], needs: Iterable[Need]) -> bool:
-        """Whether rows are locked as they are read. Slices are read under their owner's lock, and what was stored is rare."""
-        return self.overtaken or self.attached or any(a.stored for a in batch) or any(need.slices for need in needs)
+    def locks(self, batch: Sequence[Arrival], needs: Iterable[Need]) -> bool:
+        """Whether rows are locked as they are read. Slices are read under their owner's lock, what was stored is rare, and what many inputs
+        change takes several statements, in which rows would have to be locked all the same."""
+        if self.overtaken or self.attached or len(batch) > FEW:
+            return True
+        return any(a.stored for a in batch) or any(need.slices for need in needs)
 
 
 @dataclass(slots=True)
@@ -445,10 +450,17 @@ class Stage:
         return spooled | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
 
     def unconfirmed(self) -> dict[Key, Row]:
-        """All rows that were there, if not all of them are compared as they are written, or something is put aside."""
-        if not self.changes.unusual and self._there == sum(change.base > 0 for change in self.changes.rows):
+        """All rows that were there, if writing alone would not compare all of them, or not lock them in order."""
+        if self._compared_in_order():
             return {}
         return {key: Row(row.base, row.before, row.mark) for key, row in self._rows.items() if row.existed}
+
+    def _compared_in_order(self) -> bool:
+        """Nothing is put aside, every row that was there is written, and those of a kind are changed or removed, for that is done apart."""
+        there = [change for change in self.changes.rows if change.base > 0]
+        removed = {change.key.kind for change in there if change.state is None and not change.empty}
+        changed = removed and {change.key.kind for change in there if change.state is not None or change.empty}
+        return not self.changes.unusual and self._there == len(there) and not (removed and removed & changed)
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic; once all is finished."""
