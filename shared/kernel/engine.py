@@ -416,6 +416,7 @@ class Engine:
             return await self._collided(batch, error)
         except (Transient, NotOwner, CommitUnknown):
             self._view.rollback()
+            self._wary.overtaken = True
             raise
         except Exception as error:  # noqa: BLE001 - whatever a rule raises: the batch is halved, the one input isolated
             self._view.rollback()

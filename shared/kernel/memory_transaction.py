@@ -175,6 +175,8 @@ class MemoryTransaction:
             await self._write_timers(changes)
         if changes.taken:
             await self._take(changes.taken)
+        if changes.touched:
+            await self._touch(changes.touched)
         if changes.kept or changes.quarantines or changes.dead_letters or changes.spooled:
             await self._put_aside(changes)
         if changes.offsets or changes.marks:

@@ -232,11 +232,13 @@ class Changes:
     quarantines: list[Quarantine] = field(default_factory=list)
     spooled: list[SpoolRow] = field(default_factory=list)
     read_back: list[ReadBack] = field(default_factory=list)
+    touched: list[Key] = field(default_factory=list)
+    """Rows by which something was made, and which stay as they are: only their marks change, so who has seen nothing made yet collides."""
 
     @property
     def unusual(self) -> bool:
-        """Whether anything is put aside or taken up again, or an external id is known with other content."""
-        aside = self.taken or self.kept or self.quarantines or self.dead_letters or self.spooled
+        """Whether anything is put aside, touched or taken up again, or an external id is known with other content."""
+        aside = self.taken or self.kept or self.quarantines or self.dead_letters or self.spooled or self.touched
         return bool(aside) or any(mark.before is not None for mark in self.inbox)
 
 

@@ -26,7 +26,7 @@ from shared.kernel.ports import (
     TopicPartition,
 )
 from shared.kernel.postgres_columns import columns, history_columns, mark_columns, outbox_columns, timer_columns
-from shared.kernel.rows import RowCodec
+from shared.kernel.rows import IN_ORDER, RowCodec
 from shared.kernel.sql import placeholders, queries
 
 WRITE = queries(Path(__file__).with_name("queries.sql"))["write"]
@@ -40,6 +40,8 @@ class Part(NamedTuple):
     codec: RowCodec
     what: str
     names: tuple[str, ...]
+    locks: bool = False
+    """Whether they are locked before, in their order: to change them locks them in any."""
 
     def sql(self, first: int) -> str:
         match self.what:
@@ -59,7 +61,8 @@ class Part(NamedTuple):
 
 
 class BatchWrite:
-    """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers."""
+    """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers.
+    With `locks` nobody has locked the rows before."""
 
     def __init__(
         self,
@@ -69,9 +72,10 @@ class BatchWrite:
         *,
         unattached: bool = False,
         stores: bool = True,
+        locks: bool = False,
     ) -> None:
         self._unattached = unattached
-        self._parts = _parts(codecs, changes.rows)
+        self._parts = _parts(codecs, changes.rows, locks)
         self._changes = changes
         self._messages = messages
         self._codecs = codecs
@@ -109,11 +113,14 @@ class BatchWrite:
     def _wanted(self) -> _Done:
         changes = self._changes
         inbox = sum(mark.before is None for mark in changes.inbox)
-        return _Done([len(rows) for _, rows in self._parts], inbox, len(changes.timers_fired), len(changes.offsets), 0)
+        return _Done([len(rows) for _, rows in self._parts], inbox, len(changes.timers_fired), len(changes.offsets), self._lanes(), 0)
+
+    def _lanes(self) -> int:
+        return len({row.at for row in self._messages})
 
     def refused(self, told: str) -> Exception:
         """Why the statement has failed, from what it says it would have done: Collision or NotOwner where that was less than was asked,
-        else SomethingAttached."""
+        LookupError where there is no such lane, else SomethingAttached."""
         wanted, done = self._wanted(), _Done.of(told)
         parts = [f"{part.what} {part.codec.kind.name}" for part, _ in self._parts]
         counts = zip((*wanted.rows, wanted.inbox, wanted.fired), (*done.rows, done.inbox, done.fired), strict=True)
@@ -122,6 +129,8 @@ class BatchWrite:
                 return Collision(f"{found} of {asked} rows: {what}")
         if done.moved != wanted.moved:
             return NotOwner(f"{done.moved} of {wanted.moved} positions moved")
+        if done.lanes != wanted.lanes:
+            return LookupError(f"{done.lanes} of {wanted.lanes} lanes were declared")
         return SomethingAttached()
 
 
@@ -133,29 +142,30 @@ class _Done(NamedTuple):
     inbox: int
     fired: int
     moved: int
+    lanes: int
     attached: int
     """1 where something is kept or quarantined that the batch hasn't looked for."""
 
     @classmethod
     def of(cls, told: str) -> _Done:
-        *rows, inbox, fired, moved, attached = (int(word) for word in told.split() if word.isdigit())
-        return cls(rows, inbox, fired, moved, attached)
+        *rows, inbox, fired, moved, lanes, attached = (int(word) for word in told.split() if word.isdigit())
+        return cls(rows, inbox, fired, moved, lanes, attached)
 
     def told(self) -> str:
         rows = " ".join(map(str, self.rows))
-        return f"rows {rows} inbox {self.inbox} fired {self.fired} moved {self.moved} attached {self.attached}"
+        return f"rows {rows} inbox {self.inbox} fired {self.fired} moved {self.moved} lanes {self.lanes} attached {self.attached}"
 
 
-def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange]) -> list[tuple[Part, list[RowChange]]]:
+def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange], locks: bool) -> list[tuple[Part, list[RowChange]]]:
     """In the order in which they are written: what was there, by kind, then what is made, by kind; by id within a part."""
     there: list[tuple[Part, list[RowChange]]] = []
     made: list[tuple[Part, list[RowChange]]] = []
     for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
         codec, changes = codecs[kind], list(group)
         if changed := [c for c in changes if c.base > 0 and _stays(c)]:
-            there.append((Part(codec, "update", codec.differing(changed)), changed))
+            there.append((Part(codec, "update", codec.differing(changed), locks and len(changed) > 1), changed))
         if gone := [c for c in changes if c.base > 0 and not _stays(c)]:
-            there.append((Part(codec, "delete", ()), gone))
+            there.append((Part(codec, "delete", (), locks and len(gone) > 1), gone))
         if fresh := [c for c in changes if is_fresh(c)]:
             made.append((Part(codec, "insert", codec.names), fresh))
     return there + made
@@ -176,6 +186,9 @@ def _text(shape: tuple[Part, ...]) -> str:
     parts, first = [], EXPECTED + 1
     for place, part in enumerate(shape):
         after = f" AND (SELECT count(*) FROM rows_{place - 1}) = (${EXPECTED}::bigint[])[{place}]" if place else ""
+        if part.locks:
+            parts.append(f"held_{place} AS ({part.codec.hold_sql(first)}{after} {IN_ORDER})")
+            after = f" AND (SELECT count(*) FROM held_{place}) >= 0"
         parts.append(f"rows_{place} AS ({part.sql(first)}{after} RETURNING 1)")
         first = placeholders(part.sql(first)) + 1
     counts = ", ".join(f"(SELECT count(*) FROM rows_{place})" for place in range(len(shape)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.kernel.model import Key
 from shared.kernel.ports import Row
-from shared.kernel.rows import RowCodec
+from shared.kernel.rows import IN_ORDER, RowCodec
 
 Shape = tuple[RowCodec, ...]
 
@@ -66,10 +66,10 @@ def _looking(shape: Shape) -> str:
 @cache
 def _locking(shape: Shape) -> str:
     if len(shape) == 1:
-        return f"SELECT 0 AS of, r.* FROM ({shape[0].load_sql(1)} ORDER BY id FOR UPDATE) r"
+        return f"SELECT 0 AS of, r.* FROM ({shape[0].load_sql(1)} {IN_ORDER}) r"
     parts = []
     for place, codec in enumerate(shape):
         after = f" AND (SELECT count(*) FROM rows_{place - 1}) >= 0" if place else ""
-        parts.append(f"rows_{place} AS ({codec.load_sql(place + 1)}{after} ORDER BY id FOR UPDATE)")
+        parts.append(f"rows_{place} AS ({codec.load_sql(place + 1)}{after} {IN_ORDER})")
     answer = " UNION ALL ".join(f"SELECT {place} AS of, rows_{place}.* FROM rows_{place}" for place in range(len(shape)))
     return f"WITH {', '.join(parts)} {answer}"

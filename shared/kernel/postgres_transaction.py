@@ -181,7 +181,7 @@ class PostgresTransaction:
         few = len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM
         if self._begun is None and few and not changes.unusual:
             async with self._answered():
-                return await self._write_batch(changes, messages, unattached)
+                return await self._write_batch(changes, messages, unattached, locks=True)
         if self._begun is None:  # what was there is locked before anything new is made, as in one statement
             await self.confirm({change.key: Row(change.base, None, change.mark) for change in changes.rows if change.base > 0})
         if changes.unusual:
@@ -192,11 +192,13 @@ class PostgresTransaction:
             changes, unattached = Changes(offsets=changes.offsets, marks=changes.marks), False
         return await self._write_batch(changes, messages, unattached)
 
-    async def _write_batch(self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool) -> list[LaneRow]:
+    async def _write_batch(
+        self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool, *, locks: bool = False
+    ) -> list[LaneRow]:
         """What is new is copied where there is much of it. Whoever makes rows has them locked before their history gets its numbers."""
         try:
             if len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM:
-                return await self._state(BatchWrite(self._codecs, changes, messages, unattached=unattached))
+                return await self._state(BatchWrite(self._codecs, changes, messages, unattached=unattached, locks=locks))
             await self._copy_rows([change for change in changes.rows if is_fresh(change)])
             await self._copy("kernel", "history", HISTORY_COLUMNS, history_columns(self._codecs, changes.history))
             old = replace(changes, rows=[change for change in changes.rows if not is_fresh(change)], history=[])
@@ -249,6 +251,7 @@ class PostgresTransaction:
             await self._expect(len(spooled), Q["unspool"], *columns([r.at for r in spooled]), [r.offset for r in spooled])
 
     async def _put_aside(self, changes: Changes) -> None:
+        await self._touch(changes.touched)
         if kept := changes.kept:
             keys = [row.key.kind for row in kept], [row.key.id for row in kept]
             waits = [row.until for row in kept], [row.shard for row in kept]

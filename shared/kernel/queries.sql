@@ -126,8 +126,8 @@ sent AS (
 -- for, all of it fails: the statement may be a transaction of its own.
 SELECT d.agreed, t.topic, t.partition, t.incarnation, t.seq FROM (
     SELECT kernel.insist(c.done, $50::text) AS agreed FROM (
-        SELECT format('rows %s inbox %s fired %s moved %s attached %s', (SELECT array_to_string(counts, ' ') FROM written),
-            (SELECT count(*) FROM inbox), (SELECT count(due) FROM ended), (SELECT count(*) FROM moved),
+        SELECT format('rows %s inbox %s fired %s moved %s lanes %s attached %s', (SELECT array_to_string(counts, ' ') FROM written),
+            (SELECT count(*) FROM inbox), (SELECT count(due) FROM ended), (SELECT count(*) FROM moved), (SELECT count(*) FROM taken),
             ($49::boolean AND (EXISTS (SELECT FROM kernel.kept) OR EXISTS (SELECT FROM kernel.quarantine)))::int) AS done
     ) c
 ) d LEFT JOIN taken t ON true;

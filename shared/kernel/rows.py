@@ -25,6 +25,8 @@ HEAD = {"id": "text", "version": "bigint", "owner": "text", "rank": "text"}
 """The columns that every kind has, and their types."""
 BASE = {"base": "bigint", "mark": "xid"}
 """What comes with the rows that are changed: the version each had, and the transaction that had written it, where that is known."""
+IN_ORDER = 'ORDER BY id COLLATE "C" FOR UPDATE'
+"""Whoever locks rows of a kind does so, whatever the database's own order of texts is."""
 UNCHANGED = "t.id = u.id AND t.version = u.base AND (u.mark IS NULL OR t.xmin = u.mark)"
 _PLAIN: dict[Any, str] = {int: "bigint", str: "text", bool: "boolean", datetime: "timestamptz", date: "date"}
 
@@ -107,6 +109,10 @@ class RowCodec:
 
     def _of(self, first: int) -> str:
         return f"FROM {self.table} WHERE id = ANY(${first}::text[])"
+
+    def hold_sql(self, first: int) -> str:
+        """The rows that are changed or removed by what comes from this placeholder on."""
+        return f"SELECT id {self._of(first)}"
 
     def touch_sql(self) -> str:
         """Nothing changes but the mark."""

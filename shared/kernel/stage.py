@@ -124,8 +124,8 @@ class Stage:
     """Lane records read behind a gap, whether there was room for them or not."""
     counts: Counter[str] = field(default_factory=Counter)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
-    _there: int = 0
-    """How many of the rows that were asked for there were."""
+    _there: list[Key] = field(default_factory=list)
+    """Those that were asked for and were there."""
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
     """With the id of the trace that each belongs to."""
@@ -152,7 +152,7 @@ class Stage:
     # ---- loading ----
 
     def loaded(self, keys: Iterable[Key], rows: Mapping[Key, Row]) -> None:
-        self._there = len(rows)
+        self._there = [*rows]
         for key in keys:
             row = rows.get(key)
             self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None, None)
@@ -438,6 +438,8 @@ class Stage:
         self._finish_timers()
         self.changes.marks = [LaneMark(at, lane, seq) for (at, lane), seq in self.moved.items()]
         self.changes.inbox = list(self._digests.values())
+        if self.changes.timers_set or any(change.base == 0 for change in self.changes.rows):
+            self.changes.touched = self._only_read()
         return self.changes
 
     def positions(self) -> dict[str, int]:
@@ -445,9 +447,17 @@ class Stage:
         return {f"{at.topic}/{at.partition}": offset for at, offset in self.next_offset.items()}
 
     def unmoved(self, arrivals: Iterable[Arrival]) -> set[TopicPartition]:
-        """Partitions whose positions stay although inputs of theirs take effect: only their owner may do that."""
+        """Partitions whose positions stay although inputs of theirs take effect, and shards of timers: only their owner may do that, and
+        nothing that was in doubt takes effect once they are claimed again."""
         spooled = {a.stored.record.at for a in arrivals if a.stored is not None and a.stored.purpose == "spooled"}
-        return spooled | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
+        fired = {TopicPartition(TIMERS, a.timer.shard) for a in arrivals if a.timer is not None}
+        return (
+            spooled | fired | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
+        )
+
+    def _only_read(self) -> list[Key]:
+        """Rows that were asked for, were there and stay as they are."""
+        return [key for key in self._there if self._rows[key].version == self._rows[key].base]
 
     def unconfirmed(self) -> dict[Key, Row]:
         """All rows that were there, if writing alone would not compare all of them, or not lock them in order."""
@@ -460,7 +470,7 @@ class Stage:
         there = [change for change in self.changes.rows if change.base > 0]
         removed = {change.key.kind for change in there if change.state is None and not change.empty}
         changed = removed and {change.key.kind for change in there if change.state is not None or change.empty}
-        return not self.changes.unusual and self._there == len(there) and not (removed and removed & changed)
+        return not self.changes.unusual and len(self._there) == len(there) and not (removed and removed & changed)
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic; once all is finished."""

@@ -216,6 +216,37 @@ async def put_aside_meanwhile(rig: Rig) -> None:
     assert await rig.first.rows("counter", ["a"]) == {"a": Row(1, counter(A, 1))}
 
 
+async def built_upon(rig: Rig) -> None:
+    """Somebody makes a row because of one that he leaves as it is: who changes that one, and has seen nothing made, collides."""
+    await write(rig, made(A))
+    async with rig.session() as one, rig.session(late=True) as late:
+        seen = await rig.soon(late.transaction.look([A, B]))
+        await one.transaction.load([A, B])
+        await one.transaction.write(Changes(rows=made(B).rows, touched=[A]))
+        writing = await rig.blocked(late.transaction.write(Changes(rows=[RowChange(A, 1, 2, counter(A, 9), mark=seen[A].mark)])))
+        await one.commit()
+        with pytest.raises(Collision):
+            await writing
+    assert await rig.first.rows("counter", ["a", "b"]) == {"a": Row(1, counter(A, 1)), "b": Row(1, counter(B, 1))}
+
+
+async def late_rows_in_order(rig: Rig) -> None:
+    """Rows that nobody has locked are locked by id as they are written, wherever they stand: who waits for one holds no later one."""
+    for key in (*(Key("counter", f"x{number}") for number in range(17)), C, B, A):
+        await write(rig, made(key))
+    await rig.gather_statistics()
+    async with rig.session() as one, rig.session() as two, rig.session(late=True) as late:
+        seen = await rig.soon(late.transaction.look([A, B, C]))
+        await one.transaction.load([B])
+        changes = [RowChange(key, 1, 2, counter(key, 2), mark=row.mark) for key, row in sorted(seen.items())]
+        writing = await rig.blocked(late.transaction.write(Changes(rows=changes)))
+        assert set(await rig.soon(two.transaction.load([C]))) == {C}
+        await two.commit()
+        await one.commit()
+        await writing
+    assert {row.version for row in (await rig.first.rows("counter", ["a", "b", "c"])).values()} == {2}
+
+
 async def confirmed_rows(rig: Rig) -> None:
     """Rows that are confirmed are locked, and as they were looked at; where one isn't, or has gone, it is a collision."""
     await write(rig, made(A))
@@ -458,6 +489,8 @@ CASES: tuple[Case, ...] = (
     stale_version,
     another_life,
     put_aside_meanwhile,
+    built_upon,
+    late_rows_in_order,
     confirmed_rows,
     write_that_commits,
     stale_epoch,

@@ -77,6 +77,9 @@ class Rig:
         """Every connection to the database breaks."""
         raise NotImplementedError
 
+    async def gather_statistics(self) -> None:
+        """The database knows how many rows there are, and plans accordingly."""
+
     async def ask_replay(self) -> list[StoredInput]:
         """Everything that is parked shall run again, as `nervure dlq replay` asks for; returns it."""
         await self._mark_replay()
@@ -179,6 +182,9 @@ class PostgresRig(Rig):
         store = await open_store(HOUSE, self._through, owned=OWNED)
         self.stores.append(store)
         return store
+
+    async def gather_statistics(self) -> None:
+        await self.beside.execute("ANALYZE")
 
     async def waiting(self) -> int:
         count = await self.beside.fetchval(
