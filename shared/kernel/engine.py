@@ -1,7 +1,7 @@
 """The batch loop of one replica: take what has arrived, decide, commit once, hand over to the publisher.
 
-The order inside one transaction is the protocol (see README.md): rows are looked at, then decided, written by compare-and-set, then
-positions, then the destination lanes. Whatever fails rolls everything back.
+The order inside one transaction is the protocol (see README.md): rows are loaded locked in one global order, then decided, written by
+compare-and-set, then positions, then the destination lanes. Whatever fails rolls everything back.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from shared.kernel.ports import (
     Transient,
 )
 from shared.kernel.publisher import Publisher
-from shared.kernel.stage import SPOOL_MOST, Stage, Wary, timer_of
+from shared.kernel.stage import SPOOL_MOST, Stage, timer_of
 
 MAX_BATCH = 256
 """Most inputs decided in one transaction."""
@@ -128,7 +128,8 @@ class Engine:
         self._carry_until = math.inf
         self._retry_kept: set[Key] = set()
         self._stored_due = True
-        self._wary = Wary()
+        self._attachments = True
+        """Whether messages may be kept, or rows quarantined: mostly none are, and then it is looked after while a batch is written."""
         self._everything_kept = True
         self._gather_until = 0.0
         self._next_timer_at = 0.0
@@ -410,13 +411,12 @@ class Engine:
             outcome = await self._transact(batch)
         except SomethingAttached:
             self._view.rollback()
-            self._wary.attached = True
+            self._attachments = True
             return 0
         except Collision as error:
             return await self._collided(batch, error)
         except (Transient, NotOwner, CommitUnknown):
             self._view.rollback()
-            self._wary.overtaken = True
             raise
         except Exception as error:  # noqa: BLE001 - whatever a rule raises: the batch is halved, the one input isolated
             self._view.rollback()
@@ -428,7 +428,6 @@ class Engine:
         """Somebody was quicker. Records are decided again; timers and stored inputs may be gone by now: they are read again."""
         self._view.rollback()
         self.counters.collisions += 1
-        self._wary.overtaken = True
         self._log.info("collision", action="decide_again", error=str(error)[:200])
         await self._clock.sleep(0.005)
         if batch[0].timer is None and batch[0].stored is None:
@@ -439,7 +438,7 @@ class Engine:
 
     async def _transact(self, batch: Sequence[Arrival]) -> _Outcome:
         stage = self._stage()
-        async with self._store.begin(late=True) as transaction:
+        async with self._store.begin() as transaction:
             self._expect_life(transaction)
             needs, found = await self._load(transaction, stage, batch)
             consumed = 0
@@ -450,8 +449,8 @@ class Engine:
                 consumed += 1
             if self._tells:
                 self._log.debug("batch", action="decided", inputs=consumed, positions=stage.positions(), publishes=len(stage.outbox))
-            self._overlay.doubt(stage.changed)
             numbered = await self._write(transaction, stage, batch[:consumed])
+            self._overlay.doubt(stage.changed)
         return _Outcome(consumed, stage, numbered)
 
     def _expect_life(self, transaction: Transaction) -> None:
@@ -471,15 +470,14 @@ class Engine:
         found = {key: row.state for key, row in (await transaction.find(wanted)).items() if row.state is not None} if wanted else {}
         needs = [self.service.keys(a.body, found) if a.body is not None else Need(()) for a in batch]
         keys = sorted({key for need in needs for key in need.keys})
-        stage.looked = not self._wary.locks(batch, needs)
-        rows = await (transaction.look(keys) if stage.looked else transaction.load(keys)) if keys else {}
+        rows = await transaction.load(keys) if keys else {}
         stage.loaded(keys, rows)
         await self._load_slices(transaction, stage, needs, rows)
         named = [*keys, *sorted({a.message_key for a in batch if a.record is not None and not a.skipped})]
-        stage.unlooked = bool(named) and not self._wary.attached
-        if named and self._wary.attached:
+        stage.unlooked = bool(named) and not self._attachments
+        if named and self._attachments:
             stage.attached = await transaction.attached(named)
-            self._wary.attached = stage.attached is not NOTHING_ATTACHED
+            self._attachments = stage.attached is not NOTHING_ATTACHED
         external = [
             (a.envelope.source, a.envelope.id) for a in batch if a.envelope and a.topic and a.topic.kind == "fact" and a.stored is None
         ]
@@ -496,8 +494,6 @@ class Engine:
 
     async def _write(self, transaction: Transaction, stage: Stage, consumed: Sequence[Arrival]) -> list[LaneRow]:
         changes = stage.finish()
-        if stage.looked and (rows := stage.unconfirmed()):
-            await transaction.confirm(rows)
         moves = {at: self._offsets[at] for at in stage.unmoved(consumed)} | stage.next_offset
         for at, offset in sorted(moves.items()):
             if at not in self._claims:
@@ -512,11 +508,11 @@ class Engine:
         self._overlay.settle()
         self._offsets |= stage.next_offset
         self._marks |= stage.moved
-        self._failures, self._wary.overtaken = 0, False
+        self._failures = 0
         self._gather_until = self._now_s() + min((2 if outcome.consumed >= MANY else 1) * seconds, GATHER_S)
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._retry_kept |= stage.changed & stage.attached.kept | stage.awaited
-        self._wary.attached |= bool(stage.changes.kept or stage.changes.quarantines)
+        self._attachments |= bool(stage.changes.kept or stage.changes.quarantines)
         if stage.changes.timers_set:
             soonest = min(timer.due for timer in stage.changes.timers_set).timestamp()
             newest = self.feed.newest_ms / 1000

@@ -68,8 +68,8 @@ class MemoryStore:
 
     # ---- transactions ----
 
-    def begin(self, *, late: bool = False) -> AbstractAsyncContextManager[MemoryTransaction]:
-        return _Begun(self, self._codecs, self._hook, late)
+    def begin(self) -> AbstractAsyncContextManager[MemoryTransaction]:
+        return _Begun(self, self._codecs, self._hook)
 
     def _statement(self, name: str) -> _Statement:
         return _Statement(self, name, self._hook)
@@ -77,11 +77,6 @@ class MemoryStore:
     def open(self) -> Session:
         """A connection of this process, with a transaction on it."""
         return Session(self._database, self)
-
-    def end_transactions(self) -> None:
-        """Those of this process are rolled back, and their connections break; it keeps those on which it holds nothing."""
-        for session in [session for session in self._database.sessions if session.client is self and session.holds]:
-            session.lose("idle in a transaction for too long")
 
     def cut(self) -> None:
         """All connections of this process break: what it had open is rolled back."""
@@ -254,27 +249,25 @@ class MemoryStore:
 class _Begun:
     """A transaction from its beginning to its end. A class, for there are many: a generator costs three times as much."""
 
-    def __init__(self, store: MemoryStore, codecs: Mapping[str, StoredCodec], hook: Hook, late: bool) -> None:
+    def __init__(self, store: MemoryStore, codecs: Mapping[str, StoredCodec], hook: Hook) -> None:
         self._store = store
         self._codecs = codecs
         self._hook = hook
-        self._late = late
         self._session: Session | None = None
-        self._transaction: MemoryTransaction | None = None
 
     async def __aenter__(self) -> MemoryTransaction:
         await self._hook("begin")
-        self._session = self._store.open()
-        self._transaction = MemoryTransaction(self._session, self._codecs, self._hook, late=self._late)
-        return self._transaction
+        self._session = session = self._store.open()
+        return MemoryTransaction(session, self._codecs, self._hook)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        session, transaction = self._session, self._transaction
+        session = self._session
         assert session is not None
-        assert transaction is not None
         try:
-            if kind is None and not transaction.ended:
-                await transaction.commit()
+            if kind is None:
+                await self._hook("commit")
+                session.commit()
+                await self._hook("commit answer")
         finally:
             session.roll_back()
 

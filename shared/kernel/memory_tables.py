@@ -349,11 +349,6 @@ class Session:
 
     # ---- locks ----
 
-    @property
-    def holds(self) -> bool:
-        """Whether it holds any lock."""
-        return bool(self._held)
-
     def hold(self, cell: Cell) -> None:
         """The lock is this session's now."""
         self._held[cell] = None

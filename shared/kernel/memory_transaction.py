@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from shared.kernel.memory_clock import Hook
-from shared.kernel.memory_rows import KeptRow, ParkedRow, Position, SentRow, StoredCodec, StoredRow
+from shared.kernel.memory_rows import KeptRow, ParkedRow, Position, SentRow, StoredCodec
 from shared.kernel.memory_tables import Session
 from shared.kernel.model import Key, Slice
 from shared.kernel.ports import (
@@ -41,12 +41,8 @@ from shared.value import replace
 class MemoryTransaction:
     """One READ COMMITTED transaction; see ports.Transaction."""
 
-    def __init__(self, session: Session, codecs: Mapping[str, StoredCodec], hook: Hook, *, late: bool = False) -> None:
+    def __init__(self, session: Session, codecs: Mapping[str, StoredCodec], hook: Hook) -> None:
         self.life = str(session.database.life)
-        self.ended = False
-        """Whether it was committed with its write."""
-        self._late = late
-        """Whether nothing has been locked yet, and that it begins with its write."""
         self._session = session
         self._codecs = codecs
         self._hook = hook
@@ -67,19 +63,7 @@ class MemoryTransaction:
             found |= {key: Row(row.version, row.state) for key, row in rows.items() if row is not None}
         return found
 
-    async def look(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        found: dict[Key, Row] = {}
-        for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
-            session = await self._statement(f"look {kind}")
-            rows = {key: session.get(table_of(kind), key.id) for key in group}
-            found |= {key: Row(row.version, row.state, row) for key, row in rows.items() if row is not None}
-        return found
-
     async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return {key: Row(row.version, row.state) for key, row in (await self._lock(keys)).items()}
-
-    async def _lock(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        self._late = False
         found: dict[Key, Row] = {}
         for kind, group in groupby(sorted(set(keys)), key=lambda key: key.kind):
             session = await self._statement(f"load {kind}")
@@ -88,14 +72,8 @@ class MemoryTransaction:
             for key in there:
                 row = session.get(table, key.id) if session.lock_now(table, key.id) else await session.lock(table, key.id)
                 if row is not None:
-                    found[key] = Row(row.version, row.state, row)
+                    found[key] = Row(row.version, row.state)
         return found
-
-    async def confirm(self, rows: Mapping[Key, Row]) -> None:
-        there = await self._lock([*rows])
-        for key, row in rows.items():
-            if key not in there or there[key].mark is not row.mark:
-                raise Collision(f"{key} is not as it was")
 
     async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
         found: dict[tuple[Key, str], list[tuple[Key, Row]]] = {(of.owner, of.kind): [] for of, _ in wanted}
@@ -151,18 +129,6 @@ class MemoryTransaction:
     # ---- writing ----
 
     async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
-        numbered = await self._write(changes, messages, unattached)
-        if self._late and not changes.unusual:
-            await self.commit()
-            self.ended = True
-        return numbered
-
-    async def commit(self) -> None:
-        await self._hook("commit")
-        self._session.commit()
-        await self._hook("commit answer")
-
-    async def _write(self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool) -> list[LaneRow]:
         if unattached and await self.attached(()) is not NOTHING_ATTACHED:
             raise SomethingAttached
         if changes.rows:
@@ -175,8 +141,6 @@ class MemoryTransaction:
             await self._write_timers(changes)
         if changes.taken:
             await self._take(changes.taken)
-        if changes.touched:
-            await self._touch(changes.touched)
         if changes.kept or changes.quarantines or changes.dead_letters or changes.spooled:
             await self._put_aside(changes)
         if changes.offsets or changes.marks:
@@ -184,12 +148,12 @@ class MemoryTransaction:
         return await self._number(messages) if messages else []
 
     async def _write_rows(self, rows: Sequence[RowChange]) -> None:
-        by_kind = [(kind, list(group)) for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind)]
-        for kind, changes in by_kind:
-            await self._change_rows(f"update {kind}", [c for c in changes if c.base > 0 and _stays(c)])
-            await self._change_rows(f"delete {kind}", [c for c in changes if c.base > 0 and not _stays(c)])
-        for kind, changes in by_kind:
-            await self._insert_rows(kind, [c for c in changes if c.base == 0 and _stays(c)])
+        for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
+            changes = list(group)
+            there = [c for c in changes if c.state is not None or c.empty]
+            await self._insert_rows(kind, [c for c in there if c.base == 0])
+            await self._change_rows(f"update {kind}", [c for c in there if c.base > 0])
+            await self._change_rows(f"delete {kind}", [c for c in changes if c not in there and c.base > 0])
 
     async def _insert_rows(self, kind: str, changes: Sequence[RowChange]) -> None:
         if changes:
@@ -204,7 +168,7 @@ class MemoryTransaction:
             by_id = {c.key.id: c for c in changes}
             stored = {id: self._codecs[kind].stored(c) if c.state is not None or c.empty else None for id, c in by_id.items()}
             session = await self._statement(name)
-            done = await session.update(table_of(kind), by_id, lambda of, row: _is_as_read(by_id[of], row), lambda of, _: stored[of])
+            done = await session.update(table_of(kind), by_id, lambda of, row: row.version == by_id[of].base, lambda of, _: stored[of])
             _expect(len(changes), done, name)
 
     async def _write_history(self, entries: Sequence[HistoryEntry]) -> None:
@@ -278,7 +242,6 @@ class MemoryTransaction:
             for row in changes.kept:
                 record = _storable(row.record)
                 await session.insert("kept", _place(record), KeptRow(session.database.number("kept"), replace(row, record=record)))
-            await self._touch({row.key for row in changes.kept})
         if changes.quarantines:
             await self._quarantine(changes.quarantines)
         if parked := parked_of(changes):
@@ -302,13 +265,6 @@ class MemoryTransaction:
         marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
         for key in sorted(marks):
             await session.insert("quarantine", key, marks[key])
-        await self._touch(marks)
-
-    async def _touch(self, keys: Iterable[Key]) -> None:
-        """Who has looked at these rows before will find that they aren't as they were."""
-        session = await self._statement("touch")
-        for key in sorted(key for key in keys if key.kind in self._codecs):
-            await session.update(table_of(key.kind), [key.id], lambda *_: True, lambda _, row: row._replace())
 
     async def _move_offsets(self, changes: Changes) -> None:
         session = await self._statement("move_offsets")
@@ -348,14 +304,6 @@ class MemoryTransaction:
             key = (lane_row.row.at, lane_row.seq)
             session.put("outbox", key, SentRow(lane_row, session.database.clock.now()))
         return numbered
-
-
-def _stays(change: RowChange) -> bool:
-    return change.state is not None or change.empty
-
-
-def _is_as_read(change: RowChange, row: StoredRow) -> bool:
-    return row.version == change.base and (change.mark is None or row is change.mark)
 
 
 def table_of(kind: str) -> str:

@@ -64,8 +64,6 @@ class Row(Light, frozen=True):
 
     version: int
     state: Any
-    mark: Any = None
-    """Of the write that made it so, where a transaction read it: a row that ended and came back has its old versions, but another mark."""
 
 
 class RowChange(Light, frozen=True):
@@ -78,8 +76,6 @@ class RowChange(Light, frozen=True):
     empty: bool = False
     before: Any = None
     """The state as loaded, where it is known: columns that are the same object in both needn't be written."""
-    mark: Any = None
-    """The mark it had when it was read; None where nothing is known of it, and its version must do."""
 
 
 class HistoryEntry(Light, frozen=True):
@@ -232,14 +228,6 @@ class Changes:
     quarantines: list[Quarantine] = field(default_factory=list)
     spooled: list[SpoolRow] = field(default_factory=list)
     read_back: list[ReadBack] = field(default_factory=list)
-    touched: list[Key] = field(default_factory=list)
-    """Rows by which something was made, and which stay as they are: only their marks change, so who has seen nothing made yet collides."""
-
-    @property
-    def unusual(self) -> bool:
-        """Whether anything is put aside, touched or taken up again, or an external id is known with other content."""
-        aside = self.taken or self.kept or self.quarantines or self.dead_letters or self.spooled or self.touched
-        return bool(aside) or any(mark.before is not None for mark in self.inbox)
 
 
 class Parked(NamedTuple):
@@ -343,16 +331,8 @@ class Transaction(Protocol):
 
     async def find(self, keys: Sequence[Key]) -> dict[Key, Row]: ...
 
-    async def look(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        """The rows that exist, each as it was at one moment, and not locked: whoever writes compares, and whoever doesn't confirms."""
-        ...
-
     async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
         """Locks the rows that exist, in one global order over all kinds; a missing row locks nothing."""
-        ...
-
-    async def confirm(self, rows: Mapping[Key, Row]) -> None:
-        """Locks rows that were only looked at. Raises Collision where one isn't as it was."""
         ...
 
     async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
@@ -372,8 +352,7 @@ class Transaction(Protocol):
     async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
         """All that a batch writes, in the order of the protocol: rows, by kind and id; what hangs on them; positions; last of all locks the
         destination lanes, in order, until the commit. Returns the messages, numbered and stored. With `unattached` it was taken for granted
-        that nothing is kept or quarantined: raises SomethingAttached where something is. What hangs on a row changes the row's mark. Of a
-        transaction that begins late it is the last word: where nothing was locked, it may be the commit, and raises CommitUnknown."""
+        that nothing is kept or quarantined: raises SomethingAttached where something is."""
         ...
 
     async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
@@ -387,9 +366,8 @@ class Store(Protocol):
     gated: bool
     """Whether only what a standby or an archive holds may be published."""
 
-    def begin(self, *, late: bool = False) -> AbstractAsyncContextManager[Transaction]:
-        """Commits on leaving; rolls back on an exception. Raises CommitUnknown where the answer of the commit is lost. With `late` it
-        begins with its first lock, or with its one write: what is read before is what was committed just then."""
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on leaving; rolls back on an exception. Raises CommitUnknown where the answer of the commit is lost."""
         ...
 
     async def incarnation(self) -> int: ...

@@ -33,7 +33,7 @@ from shared.kernel.ports import (
 from shared.kernel.postgres_columns import columns, kept_of, lane_row_of, record_of
 from shared.kernel.postgres_horizon import OPEN, LivingConnection, PublishGate, horizon, note_life
 from shared.kernel.postgres_refusals import postgres_refusal
-from shared.kernel.postgres_transaction import LOST, TRANSIENT, PostgresTransaction, rows_done
+from shared.kernel.postgres_transaction import LOST, TRANSIENT, PostgresTransaction, commit, roll_back, rows_done
 from shared.kernel.rows import RowCodec
 from shared.kernel.sql import queries, server_and_name
 
@@ -45,7 +45,6 @@ SETTINGS = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "15s",
     "jit": "off",
-    "default_transaction_isolation": "read committed",
     "plan_cache_mode": "force_generic_plan",
 }
 """Statements over arrays would be planned anew each time otherwise: with an array at hand a plan always seems cheaper."""
@@ -67,23 +66,22 @@ class PostgresStore:
     # ---- transactions ----
 
     @asynccontextmanager
-    async def begin(self, *, late: bool = False) -> AsyncIterator[PostgresTransaction]:
+    async def begin(self) -> AsyncIterator[PostgresTransaction]:
         try:
             connection = await self._pool.acquire(timeout=COMMAND_TIMEOUT_S)
         except TRANSIENT as error:
             raise Transient(f"no connection: {error!r}") from error
         try:
-            transaction = PostgresTransaction(connection, self._codecs)
+            transaction = connection.transaction(isolation="read_committed")
             try:
-                if not late:
-                    await transaction.start()
-                yield transaction
+                await transaction.start()
+                yield PostgresTransaction(connection, self._codecs)
             except BaseException as error:
-                await transaction.roll_back()
+                await roll_back(connection, transaction)
                 if isinstance(error, TRANSIENT):
                     raise Transient(f"{error!r}") from error
                 raise
-            await transaction.commit()
+            await commit(connection, transaction)
         finally:
             await self._pool.release(connection)
 
@@ -264,8 +262,8 @@ async def open_store(
 
 
 async def _as_it_is(_: Any) -> None:
-    """A connection goes back to the pool as it is: at most transactions were begun on it, and they have ended. To have the server reset it
-    would be one more round trip for each batch."""
+    """A connection goes back to the pool as it is: nothing but transactions was begun on it, and they have ended. To have the server
+    reset it would be one more round trip for each batch."""
 
 
 async def _ensure_database(dsn: str) -> None:

@@ -26,7 +26,7 @@ from shared.kernel.ports import (
     TopicPartition,
 )
 from shared.kernel.postgres_columns import columns, history_columns, mark_columns, outbox_columns, timer_columns
-from shared.kernel.rows import IN_ORDER, RowCodec
+from shared.kernel.rows import RowCodec
 from shared.kernel.sql import placeholders, queries
 
 WRITE = queries(Path(__file__).with_name("queries.sql"))["write"]
@@ -40,8 +40,6 @@ class Part(NamedTuple):
     codec: RowCodec
     what: str
     names: tuple[str, ...]
-    locks: bool = False
-    """Whether they are locked before, in their order: to change them locks them in any."""
 
     def sql(self, first: int) -> str:
         match self.what:
@@ -53,29 +51,18 @@ class Part(NamedTuple):
                 return self.codec.delete_sql(first)
 
     def arguments(self, changes: Sequence[RowChange]) -> list[Any]:
-        bases = [change.base for change in changes], [change.mark for change in changes]
+        bases = [change.base for change in changes]
         if self.what == "delete":
-            return [[change.key.id for change in changes], *bases]
+            return [[change.key.id for change in changes], bases]
         arrays = [*self.codec.head(changes), *self.codec.values(changes, self.names)]
-        return arrays if self.what == "insert" else [*arrays, *bases]
+        return arrays if self.what == "insert" else [*arrays, bases]
 
 
 class BatchWrite:
-    """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers.
-    With `locks` nobody has locked the rows before."""
+    """One batch's statement, with its parameters, and what its answer means. Without `stores` it only takes the messages' numbers."""
 
-    def __init__(
-        self,
-        codecs: Mapping[str, RowCodec],
-        changes: Changes,
-        messages: Sequence[OutboxRow],
-        *,
-        unattached: bool = False,
-        stores: bool = True,
-        locks: bool = False,
-    ) -> None:
-        self._unattached = unattached
-        self._parts = _parts(codecs, changes.rows, locks)
+    def __init__(self, codecs: Mapping[str, RowCodec], changes: Changes, messages: Sequence[OutboxRow], *, stores: bool = True) -> None:
+        self._parts = _parts(codecs, changes.rows)
         self._changes = changes
         self._messages = messages
         self._codecs = codecs
@@ -94,14 +81,15 @@ class BatchWrite:
             *columns(list(lanes)),
             list(lanes.values()),
             *_outbox(self._messages if self._stores else ()),
-            self._unattached,
-            self._wanted().told(),
             [len(rows) for _, rows in self._parts],
             *(argument for part, rows in self._parts for argument in part.arguments(rows)),
         ]
 
-    def numbered(self, answer: Sequence[Any]) -> list[LaneRow]:
-        """The messages with their numbers."""
+    def numbered(self, answer: Sequence[Any], *, unattached: bool = False) -> list[LaneRow]:
+        """The messages with their numbers. Raises Collision or NotOwner where less was done than was asked, and SomethingAttached."""
+        self._check(answer[0])
+        if unattached and answer[0]["attached"]:
+            raise SomethingAttached
         heads = {TopicPartition(r["topic"], r["partition"]): (r["incarnation"], r["seq"]) for r in answer}
         numbered = []
         for row in self._messages:
@@ -110,65 +98,32 @@ class BatchWrite:
             numbered.append(LaneRow(seq + 1, incarnation, row))
         return numbered
 
-    def _wanted(self) -> _Done:
-        changes = self._changes
-        inbox = sum(mark.before is None for mark in changes.inbox)
-        return _Done([len(rows) for _, rows in self._parts], inbox, len(changes.timers_fired), len(changes.offsets), self._lanes(), 0)
-
-    def _lanes(self) -> int:
-        return len({row.at for row in self._messages})
-
-    def refused(self, told: str) -> Exception:
-        """Why the statement has failed, from what it says it would have done: Collision or NotOwner where that was less than was asked,
-        LookupError where there is no such lane, else SomethingAttached."""
-        wanted, done = self._wanted(), _Done.of(told)
-        parts = [f"{part.what} {part.codec.kind.name}" for part, _ in self._parts]
-        counts = zip((*wanted.rows, wanted.inbox, wanted.fired), (*done.rows, done.inbox, done.fired), strict=True)
-        for what, (asked, found) in zip((*parts, "inbox", "timers fired"), counts, strict=True):
-            if asked != found:
-                return Collision(f"{found} of {asked} rows: {what}")
-        if done.moved != wanted.moved:
-            return NotOwner(f"{done.moved} of {wanted.moved} positions moved")
-        if done.lanes != wanted.lanes:
-            return LookupError(f"{done.lanes} of {wanted.lanes} lanes were declared")
-        return SomethingAttached()
+    def _check(self, done: Any) -> None:
+        for (part, rows), count in zip(self._parts, done["rows"], strict=True):
+            _expect(len(rows), count, f"{part.what} {part.codec.kind.name}")
+        _expect(sum(mark.before is None for mark in self._changes.inbox), done["inbox"], "inbox")
+        _expect(len(self._changes.timers_fired), done["fired"], "timers fired")
+        if done["moved"] != len(self._changes.offsets):
+            raise NotOwner(f"{done['moved']} of {len(self._changes.offsets)} positions moved")
 
 
-class _Done(NamedTuple):
-    """What a batch does, in numbers, as the statement tells it."""
-
-    rows: Sequence[int]
-    """Of each part."""
-    inbox: int
-    fired: int
-    moved: int
-    lanes: int
-    attached: int
-    """1 where something is kept or quarantined that the batch hasn't looked for."""
-
-    @classmethod
-    def of(cls, told: str) -> _Done:
-        *rows, inbox, fired, moved, lanes, attached = (int(word) for word in told.split() if word.isdigit())
-        return cls(rows, inbox, fired, moved, lanes, attached)
-
-    def told(self) -> str:
-        rows = " ".join(map(str, self.rows))
-        return f"rows {rows} inbox {self.inbox} fired {self.fired} moved {self.moved} lanes {self.lanes} attached {self.attached}"
+def _expect(count: int, done: int, what: str) -> None:
+    if done != count:
+        raise Collision(f"{done} of {count} rows: {what}")
 
 
-def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange], locks: bool) -> list[tuple[Part, list[RowChange]]]:
-    """In the order in which they are written: what was there, by kind, then what is made, by kind; by id within a part."""
-    there: list[tuple[Part, list[RowChange]]] = []
-    made: list[tuple[Part, list[RowChange]]] = []
+def _parts(codecs: Mapping[str, RowCodec], rows: Sequence[RowChange]) -> list[tuple[Part, list[RowChange]]]:
+    """In the order in which they are written: by kind, and by id within a part."""
+    parts: list[tuple[Part, list[RowChange]]] = []
     for kind, group in groupby(sorted(rows, key=lambda c: c.key), key=lambda c: c.key.kind):
         codec, changes = codecs[kind], list(group)
-        if changed := [c for c in changes if c.base > 0 and _stays(c)]:
-            there.append((Part(codec, "update", codec.differing(changed), locks and len(changed) > 1), changed))
-        if gone := [c for c in changes if c.base > 0 and not _stays(c)]:
-            there.append((Part(codec, "delete", (), locks and len(gone) > 1), gone))
         if fresh := [c for c in changes if is_fresh(c)]:
-            made.append((Part(codec, "insert", codec.names), fresh))
-    return there + made
+            parts.append((Part(codec, "insert", codec.names), fresh))
+        if changed := [c for c in changes if c.base > 0 and _stays(c)]:
+            parts.append((Part(codec, "update", codec.differing(changed)), changed))
+        if gone := [c for c in changes if c.base > 0 and not _stays(c)]:
+            parts.append((Part(codec, "delete", ()), gone))
+    return parts
 
 
 def is_fresh(change: RowChange) -> bool:
@@ -186,9 +141,6 @@ def _text(shape: tuple[Part, ...]) -> str:
     parts, first = [], EXPECTED + 1
     for place, part in enumerate(shape):
         after = f" AND (SELECT count(*) FROM rows_{place - 1}) = (${EXPECTED}::bigint[])[{place}]" if place else ""
-        if part.locks:
-            parts.append(f"held_{place} AS ({part.codec.hold_sql(first)}{after} {IN_ORDER})")
-            after = f" AND (SELECT count(*) FROM held_{place}) >= 0"
         parts.append(f"rows_{place} AS ({part.sql(first)}{after} RETURNING 1)")
         first = placeholders(part.sql(first)) + 1
     counts = ", ".join(f"(SELECT count(*) FROM rows_{place})" for place in range(len(shape)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -43,7 +43,7 @@ from shared.kernel.postgres_columns import (
     record_columns,
     record_of,
 )
-from shared.kernel.postgres_load import LoadStatement, locking, looking
+from shared.kernel.postgres_load import statements
 from shared.kernel.rows import HEAD, RowCodec
 from shared.kernel.sql import queries
 
@@ -68,49 +68,11 @@ COPIED_FROM = 150
 
 
 class PostgresTransaction:
-    """One READ COMMITTED transaction, from `start` on."""
+    """One READ COMMITTED transaction."""
 
     def __init__(self, connection: Any, codecs: Mapping[str, RowCodec]) -> None:
         self.connection = connection
         self._codecs = codecs
-        self._begun: Any = None
-
-    async def start(self) -> None:
-        """Once, whoever needs it first."""
-        if self._begun is None:
-            begun = self.connection.transaction(isolation="read_committed")
-            await begun.start()
-            self._begun = begun
-
-    async def commit(self) -> None:
-        if self._begun is not None:
-            async with self._answered():
-                await self._begun.commit()
-
-    async def roll_back(self) -> None:
-        if self._begun is not None:
-            try:
-                await self._begun.rollback()
-            except (*LOST, asyncpg.PostgresError):
-                self._terminate()
-
-    @asynccontextmanager
-    async def _answered(self) -> AsyncIterator[None]:
-        """Of what commits; the answer may be lost."""
-        try:
-            yield
-        except (*LOST, asyncpg.OperatorInterventionError) as error:  # a server that is told to stop may have committed already
-            self._terminate()
-            raise CommitUnknown(f"{error!r}") from error
-        except asyncio.CancelledError:
-            self._terminate()
-            raise
-        except TRANSIENT as error:
-            raise Transient(f"{error!r}") from error
-
-    def _terminate(self) -> None:
-        with suppress(asyncpg.InterfaceError):  # a lost connection has left the pool already
-            self.connection.terminate()
 
     @property
     def life(self) -> str:
@@ -124,27 +86,11 @@ class PostgresTransaction:
                 found[Key(kind, row["id"])] = Row(row["version"], codec.parse(row))
         return found
 
-    async def look(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return await self._rows_of(looking(self._codecs, keys))
-
     async def load(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        return {key: Row(row.version, row.state) for key, row in (await self._lock(keys)).items()}
-
-    async def _lock(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        await self.start()
-        return await self._rows_of(locking(self._codecs, keys))
-
-    async def _rows_of(self, statements: Iterator[LoadStatement]) -> dict[Key, Row]:
         found: dict[Key, Row] = {}
-        for statement in statements:
-            found |= statement.rows(await self.connection.fetch(statement.sql, *statement.arguments))
+        for statement in statements(self._codecs, keys):
+            found |= statement.rows(await self.connection.fetch(statement.sql(), *statement.arguments))
         return found
-
-    async def confirm(self, rows: Mapping[Key, Row]) -> None:
-        there = await self._lock([*rows])
-        for key, row in rows.items():
-            if key not in there or (there[key].version, there[key].mark) != (row.version, row.mark):
-                raise Collision(f"{key} is not as it was")
 
     async def slices(self, wanted: Sequence[tuple[Slice, int]]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
         found: dict[tuple[Key, str], list[tuple[Key, Row]]] = {(of.owner, of.kind): [] for of, _ in wanted}
@@ -178,13 +124,7 @@ class PostgresTransaction:
     # ---- writing ----
 
     async def write(self, changes: Changes, messages: Sequence[OutboxRow] = (), *, unattached: bool = False) -> list[LaneRow]:
-        few = len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM
-        if self._begun is None and few and not changes.unusual:
-            async with self._answered():
-                return await self._write_batch(changes, messages, unattached, locks=True)
-        if self._begun is None:  # what was there is locked before anything new is made, as in one statement
-            await self.confirm({change.key: Row(change.base, None, change.mark) for change in changes.rows if change.base > 0})
-        if changes.unusual:
+        if _is_unusual(changes):
             await self._write_batch(replace(changes, offsets=[], marks=[]), (), unattached)
             await self._mark_again([mark for mark in changes.inbox if mark.before is not None])
             await self._take(changes.taken)
@@ -192,17 +132,15 @@ class PostgresTransaction:
             changes, unattached = Changes(offsets=changes.offsets, marks=changes.marks), False
         return await self._write_batch(changes, messages, unattached)
 
-    async def _write_batch(
-        self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool, *, locks: bool = False
-    ) -> list[LaneRow]:
+    async def _write_batch(self, changes: Changes, messages: Sequence[OutboxRow], unattached: bool) -> list[LaneRow]:
         """What is new is copied where there is much of it. Whoever makes rows has them locked before their history gets its numbers."""
         try:
             if len(changes.rows) + len(changes.history) + len(messages) <= COPIED_FROM:
-                return await self._state(BatchWrite(self._codecs, changes, messages, unattached=unattached, locks=locks))
+                return await self._state(BatchWrite(self._codecs, changes, messages), unattached)
             await self._copy_rows([change for change in changes.rows if is_fresh(change)])
             await self._copy("kernel", "history", HISTORY_COLUMNS, history_columns(self._codecs, changes.history))
             old = replace(changes, rows=[change for change in changes.rows if not is_fresh(change)], history=[])
-            numbered = await self._state(BatchWrite(self._codecs, old, messages, unattached=unattached, stores=False))
+            numbered = await self._state(BatchWrite(self._codecs, old, messages, stores=False), unattached)
             sent = *outbox_columns(messages, [one.seq for one in numbered]), [one.incarnation for one in numbered]
             await self._copy("kernel", "outbox", OUTBOX_COLUMNS, sent)
         except asyncpg.UniqueViolationError as error:
@@ -211,11 +149,8 @@ class PostgresTransaction:
             raise Collision(f"{error.constraint_name}: {error.detail}") from error
         return numbered
 
-    async def _state(self, batch: BatchWrite) -> list[LaneRow]:
-        try:
-            return batch.numbered(await self.connection.fetch(batch.sql(), *batch.arguments()))
-        except asyncpg.RaiseError as error:
-            raise batch.refused(str(error)) from error
+    async def _state(self, batch: BatchWrite, unattached: bool) -> list[LaneRow]:
+        return batch.numbered(await self.connection.fetch(batch.sql(), *batch.arguments()), unattached=unattached)
 
     async def _copy_rows(self, fresh: Sequence[RowChange]) -> None:
         """By kind and id."""
@@ -251,12 +186,10 @@ class PostgresTransaction:
             await self._expect(len(spooled), Q["unspool"], *columns([r.at for r in spooled]), [r.offset for r in spooled])
 
     async def _put_aside(self, changes: Changes) -> None:
-        await self._touch(changes.touched)
         if kept := changes.kept:
             keys = [row.key.kind for row in kept], [row.key.id for row in kept]
             waits = [row.until for row in kept], [row.shard for row in kept]
             await self.connection.execute(Q["keep"], *keys, *waits, *record_columns([row.record for row in kept]))
-            await self._touch({row.key for row in kept})
         if changes.quarantines:
             await self._quarantine(changes.quarantines)
         if parked := parked_of(changes):
@@ -274,17 +207,41 @@ class PostgresTransaction:
                 raise Collision(f"{len(held)} of {len(behind)} marks: hold_marks")
         marks = {key: one.reason for one in reversed(quarantines) for key in one.keys}
         await self.connection.execute(Q["quarantine"], [k.kind for k in marks], [k.id for k in marks], list(marks.values()))
-        await self._touch(marks)
-
-    async def _touch(self, keys: Iterable[Key]) -> None:
-        """Who has looked at these rows before will find that they aren't as they were."""
-        known = sorted(key for key in keys if key.kind in self._codecs)
-        for kind, group in groupby(known, key=lambda key: key.kind):
-            await self.connection.execute(self._codecs[kind].touch_sql(), [key.id for key in group])
 
     async def ask_again(self, records: Sequence[Record]) -> list[StoredInput]:
         rows = await self.connection.fetch(Q["ask_again"], *columns([one.at for one in records]), [one.offset for one in records])
         return [StoredInput(row["number"], "replay", record_of(row)) for row in rows]
+
+
+def _is_unusual(changes: Changes) -> bool:
+    """Whether a batch writes what has statements of its own, between the rows and the positions."""
+    aside = changes.taken or changes.kept or changes.quarantines or changes.dead_letters or changes.spooled
+    return bool(aside) or any(mark.before is not None for mark in changes.inbox)
+
+
+async def commit(connection: Any, transaction: Any) -> None:
+    try:
+        await transaction.commit()
+    except (*LOST, asyncpg.OperatorInterventionError) as error:  # a server that is told to stop may have committed already
+        _terminate(connection)
+        raise CommitUnknown(f"{error!r}") from error
+    except asyncio.CancelledError:
+        _terminate(connection)
+        raise
+    except TRANSIENT as error:
+        raise Transient(f"{error!r}") from error
+
+
+def _terminate(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):  # a lost connection has left the pool already
+        connection.terminate()
+
+
+async def roll_back(connection: Any, transaction: Any) -> None:
+    try:
+        await transaction.rollback()
+    except (*LOST, asyncpg.PostgresError):
+        _terminate(connection)
 
 
 def rows_done(status: str) -> int:

@@ -23,11 +23,8 @@ JSON = ("json", "jsonb")
 """Documents are `json`: kept as the text they come as, which costs half of what `jsonb` does to write, and a quarter to read."""
 HEAD = {"id": "text", "version": "bigint", "owner": "text", "rank": "text"}
 """The columns that every kind has, and their types."""
-BASE = {"base": "bigint", "mark": "xid"}
-"""What comes with the rows that are changed: the version each had, and the transaction that had written it, where that is known."""
-IN_ORDER = 'ORDER BY id COLLATE "C" FOR UPDATE'
-"""Whoever locks rows of a kind does so, whatever the database's own order of texts is."""
-UNCHANGED = "t.id = u.id AND t.version = u.base AND (u.mark IS NULL OR t.xmin = u.mark)"
+BASE = {"base": "bigint"}
+"""What comes with the rows that are changed: the version each had."""
 _PLAIN: dict[Any, str] = {int: "bigint", str: "text", bool: "boolean", datetime: "timestamptz", date: "date"}
 
 
@@ -95,28 +92,8 @@ class RowCodec:
 
     def load_sql(self, first: int) -> str:
         """The rows whose ids come as an array at this placeholder. Those of all document kinds have the same columns."""
-        return f"SELECT id, version, xmin AS mark, {self.select if self.kind.typed else self._document()} {self._of(first)}"
-
-    def look_sql(self, first: int, beside: RowCodec | None) -> str:
-        """The same, of document kinds with the columns of a typed kind that is asked for beside them, and the other way round."""
-        if self.kind.typed:
-            return f"SELECT id, version, xmin AS mark, NULL AS owner, NULL AS rank, NULL::json AS doc, {self.select} {self._of(first)}"
-        others = "".join(f', NULL::{column.sql_type} AS "{column.name}"' for column in beside.columns) if beside is not None else ""
-        return f"SELECT id, version, xmin AS mark, {self._document()}{others} {self._of(first)}"
-
-    def _document(self) -> str:
-        return f"{'owner, rank' if self.kind.told is not None else 'NULL AS owner, NULL AS rank'}, doc"
-
-    def _of(self, first: int) -> str:
-        return f"FROM {self.table} WHERE id = ANY(${first}::text[])"
-
-    def hold_sql(self, first: int) -> str:
-        """The rows that are changed or removed by what comes from this placeholder on."""
-        return f"SELECT id {self._of(first)}"
-
-    def touch_sql(self) -> str:
-        """Nothing changes but the mark."""
-        return f"UPDATE {self.table} SET version = version WHERE id = ANY($1::text[])"
+        names = self.select if self.kind.typed else f"{'owner, rank' if self.kind.told is not None else 'NULL AS owner, NULL AS rank'}, doc"
+        return f"SELECT id, version, {names} FROM {self.table} WHERE id = ANY(${first}::text[])"
 
     def insert_sql(self, names: Sequence[str], first: int) -> str:
         """Makes rows of what comes as arrays, from this placeholder on: `head`, then these columns."""
@@ -127,16 +104,16 @@ class RowCodec:
         )
 
     def update_sql(self, names: Sequence[str], first: int) -> str:
-        """Writes these columns; behind them comes what the rows were (BASE)."""
+        """Writes these columns; behind them come the versions the rows had."""
         sets = "".join(f", {_quoted(name)} = {self._cast(name)}" for name in names)
         return (
             f"UPDATE {self.table} t SET version = u.version, owner = u.owner, rank = u.rank{sets} "
-            f"FROM {self._source(HEAD, names, BASE, first=first)} WHERE {UNCHANGED}"
+            f"FROM {self._source(HEAD, names, BASE, first=first)} WHERE t.id = u.id AND t.version = u.base"
         )
 
     def delete_sql(self, first: int) -> str:
-        """Removes rows, by their ids and what they were (BASE)."""
-        return f"DELETE FROM {self.table} t USING {self._source(('id',), BASE, first=first)} WHERE {UNCHANGED}"
+        """Removes rows, by their ids and the versions they had."""
+        return f"DELETE FROM {self.table} t USING {self._source(('id',), BASE, first=first)} WHERE t.id = u.id AND t.version = u.base"
 
     def _source(self, *names: Iterable[str], first: int) -> str:
         """Arrays of these columns, as rows."""

@@ -49,8 +49,6 @@ from shared.value import replace
 NO_ROW = Key("", "")
 """Subject of what follows from an input that names none."""
 POSTPONE_S = 30
-FEW = 8
-"""Inputs whose rows are only looked at: what they change is mostly written by one statement."""
 SPOOL_MOST = 10_000
 """Records of one partition that are put aside behind gaps."""
 
@@ -68,28 +66,10 @@ class _Loaded(Struct, gc=False):
     existed: bool
     before: Any
     """The state as it was loaded."""
-    mark: Any
 
 
 def _loaded(row: Row) -> _Loaded:
-    return _Loaded(row.version, row.version, row.state, True, row.state, row.mark)
-
-
-@dataclass(slots=True)
-class Wary:
-    """What the next batch doesn't take for granted."""
-
-    attached: bool = True
-    """Messages may be kept, or rows quarantined. Mostly none are, and then it is looked after while a batch is written."""
-    overtaken: bool = False
-    """Somebody else has just changed what the last batch had only looked at."""
-
-    def locks(self, batch: Sequence[Arrival], needs: Iterable[Need]) -> bool:
-        """Whether rows are locked as they are read. Slices are read under their owner's lock, what was stored is rare, and what many inputs
-        change takes several statements, in which rows would have to be locked all the same."""
-        if self.overtaken or self.attached or len(batch) > FEW:
-            return True
-        return any(a.stored for a in batch) or any(need.slices for need in needs)
+    return _Loaded(row.version, row.version, row.state, True, row.state)
 
 
 @dataclass(slots=True)
@@ -110,8 +90,6 @@ class Stage:
     attached: Attached = NOTHING_ATTACHED
     unlooked: bool = False
     """Whether nobody has looked what is attached."""
-    looked: bool = False
-    """Whether rows were only looked at, and not locked."""
     known: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     outbox: list[OutboxRow] = field(default_factory=list)
@@ -124,8 +102,6 @@ class Stage:
     """Lane records read behind a gap, whether there was room for them or not."""
     counts: Counter[str] = field(default_factory=Counter)
     _rows: dict[Key, _Loaded] = field(default_factory=dict)
-    _there: list[Key] = field(default_factory=list)
-    """Those that were asked for and were there."""
     _slices: dict[tuple[Key, str], list[Key]] = field(default_factory=dict)
     _timers: dict[tuple[Key, str], tuple[Wake, str]] = field(default_factory=dict)
     """With the id of the trace that each belongs to."""
@@ -152,10 +128,9 @@ class Stage:
     # ---- loading ----
 
     def loaded(self, keys: Iterable[Key], rows: Mapping[Key, Row]) -> None:
-        self._there = [*rows]
         for key in keys:
             row = rows.get(key)
-            self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None, None)
+            self._rows[key] = _loaded(row) if row is not None else _Loaded(0, 0, None, False, None)
 
     def loaded_slices(self, slices: Mapping[tuple[Key, str], list[tuple[Key, Row]]]) -> None:
         for of, rows in slices.items():
@@ -434,12 +409,10 @@ class Stage:
             row = self._rows[key]
             empty = row.state is None and key in self._kept
             if row.state is not None or row.base > 0 or empty:
-                self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty, row.before, row.mark))
+                self.changes.rows.append(RowChange(key, row.base, row.version, row.state, empty, row.before))
         self._finish_timers()
         self.changes.marks = [LaneMark(at, lane, seq) for (at, lane), seq in self.moved.items()]
         self.changes.inbox = list(self._digests.values())
-        if self.changes.timers_set or any(change.base == 0 for change in self.changes.rows):
-            self.changes.touched = self._only_read()
         return self.changes
 
     def positions(self) -> dict[str, int]:
@@ -447,30 +420,9 @@ class Stage:
         return {f"{at.topic}/{at.partition}": offset for at, offset in self.next_offset.items()}
 
     def unmoved(self, arrivals: Iterable[Arrival]) -> set[TopicPartition]:
-        """Partitions whose positions stay although inputs of theirs take effect, and shards of timers: only their owner may do that, and
-        nothing that was in doubt takes effect once they are claimed again."""
+        """Partitions whose positions stay although inputs of theirs take effect: only their owner may do that."""
         spooled = {a.stored.record.at for a in arrivals if a.stored is not None and a.stored.purpose == "spooled"}
-        fired = {TopicPartition(TIMERS, a.timer.shard) for a in arrivals if a.timer is not None}
-        return (
-            spooled | fired | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
-        )
-
-    def _only_read(self) -> list[Key]:
-        """Rows that were asked for, were there and stay as they are."""
-        return [key for key in self._there if self._rows[key].version == self._rows[key].base]
-
-    def unconfirmed(self) -> dict[Key, Row]:
-        """All rows that were there, if writing alone would not compare all of them, or not lock them in order."""
-        if self._compared_in_order():
-            return {}
-        return {key: Row(row.base, row.before, row.mark) for key, row in self._rows.items() if row.existed}
-
-    def _compared_in_order(self) -> bool:
-        """Nothing is put aside, every row that was there is written, and those of a kind are changed or removed, for that is done apart."""
-        there = [change for change in self.changes.rows if change.base > 0]
-        removed = {change.key.kind for change in there if change.state is None and not change.empty}
-        changed = removed and {change.key.kind for change in there if change.state is not None or change.empty}
-        return not self.changes.unusual and len(self._there) == len(there) and not (removed and removed & changed)
+        return spooled | {a.record.at for a in arrivals if a.stored is None and a.record is not None and a.record.at in self.overflow}
 
     def states(self, kind: str) -> dict[str, Row]:
         """Changed rows of one kind, for its state topic; once all is finished."""

@@ -184,15 +184,6 @@ CREATE TABLE IF NOT EXISTS kernel.published (
     PRIMARY KEY (topic, id)
 ) WITH (fillfactor = 80);
 
--- The end of a statement that compares and sets: it fails as a whole where other things were done than were wanted, and tells what.
-CREATE OR REPLACE FUNCTION kernel.insist(done text, wanted text) RETURNS boolean LANGUAGE plpgsql AS $insist$
-BEGIN
-    IF done IS DISTINCT FROM wanted THEN
-        RAISE EXCEPTION '%', done;
-    END IF;
-    RETURN true;
-END $insist$;
-
 -- What a database made earlier lacks; asked first, because ALTER TABLE keeps even readers out, also where it has nothing to do.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'kernel.position'::regclass AND attname = 'began') THEN

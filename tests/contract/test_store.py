@@ -434,15 +434,6 @@ async def test_spooled_records_are_ready_when_the_gap_has_closed(rig: Rig) -> No
 # ---- lanes out ----
 
 
-@pytest.mark.parametrize("late", [False, True])
-async def test_nothing_is_written_whose_messages_have_no_lane(rig: Rig, late: bool) -> None:
-    nowhere = message(1, TopicPartition(LANE.topic, 99))
-    with pytest.raises(LookupError):
-        async with rig.first.begin(late=late) as transaction:
-            await transaction.write(made(A), [nowhere])
-    assert await rig.first.rows("counter", ["a"]) == {}
-
-
 async def test_lanes_are_numbered_kept_and_noted_as_sent(rig: Rig) -> None:
     async with rig.first.begin() as transaction:
         numbered = await transaction.write(Changes(), [message(1), message(2, OTHER_LANE), message(3)])

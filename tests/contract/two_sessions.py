@@ -185,118 +185,6 @@ async def stale_version(rig: Rig) -> None:
             await second
 
 
-async def another_life(rig: Rig) -> None:
-    """Who only looked at a row collides where it has changed, and where it has ended and come back with the version it had."""
-    await write(rig, made(A))
-    for meanwhile in ([changed(A, 1, 2), Changes(rows=[RowChange(A, 2, 3, None)]), made(A)], [changed(A, 1, 3)]):
-        async with rig.session(late=True) as late:
-            seen = await rig.soon(late.transaction.look([A, B]))
-            assert {key: (row.version, row.state) for key, row in seen.items()} == {A: (1, counter(A, 1))}
-            for each in meanwhile:
-                await rig.soon(write(rig, each))
-            with pytest.raises(Collision):
-                await late.transaction.write(Changes(rows=[RowChange(A, 1, 2, counter(A, 9), mark=seen[A].mark)]), [message(1)])
-    assert await rig.first.rows("counter", ["a"]) == {"a": Row(2, counter(A, 3))}
-    assert await rig.first.outbox(LANE, 0, 10) == []
-
-
-async def put_aside_meanwhile(rig: Rig) -> None:
-    """Something is put aside for a row that somebody else has only looked at, and thinks that nothing is: he collides, and looks again."""
-    await write(rig, made(A))
-    boom = Changes(quarantines=[Quarantine((A,), record(1), "ValueError", "boom")])
-    async with rig.session() as one, rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A]))
-        await one.transaction.load([A])
-        await one.transaction.write(boom)
-        change = Changes(rows=[RowChange(A, 1, 2, counter(A, 9), mark=seen[A].mark)])
-        writing = await rig.blocked(late.transaction.write(change, unattached=True))
-        await one.commit()
-        with pytest.raises(Collision):
-            await writing
-    assert await rig.first.rows("counter", ["a"]) == {"a": Row(1, counter(A, 1))}
-
-
-async def built_upon(rig: Rig) -> None:
-    """Somebody makes a row because of one that he leaves as it is: who changes that one, and has seen nothing made, collides."""
-    await write(rig, made(A))
-    async with rig.session() as one, rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A, B]))
-        await one.transaction.load([A, B])
-        await one.transaction.write(Changes(rows=made(B).rows, touched=[A]))
-        writing = await rig.blocked(late.transaction.write(Changes(rows=[RowChange(A, 1, 2, counter(A, 9), mark=seen[A].mark)])))
-        await one.commit()
-        with pytest.raises(Collision):
-            await writing
-    assert await rig.first.rows("counter", ["a", "b"]) == {"a": Row(1, counter(A, 1)), "b": Row(1, counter(B, 1))}
-
-
-async def late_rows_in_order(rig: Rig) -> None:
-    """Rows that nobody has locked are locked by id as they are written, wherever they stand: who waits for one holds no later one."""
-    for key in (*(Key("counter", f"x{number}") for number in range(17)), C, B, A):
-        await write(rig, made(key))
-    await rig.gather_statistics()
-    async with rig.session() as one, rig.session() as two, rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A, B, C]))
-        await one.transaction.load([B])
-        changes = [RowChange(key, 1, 2, counter(key, 2), mark=row.mark) for key, row in sorted(seen.items())]
-        writing = await rig.blocked(late.transaction.write(Changes(rows=changes)))
-        assert set(await rig.soon(two.transaction.load([C]))) == {C}
-        await two.commit()
-        await one.commit()
-        await writing
-    assert {row.version for row in (await rig.first.rows("counter", ["a", "b", "c"])).values()} == {2}
-
-
-async def confirmed_rows(rig: Rig) -> None:
-    """Rows that are confirmed are locked, and as they were looked at; where one isn't, or has gone, it is a collision."""
-    await write(rig, made(A))
-    await write(rig, made(B))
-    async with rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A, B]))
-        await rig.soon(write(rig, changed(B, 1, 2)))
-        with pytest.raises(Collision):
-            await late.transaction.confirm(seen)
-    async with rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A, B]))
-        await rig.soon(late.transaction.confirm(seen))
-        other = await rig.blocked(write(rig, changed(A, 1, 2)))
-        await late.transaction.write(Changes(rows=[RowChange(B, 2, 3, counter(B, 3), mark=seen[B].mark)]))
-        assert await rig.first.rows("counter", ["b"]) == {"b": Row(2, counter(B, 2))}, "it is committed with what was confirmed"
-        await late.commit()
-        await other
-    async with rig.session(late=True) as late:
-        seen = await rig.soon(late.transaction.look([A]))
-        await rig.soon(write(rig, Changes(rows=[RowChange(A, 2, 3, None)])))
-        with pytest.raises(Collision):
-            await late.transaction.confirm(seen)
-    assert await rig.first.rows("counter", ["a", "b"]) == {"b": Row(3, counter(B, 3))}
-
-
-async def write_that_commits(rig: Rig) -> None:
-    """Of a transaction in which nothing was locked the write is the commit; its answer may be lost, and the store knows."""
-    await rig.first.declare([INPUT])
-    epoch = (await rig.first.claim([INPUT]))[INPUT].epoch
-    for offset, (key, lost, taken) in enumerate(((A, False, True), (B, True, True), (C, True, False))):
-        changes = made(key)
-        changes.offsets = [OffsetMove(INPUT, epoch, offset, offset + 1)]
-        other = await rig.store()
-        async with rig.session(late=True) as late:
-            assert await rig.soon(late.transaction.look([key])) == {}
-            if lost:
-                await rig.lose_commit(taken)
-                with pytest.raises(CommitUnknown):
-                    await late.transaction.write(changes, [message(offset)])
-            else:
-                assert await rig.soon(late.transaction.write(changes)) == []
-                assert await rig.soon(other.rows("counter", [key.id])) == {key.id: Row(1, counter(key, 1))}
-        other = await rig.store()
-        claim = (await rig.soon(other.claim([INPUT])))[INPUT]
-        epoch = claim.epoch
-        assert claim.offset == offset + taken
-        assert (key.id in await other.rows("counter", [key.id])) == taken
-    assert [row.seq for row in await (await rig.store()).outbox(LANE, 0, 10)] == [1]
-
-
 async def stale_epoch(rig: Rig) -> None:
     """A claim makes every earlier owner's commit fail; one that is under way is waited for, and its position counts."""
     heir = await rig.store()
@@ -487,12 +375,6 @@ CASES: tuple[Case, ...] = (
     statement_snapshot,
     row_gone_while_waiting,
     stale_version,
-    another_life,
-    put_aside_meanwhile,
-    built_upon,
-    late_rows_in_order,
-    confirmed_rows,
-    write_that_commits,
     stale_epoch,
     blocked_lane_row,
     locks_in_order,

@@ -230,7 +230,7 @@ async def test_a_lost_commit_answer_changes_nothing(bank: Bank) -> None:
 
 
 async def test_a_replica_evicted_in_the_middle_of_a_batch_changes_nothing(bank: Bank) -> None:
-    """It thinks it owns the partition; another has claimed it meanwhile: its commit is refused by the claim's epoch,
+    """It holds its locks and thinks it owns the partition; another has claimed it meanwhile: its commit is refused by the claim's epoch,
     and each amount is booked once."""
     first, second = bank.account(0), bank.account(0, 1)
     bank.start("teller", replica=0)

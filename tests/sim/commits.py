@@ -100,7 +100,7 @@ class Commits:
         if self._replayed != replays:
             return
         for key, row in self._waiting.items():
-            if key in before and row != before[key]:
+            if key in before and row is not before[key]:
                 yield f"what_fails_is_waited_for: {self._service} {key} has changed while something that failed waits for its replay"
 
     def _row(self, key: Key) -> StoredRow | None:

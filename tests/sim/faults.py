@@ -261,7 +261,7 @@ class Faults:
     def _freeze(self, process: Process, seconds: float) -> None:
         process.freeze()
         if seconds > IDLE_IN_TRANSACTION_S and process.store is not None:
-            self.world.agenda.later(IDLE_IN_TRANSACTION_S, f"transactions of {process.name} end", process.store.end_transactions)
+            self.world.agenda.later(IDLE_IN_TRANSACTION_S, f"sessions of {process.name} end", process.store.cut)
         self.world.agenda.later(seconds, f"{process.name} wakes", process.thaw)
 
     def _rebalance(self) -> None:

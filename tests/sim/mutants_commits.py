@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from shared.kernel import memory_transaction
@@ -12,11 +12,11 @@ from shared.kernel.memory_rows import SentRow
 from shared.kernel.memory_store import MemoryStore
 from shared.kernel.memory_tables import Session
 from shared.kernel.memory_transaction import MemoryTransaction
-from shared.kernel.ports import Changes, CommitUnknown, LaneRow, OutboxRow, RowChange, TimerRow, TopicPartition
+from shared.kernel.ports import Changes, CommitUnknown, LaneRow, OutboxRow, TimerRow, TopicPartition
 from shared.kernel.stage import Stage
 from shared.value import replace
 from tests.sim.mutant import mutant, part, switch
-from tests.sim.themed import CROWDED, REFUSED, STOPPED, TWO, Worlds
+from tests.sim.themed import CROWDED, STOPPED, TWO, Worlds
 
 
 @mutant("rows are written only where they are as they were loaded (version)", worlds=CROWDED)
@@ -36,13 +36,9 @@ def row_versions() -> None:
     async def unlocked(self: MemoryTransaction, keys: Any) -> Any:
         return await self.find(keys)
 
-    async def unconfirmed(self: MemoryTransaction, rows: Any) -> None:
-        """Whatever they are by now."""
-
     switch(MemoryTransaction, "_change_rows", changed)
     switch(MemoryTransaction, "_insert_rows", inserted)
     switch(MemoryTransaction, "load", unlocked)
-    switch(MemoryTransaction, "confirm", unconfirmed)
 
 
 def _stored(transaction: MemoryTransaction, change: Any) -> Any:
@@ -74,10 +70,10 @@ def offsets_in_the_transaction() -> None:
         self.read_so_far = read  # type: ignore[attr-defined]
         return numbered
 
-    def in_two_steps(self: MemoryStore, *, late: bool = False) -> Any:
+    def in_two_steps(self: MemoryStore) -> Any:
         @asynccontextmanager
         async def within() -> Any:
-            async with begin(self, late=late) as transaction:
+            async with begin(self) as transaction:
                 yield transaction
             read = getattr(transaction, "read_so_far", None)
             if read is not None:
@@ -127,13 +123,20 @@ def marks_forgotten() -> None:
 
 @mutant("an unknown commit is taken for a failed one until the store has said")
 def unknown_commits() -> None:
-    commit = MemoryTransaction.commit
+    begin = MemoryStore.begin
 
-    async def hopeful(self: MemoryTransaction) -> None:
-        with suppress(CommitUnknown):
-            await commit(self)
+    def hopeful(self: MemoryStore) -> Any:
+        @asynccontextmanager
+        async def within() -> Any:
+            try:
+                async with begin(self) as transaction:
+                    yield transaction
+            except CommitUnknown:
+                return
 
-    switch(MemoryTransaction, "commit", hopeful)
+        return within()
+
+    switch(MemoryStore, "begin", hopeful)
 
 
 @mutant("a dead letter is written in the transaction that moves past its record")
@@ -179,47 +182,29 @@ def _higher(head: Any) -> Callable[[Any], Any]:
 @mutant("lanes are locked last, by everybody", worlds=CROWDED)
 def lanes_locked_last() -> None:
     """Every other transaction locks them first."""
-    write = MemoryTransaction._write
+    load = MemoryTransaction.load
 
-    async def lanes_first(self: MemoryTransaction, changes: Changes, messages: Sequence[OutboxRow], unattached: bool) -> list[LaneRow]:
+    async def lanes_first(self: MemoryTransaction, keys: Any) -> Any:
         if self._session.database.number("lane coin") % 2:
             session = await self._statement("take_lanes")
             for at in sorted(self._session.database.table("lane_out")):  # type: ignore[type-var]
                 await session.lock("lane_out", at)
-        return await write(self, changes, messages, unattached)
+        return await load(self, keys)
 
-    switch(MemoryTransaction, "_write", lanes_first)
+    switch(MemoryTransaction, "load", lanes_first)
 
 
 @mutant("rows are locked in one global order", worlds=CROWDED)
 def lock_order() -> None:
-    lock, write = MemoryTransaction._lock, MemoryTransaction._write_rows
+    load = MemoryTransaction.load
 
-    async def locked(self: MemoryTransaction, keys: Any) -> Any:
+    async def any_order(self: MemoryTransaction, keys: Any) -> Any:
         found: dict[Any, Any] = {}
         for key in sorted(set(keys), reverse=self._session.database.number("order coin") % 2 == 0):
-            found |= await lock(self, [key])
+            found |= await load(self, [key])
         return found
 
-    async def written(self: MemoryTransaction, rows: Sequence[RowChange]) -> None:
-        for change in sorted(rows, key=lambda change: change.key, reverse=self._session.database.number("order coin") % 2 == 0):
-            await write(self, [change])
-
-    switch(MemoryTransaction, "_lock", locked)
-    switch(MemoryTransaction, "_write_rows", written)
-
-
-@mutant("what a decision has only read is as it was when what it decided is written", worlds=CROWDED)
-def rows_confirmed() -> None:
-    switch(Stage, "unconfirmed", lambda self: {})
-
-
-@mutant("who looked at a row before something was put aside for it finds another mark", worlds=REFUSED)
-def rows_touched() -> None:
-    async def untouched(self: MemoryTransaction, keys: Any) -> None:
-        """Their marks stay."""
-
-    switch(MemoryTransaction, "_touch", untouched)
+    switch(MemoryTransaction, "load", any_order)
 
 
 @mutant("a timer fires once, under its own time")

@@ -32,13 +32,10 @@ class Decided:
         self.inputs: list[Input[Any]] = []
         self.set: dict[Timer, datetime | None] = {}
         """Timers as the decisions have set them; None: cancelled."""
-        self.read: dict[Key, int] = {}
-        """Rows that were loaded for the decisions, by the versions they had, but for those that the decisions have changed."""
 
     def forget(self) -> None:
         self.inputs.clear()
         self.set.clear()
-        self.read = {}
 
     def note(self, given: Input[Any], outputs: Iterator[Any]) -> Iterator[Any]:
         """The same outputs, looked at on their way."""
@@ -71,8 +68,7 @@ class Once:
         decided = self._decided[process]
 
         def decide(world: Any, given: Input[Any], view: Any) -> Iterator[Any]:
-            yield from decided.note(given, service.decide(world, given, view))
-            decided.read = {key: row.base for key, row in world._rows.items() if row.existed and row.version == row.base}
+            return decided.note(given, service.decide(world, given, view))
 
         return replace(service, decide=decide)
 
@@ -87,10 +83,6 @@ class Once:
             self._lives[service] = database.life
             self._causes[service].clear()
             self._timers[service] = {}
-        for key, version in decided.read.items():
-            row = database.table(f"state.{key.kind}").get(key.id)
-            if row is None or row.version != version:
-                yield f"what_was_read_holds: {process} has decided by {key} in version {version}, and it is {row and row.version}"
         timers: Mapping[Any, TimerRow] = database.table("timer")
         for given in decided.inputs:
             if type(given.body) is Woken:

@@ -62,12 +62,6 @@ TWO: dict[str, Any] = {"partitions": 2, "replicas": 2}
 OVERLAPPING = TWO | {"faults": frozenset({SLOW}), "theme": None, "pace_s": 0.3, "orders": 10, "items": 2}
 CROWDED = Worlds(given=OVERLAPPING | {"opening": 2, "oddities": frozenset()})
 """Two replicas decide on the same rows at once."""
-REFUSED = Worlds(
-    "rule_bug",
-    given=OVERLAPPING
-    | {"faults": frozenset({SLOW, "rule_bug"}), "theme": "rule_bug", "opening": 2, "oddities": frozenset(), "broken": "sourcing"},
-)
-"""The same, and what one of them refuses the other one could go past."""
 OVERTAKEN = Worlds(given=OVERLAPPING | {"opening": 5, "oddities": frozenset({"slow_reports"})})
 """Carriers are quicker than locations."""
 COUNTED = Worlds(given={"faults": frozenset(), "theme": None, "oddities": frozenset({"slow_reports", MANY_COUNTS})})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ class DictStore:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def begin(self, *, late: bool = False) -> AsyncIterator[DictStore]:
+    async def begin(self) -> AsyncIterator[DictStore]:
         async with self.lock:
             before = (dict(self.rows_), dict(self.timers), dict(self.inbox), list(self.kept), dict(self.positions), dict(self.lanes))
             try:
@@ -70,11 +70,7 @@ class DictStore:
     async def find(self, keys: Sequence[Key]) -> dict[Key, Row]:
         return {key: self.rows_[key] for key in keys if key in self.rows_}
 
-    load = look = find
-
-    async def confirm(self, rows: Mapping[Key, Row]) -> None:
-        if any(self.rows_.get(key) != row for key, row in rows.items()):
-            raise Collision("not as it was")
+    load = find
 
     async def slices(self, wanted: Sequence[Any]) -> dict[tuple[Key, str], list[tuple[Key, Row]]]:
         return {

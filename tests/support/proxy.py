@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit, urlunsplit
 
-BEGIN, COMMIT, WRITE = b"BEGIN", b"COMMIT;", b" attached 0"
-"""What a service says to begin and to commit, and what its write says; outside a transaction the write is the commit, too."""
+COMMIT = b"COMMIT;"
 
 
 class CommitAnswerLost:
-    """While armed, the next commit is passed on and its connection cut before the answer comes back."""
+    """While armed, the next COMMIT is passed on and its connection cut before the answer comes back."""
 
     def __init__(self, dsn: str) -> None:
         self._parts = urlsplit(dsn)
@@ -44,12 +43,10 @@ class CommitAnswerLost:
         server_out.close()
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, cut: asyncio.Event, watched: bool) -> None:
-        begun = False
         while data := await source.read(65536):
             if not watched and cut.is_set():
                 return
-            begun = (begun or BEGIN in data) and COMMIT not in data
-            if watched and self.armed and (COMMIT in data or (WRITE in data and not begun)):
+            if watched and self.armed and COMMIT in data:
                 self.armed, self.lost = False, self.lost + 1
                 cut.set()
             sink.write(data)

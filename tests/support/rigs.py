@@ -77,9 +77,6 @@ class Rig:
         """Every connection to the database breaks."""
         raise NotImplementedError
 
-    async def gather_statistics(self) -> None:
-        """The database knows how many rows there are, and plans accordingly."""
-
     async def ask_replay(self) -> list[StoredInput]:
         """Everything that is parked shall run again, as `nervure dlq replay` asks for; returns it."""
         await self._mark_replay()
@@ -98,8 +95,8 @@ class Rig:
         for store in self.stores:
             await store.close()
 
-    def session(self, store: Store | None = None, *, late: bool = False) -> Session:
-        return Session((store or self.first).begin(late=late), self)
+    def session(self, store: Store | None = None) -> Session:
+        return Session((store or self.first).begin(), self)
 
     async def soon(self, doing: Awaitable[T]) -> T:
         """What must not wait for anybody."""
@@ -182,9 +179,6 @@ class PostgresRig(Rig):
         store = await open_store(HOUSE, self._through, owned=OWNED)
         self.stores.append(store)
         return store
-
-    async def gather_statistics(self) -> None:
-        await self.beside.execute("ANALYZE")
 
     async def waiting(self) -> int:
         count = await self.beside.fetchval(
