@@ -2,7 +2,8 @@
 caught?
 
 A world catches a mutant by a check that fails with it and holds without it; of several protections switched off together, only by one
-that no part of them alone makes fail in that world. All worlds from seed 0 on are played, in order: none is picked.
+that no part of them alone makes fail in that world. All worlds from seed 0 on are played, in order: none is picked. A mutant that only
+stumbles over its own code, because the product has moved on, counts as a survivor.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class Seen(NamedTuple):
 
     seed: int
     wrong: tuple[str, ...]
+    slips: tuple[str, ...]
 
     @classmethod
     def of(cls, outcome: Outcome) -> Seen:
-        return cls(outcome.plan.seed, outcome.wrong)
+        return cls(outcome.plan.seed, outcome.wrong, outcome.slips)
 
     def besides(self, checks: frozenset[str]) -> str:
         """The first thing wrong by another check than these; empty where there is none."""
@@ -98,13 +100,15 @@ def hunt(name: str, seeds: range, seconds_before: float = 0.0) -> Caught:
     """One mutant."""
     mutant, began, first, told = _named(name), time.monotonic(), seeds.start, ""
     while (seen := _elsewhere((name,), range(first, seeds.stop), mutant.worlds)) is not None:
-        if told := seen.besides(_excused(seen.seed, mutant)):
+        if seen.slips or (told := seen.besides(_excused(seen.seed, mutant))):
             break
         first = seen.seed + 1
     seconds = round(seconds_before + time.monotonic() - began, 1)
-    if seen is None:
-        return Caught(name, mutant.takes_away, None, seeds.stop, "", seconds, str(mutant.worlds), mutant.parts)
-    return Caught(name, mutant.takes_away, seen.seed + 1, seen.seed + 1, told, seconds, str(mutant.worlds), mutant.parts)
+    played = seeds.stop if seen is None else seen.seed + 1
+    if seen is not None and seen.slips:
+        told = f"out of date: {seen.slips[0][:TOLD_LENGTH]}"
+    needed = None if seen is None or seen.slips else played
+    return Caught(name, mutant.takes_away, needed, played, told, seconds, str(mutant.worlds), mutant.parts)
 
 
 def _named(name: str) -> Mutant:

@@ -16,6 +16,8 @@ from tests.sim.remembered import remembered
 from tests.sim.unrest import what_moves
 from tests.sim.world import Unexpected, World
 
+SLIPS = ("AttributeError: ", "NameError: ", "UnboundLocalError: ", "TypeError: ")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -32,6 +34,8 @@ class Outcome:
     trace: tuple[str, ...] = ()
     cpu_s: float = 0.0
     """Processor time it took."""
+    slips: tuple[str, ...] = ()
+    """Errors that name what isn't there: no rule raises these, code that is out of date does."""
 
     @property
     def checks(self) -> frozenset[str]:
@@ -78,7 +82,18 @@ def _play(plan: Plan, keep_trace: bool) -> Outcome:
     except AssertionError as error:
         wrong = [f"comes_to_rest: {error} {what_moves(world)}"]
     happened = world.faults.happened + world.restores.happened
-    return Outcome(plan, world.digest(), tuple(wrong), world.faults.count, happened, world.turns.taken, tuple(world.trace or ()))
+    errors = [str(entry.get("error")) for entry in world.logged.entries]
+    errors += [f"{type(failure).__name__}: {failure}" for failure in world.failures]
+    return Outcome(
+        plan,
+        world.digest(),
+        tuple(wrong),
+        world.faults.count,
+        happened,
+        world.turns.taken,
+        tuple(world.trace or ()),
+        slips=tuple(error for error in errors if error.startswith(SLIPS)),
+    )
 
 
 def play_seed(seed: int, restore: str = "") -> Outcome:
