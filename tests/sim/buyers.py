@@ -11,6 +11,7 @@ from schemas import channel as ch
 from schemas import fulfilment as ff
 from schemas import payments as pay
 from schemas import returns as rt
+from tests.sim.deaf import DEAF
 
 if TYPE_CHECKING:
     from tests.sim.outside import Outside
@@ -20,6 +21,10 @@ OPENS_S = 1.0
 """When the first may order: mostly the first counts are read by then."""
 RESTLESS, RESTLESS_TIMES = "restless_buyers", 4
 """An oddity that only some worlds have: they change their minds so many times as often, and pay less than they owe."""
+RETURNS = 0.3, 5.0
+"""How many of those who got something send it back, and within how many seconds."""
+DEAF_RETURNS = 0.9, 15.0
+"""The same where topics can't be read: often so that the news of the hand-over isn't read yet."""
 COMPLETENESS = ("free", "free", "allocate_complete", "cancel_remainder", "single_location")
 BUYER = ch.Party(name="Buyer", street=("1 rue",), postal_code="75001", city="Paris", country="FR", latitude=48.8, longitude=2.3)
 
@@ -168,8 +173,9 @@ class Buyers:
 
     def received(self, fact: ff.LinesHandedOver) -> None:
         buyer = self.by_order[fact.order_id]
-        if buyer.dice.random() < 0.3:
-            self._later(buyer.dice.uniform(0, 5), buyer, "sends back", lambda buyer: self._send_back(buyer, fact))
+        share, within_s = DEAF_RETURNS if self._plan.has(DEAF) else RETURNS
+        if buyer.dice.random() < share:
+            self._later(buyer.dice.uniform(0, within_s), buyer, "sends back", lambda buyer: self._send_back(buyer, fact))
 
     def _send_back(self, buyer: Buyer, fact: ff.LinesHandedOver) -> None:
         """At times more than they have."""

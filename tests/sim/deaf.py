@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from deploy.fleet import SERVICES, load_service
 from schemas.topics import TOPICS, Topic
 from shared.kernel.feed import WAIT_AT_MOST_MS
 from shared.kernel.memory_rows import Position
-from shared.kernel.ports import TIMERS, TopicPartition
+from shared.kernel.ports import TIMERS, Record, TopicPartition
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -22,6 +23,8 @@ ASKED = tuple(topic for topic, readers in READERS.items() if any(each.external f
 """Lanes whose readers are told things by people, too."""
 LONG_S = WAIT_AT_MOST_MS / 1000 + 300.0
 SLACK = timedelta(seconds=60)
+CLAIMED_S = 1.0
+"""How long after it claims its partitions anew a reader knows where they end."""
 
 
 class Deafness:
@@ -31,6 +34,15 @@ class Deafness:
         self._world = world
         self._dice = world.plan.dice(DEAF)
         self._until = timedelta(seconds=world.plan.orders * world.plan.pace_s + 20)
+        self._claims_ms: dict[str, list[float]] = {}
+        """When the readers of a topic claimed its partitions anew, in milliseconds since the epoch."""
+
+    def known_ms(self, record: Record) -> float:
+        """When its readers could know that it is there, in milliseconds since the epoch: once they can read it, or have asked where its
+        partition ends. Where silence outlasts every wait (`long_deaf`), that doesn't count."""
+        readable_ms = self._world.broker.readable_ms(record)
+        asked = (at_ms for at_ms in self._claims_ms.get(record.at.topic, ()) if at_ms > record.appended_ms)
+        return min(readable_ms, next(asked, inf) + CLAIMED_S * 1000)
 
     def begin(self) -> None:
         began = self._world.turns.clock.now()
@@ -59,6 +71,8 @@ class Deafness:
         self._later(lasts_s, lambda: self._speak(at))
 
     def _claim_anew(self, topic: Topic) -> None:
+        if self._world.plan.has(DEAF):
+            self._claims_ms.setdefault(topic.name, []).append(self._world.turns.clock.now().timestamp() * 1000)
         for service in READERS[topic]:
             self._world.broker.group(service)._rebalance()
 

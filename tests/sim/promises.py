@@ -180,7 +180,7 @@ def returns_are_judged_on_what_was_handed_over(world: World) -> Iterator[str]:
     for record, body in read(world, FULFILMENT_EVENTS):
         if isinstance(body, ff.LinesHandedOver):
             for line in body.lines:
-                handed[body.order_id, line.line_id].append((world.broker.readable_ms(record), line.quantity))
+                handed[body.order_id, line.line_id].append((world.deafness.known_ms(record), line.quantity))
     asked = {
         (body.order_id, body.request_id): (record.appended_ms, body)
         for record, body in reversed(list(read(world, RETURN_REQUESTS)))

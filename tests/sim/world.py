@@ -305,7 +305,8 @@ class World:
         self.open = True
         self.outside.open()
         self.faults.begin()
-        Deafness(self).begin()
+        self.deafness = Deafness(self)
+        self.deafness.begin()
         self.restores.begin()
         self.turns.run(lambda: bool(self.failures or self.wrong) or self.ended(), START + AT_MOST)
         if self.failures:
