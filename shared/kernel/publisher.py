@@ -23,7 +23,6 @@ from shared.kernel.behind import Heads, Tails, compare_documents, compare_lanes
 from shared.kernel.codec import lane_record, state_record
 from shared.kernel.gate import Gate, Waiting
 from shared.kernel.model import Service, State
-from shared.kernel.partition import partition_of
 from shared.kernel.ports import (
     PRUNED_AT_ONCE,
     Clock,
@@ -37,9 +36,9 @@ from shared.kernel.ports import (
     Topics,
     Transient,
     Writer,
-    place,
 )
 from shared.kernel.unrendered import Unrendered
+from shared.kernel.waiting_documents import WaitingDocuments
 
 MEMORY_ROWS = 5_000
 """Rows of one lane kept in memory; above, they are read from the table."""
@@ -60,6 +59,10 @@ PRUNE_S, PRUNE_ON_S = 30.0, 1.0
 PRUNE_INBOX_S = 3600.0
 INBOX_HORIZON = timedelta(days=30)
 """How long an external message is recognised when it comes again."""
+
+
+_Sent = tuple[str, Row, Outgoing]
+"""A row's id, the row, and its document."""
 
 
 @dataclass(slots=True)
@@ -119,7 +122,7 @@ class Publisher:
         self._letters_at_gate = False
         self._gate_moved_at, self._gate_passed, self._gate_poll_s = 0.0, 0, GATE_POLL_S
         self._states = {state.topic.name: state for state in service.states}
-        self._dirty: dict[str, dict[str, Row]] = {name: {} for name in self._states}
+        self._dirty = {name: WaitingDocuments(name, partitions[name]) for name in self._states}
         self.unrendered = Unrendered(log)
         self._incarnation = 1
         self._alone = False
@@ -223,16 +226,13 @@ class Publisher:
             if at in self._lanes and at != self._gate.journal:
                 self._lanes[at].free = max(self._lanes[at].free, seq)
         for topic, rows in waiting.states.items():
-            self._dirty[topic].update(self._newer(topic, rows) if waiting.found else rows)
+            if waiting.found:
+                self._dirty[topic].put_newer(rows)
+            else:
+                self._dirty[topic].put(rows)
         if waiting.letters:
             self._letters, self._letters_at_gate = waiting.letters, False
         self._signal.set()
-
-    def _newer(self, topic: str, rows: Mapping[str, Row]) -> dict[str, Row]:
-        """What was read from the database may be older than what was offered since, and newer than what waits from before. The same version
-        takes the place of one that may be on its way: what made it stale may have come behind that."""
-        dirty = self._dirty[topic]
-        return {id: row for id, row in rows.items() if id not in dirty or row.version >= dirty[id].version}
 
     def _find(self, states: Mapping[str, Mapping[str, Row]]) -> None:
         """State rows read from the database: of a commit nobody told of."""
@@ -300,7 +300,7 @@ class Publisher:
             if at in rows:
                 self._acknowledged(at, rows[at][:count])
             else:
-                self._clean(at.topic, states[at][:count])
+                self._clean(at, states[at][:count])
         if self._tells:
             tails = {f"{at.topic}/{at.partition}": chosen[sent[at] - 1].seq for at, chosen in rows.items()}
             self._log.debug("published", action="acknowledged", lanes=tails)
@@ -353,43 +353,40 @@ class Publisher:
         for row in rows:
             lane.memory.pop(row.seq, None)
 
-    def _next_states(self) -> dict[TopicPartition, list[tuple[str, Row, Outgoing]]]:
-        batches: dict[TopicPartition, list[tuple[str, Row, Outgoing]]] = {}
-        sizes: dict[TopicPartition, int] = {}
+    def _next_states(self) -> dict[TopicPartition, list[_Sent]]:
         now = self._clock.now()
-        now_s = now.timestamp()
-        for name, dirty in self._dirty.items():
-            state, partitions = self._states[name], self._partitions[name]
-            for id, row in list(dirty.items()):
-                at = place(name, partition_of(id, partitions))
-                batch, size = batches.setdefault(at, []), sizes.get(at, 0)
-                if size > BATCH_BYTES or len(batch) >= BATCH_ROWS or self.unrendered.waits(name, id, now_s):
-                    continue
-                record = self._document(state, id, row, now)
-                if record is not None:
-                    batch.append((id, row, record))
-                    sizes[at] = size + len(record.value or b"") + 400
-        return {at: batch for at, batch in batches.items() if batch}
+        waiting = [(self._states[name], at, rows) for name, dirty in self._dirty.items() for at, rows in dirty.by_partition()]
+        return {at: batch for state, at, rows in waiting if (batch := self._next_documents(state, at, rows, now))}
 
-    def _document(self, state: State[Any], id: str, row: Row, now: datetime) -> Outgoing | None:
-        """None where the row isn't published, which is clean then, or where its rule fails: the other rows go on."""
-        try:
-            body = state.render(id, row.version, row.state) if row.state is not None else None
-            record = state_record(self._service.name, self._incarnation, id, row.version, now, body)
-        except Exception as error:  # noqa: BLE001 - whatever a rule raises: its row waits, told as an alarm
-            self.unrendered.note(state, id, row, error, now.timestamp())
-            return None
-        self.unrendered.passed(state.topic.name, id)
-        if body is None and row.state is not None:
-            del self._dirty[state.topic.name][id]
-            return None
-        return record
+    def _next_documents(self, state: State[Any], at: TopicPartition, rows: Mapping[str, Row], now: datetime) -> list[_Sent]:
+        """One batch; rows that aren't published are clean with it, those whose rule fails wait while the others go on."""
+        batch: list[_Sent] = []
+        unpublished: list[tuple[str, Row]] = []
+        size, now_s = 0, now.timestamp()
+        for id, row in rows.items():
+            if size > BATCH_BYTES or len(batch) >= BATCH_ROWS:
+                break
+            if self.unrendered.waits(at.topic, id, now_s):
+                continue
+            try:
+                body = state.render(id, row.version, row.state) if row.state is not None else None
+                record = state_record(self._service.name, self._incarnation, id, row.version, now, body)
+            except Exception as error:  # noqa: BLE001 - whatever a rule raises: its row waits, told as an alarm
+                self.unrendered.note(state, id, row, error, now_s)
+                continue
+            self.unrendered.passed(at.topic, id)
+            if body is None and row.state is not None:
+                unpublished.append((id, row))
+                continue
+            batch.append((id, row, record))
+            size += len(record.value or b"") + 400
+        for id, row in unpublished:
+            self._dirty[at.topic].remove(at, id, row)
+        return batch
 
-    def _clean(self, topic: str, documents: Sequence[tuple[str, Row, Outgoing]]) -> None:
-        dirty = self._dirty[topic]
+    def _clean(self, at: TopicPartition, documents: Sequence[_Sent]) -> None:
         for id, row, _ in documents:
-            if dirty.get(id) is row:
-                del dirty[id]
+            self._dirty[at.topic].remove(at, id, row)
 
     async def republish_states(self, topic: str, ids: Sequence[str]) -> None:
         """Rows whose topic record is older than one published before: their newest state goes out again."""

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from shared.kernel import memory_store, publisher
+from shared.kernel import memory_store, publisher, waiting_documents
 from shared.kernel.memory_clock import VirtualClock
 from shared.kernel.memory_log import Broker, MemoryTopics, MemoryWriter
 from shared.kernel.memory_rows import StoredRow
@@ -176,7 +176,7 @@ def test_lanes_that_are_given_up_in_the_middle_of_a_round_are_no_failure(monkeyp
     assert given_up == [world.process("desk").name]
 
 
-# ---- documents that can't be made ----
+# ---- documents ----
 
 
 @dataclass
@@ -253,6 +253,16 @@ async def test_what_is_asked_for_again_while_it_is_on_its_way_goes_out_again(hou
     house.change("a")
     await house.publish()
     assert sum(len(house.broker.records(TopicPartition(SHOWN.name, number))) for number in range(len(LANES))) == 2
+
+
+async def test_a_document_that_waits_is_placed_once_however_many_rounds_it_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a count of a million levels all of them wait, and each round sends some."""
+    ids = [f"c{number}" for number in range(5_000)]
+    house.change(*ids)
+    monkeypatch.setattr(waiting_documents, "partition_of", lambda key, partitions: pytest.fail(f"{key} was placed again"))
+    await house.publish()
+    assert sorted(house.tried) == [(id, 1) for id in sorted(ids)]
+    assert house.shows() == dict.fromkeys(ids, 1)
 
 
 async def test_a_row_whose_document_cannot_be_made_holds_nobody_up(house: House) -> None:
