@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 DEAF, LONG_DEAF = "deaf", "long_deaf"
 """Faults that only some worlds have: again and again for seconds, or once for longer than anything waits."""
-READERS = {topic: [name for name in SERVICES if topic in load_service(name).reads] for topic in TOPICS if topic.kind == "events"}
+READERS = {topic: [name for name in SERVICES if topic in load_service(name).reads] for topic in TOPICS if not topic.compacted}
 ASKED = tuple(topic for topic, readers in READERS.items() if any(each.external for name in readers for each in load_service(name).reads))
-"""Lanes whose readers are told things by people, too."""
+"""What people say, and lanes of those who are told it: one waits for the other, and deadlines for both."""
 LONG_S = WAIT_AT_MOST_MS / 1000 + 300.0
 SLACK = timedelta(seconds=60)
 CLAIMED_S = 1.0

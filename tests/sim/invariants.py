@@ -13,6 +13,7 @@ from deploy.rebuild import Folded, difference, fold
 from tests.sim.books import read_books, read_ledger
 from tests.sim.model import predicted
 from tests.sim.promises import promises
+from tests.sim.supplier import supply_is_what_was_announced
 from tests.sim.views import views_hold_their_documents
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 def at_rest(world: World) -> list[str]:
     """Everything that is wrong, as `check: what`."""
-    return [*_audited(world), *_held(world), *_promised(world), *promises(world), *_rebuilt(world), *_told(world)]
+    people = [*promises(world), *supply_is_what_was_announced(world)]
+    return [*_audited(world), *_held(world), *_promised(world), *people, *_rebuilt(world), *_told(world)]
 
 
 def _promised(world: World) -> Iterator[str]:

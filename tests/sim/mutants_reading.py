@@ -10,14 +10,14 @@ from services.sourcing.projection import Network
 from shared.kernel import engine, feed, pictures
 from shared.kernel.arrivals import Arrival
 from shared.kernel.codec import state_version
-from shared.kernel.contents import Contents, Version, version_of
+from shared.kernel.contents import NOTHING, Contents, Version, version_of
 from shared.kernel.engine import Engine
 from shared.kernel.feed import Feed
 from shared.kernel.memory_transaction import MemoryTransaction
 from shared.kernel.ports import Changes, LaneRow, OutboxRow, Record
 from shared.kernel.stage import Stage
 from tests.sim.mutant import mutant, part, switch
-from tests.sim.themed import DEAF, LONG_DEAF, OVERTAKEN, Worlds
+from tests.sim.themed import DEAF, LONG_DEAF, OVERTAKEN, SUPPLIED, Worlds
 
 
 @mutant("records of a lane seen before are dropped")
@@ -92,19 +92,22 @@ def waits_have_an_end() -> None:
     switch(feed, "WAIT_AT_MOST_MS", float("inf"))
 
 
-@mutant("timers wait for every older input")
+@mutant("timers wait for every older input", worlds=DEAF)
 def timers_wait_for_inputs() -> None:
     switch(Feed, "horizon_ms", lambda self: float("inf"))
 
 
-@mutant("the follower of a view passes on only newer documents")
+@mutant("the follower of a view passes on only newer documents", worlds=SUPPLIED)
 def newer_documents_pass() -> None:
+    """What is told of the view stays right: which documents are the newest."""
+
     class Unsorted(Contents):
         def news(self, record: Record, topic: Topic) -> Version | None:
             return version_of(*state_version(record)) if topic.kind == "state" else version_of(0, record.offset + 1)
 
         def show(self, key: bytes, version: Version) -> None:
-            """Nothing is known of it."""
+            if version > self._versions.get(key, NOTHING):
+                super().show(key, version)
 
     switch(pictures, "Contents", Unsorted)
 
@@ -118,7 +121,7 @@ def newer_levels_count() -> None:
     switch(Network, "_see", see)
 
 
-@mutant("a view counts only documents newer than the one it has", parts=("newer_documents_pass", "newer_levels_count"))
+@mutant("a view counts only documents newer than the one it has", parts=("newer_documents_pass", "newer_levels_count"), worlds=SUPPLIED)
 def newest_document_counts() -> None:
     """Nothing beside its parts."""
 

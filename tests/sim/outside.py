@@ -16,6 +16,7 @@ from shared.kernel.codec import Undecodable, open_envelope, read_body
 from shared.kernel.ports import Record
 from tests.sim.buyers import Buyers
 from tests.sim.locations import Locations
+from tests.sim.supplier import Supplier
 from tests.support.lane_book import LaneBook
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Outside:
         dice = plan.dice("opening")
         self.opening = {Spot(location, item): dice.randint(0, plan.opening) for location in self.locations for item in self.items}
         self.shelves = Shelves(self.opening)
+        self.supplier = Supplier(self)
         self.supplied: Counter[Spot] = Counter()
         """Units that came later."""
         self.lost: Counter[Spot] = Counter()
@@ -126,6 +128,7 @@ class Outside:
 
     def open(self) -> None:
         self.stock_people.open()
+        self.supplier.open()
         self.buyers.open()
 
 
@@ -163,11 +166,15 @@ class StockPeople:
             self._move(spot, "sale", -1, reference)
 
     def _bring(self, spot: Spot) -> None:
-        self._outside.shelves.put(spot, 2)
-        self._outside.supplied[spot] += 2
-        self._move(spot, "receipt", 2, self._reference("receipt"))
+        self.bring(spot, 2)
 
-    def _move(self, spot: Spot, kind: str, quantity: int, reference: str) -> None:
+    def bring(self, spot: Spot, units: int, inbound: str | None = None) -> None:
+        """Goods arrive, announced under that reference or by nobody."""
+        self._outside.shelves.put(spot, units)
+        self._outside.supplied[spot] += units
+        self._move(spot, "receipt", units, self._reference("receipt"), inbound)
+
+    def _move(self, spot: Spot, kind: str, quantity: int, reference: str, inbound: str | None = None) -> None:
         report = stock.StockMoved.model_validate(
             {
                 "location": spot.location,
@@ -175,6 +182,7 @@ class StockPeople:
                 "kind": kind,
                 "reference": reference,
                 "quantity": quantity,
+                "inbound_reference": inbound,
                 "occurred_at": self._world.instant(),
             }
         )

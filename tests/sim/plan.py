@@ -53,6 +53,10 @@ ODDITIES = (
 """What the people around the system do that is no fault of it, and that it must live with."""
 
 
+SUPPLIER, SUPPLIERS = "supplier", 0.25
+"""One more, and how many of the worlds have it: somebody announces goods before they come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One world. The last fields leave something out: a shorter course of the same seed."""
@@ -135,7 +139,7 @@ def plan_of(seed: int) -> Plan:
         give_way=dice.choice((0.1, 0.3, 1.0)),
         pace_s=dice.choice((0.0, 0.0, 0.3, 2.0)),
         faults=frozenset() if calm else _some(dice, FAULTS, dice.choice((0.1, 0.3, 0.6))) | _restores(seed) | ({theme} if theme else set()),
-        oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))),
+        oddities=_some(dice, ODDITIES, dice.choice((0.0, 0.2, 0.5))) | _sells(seed),
         theme=theme,
         snapshots=Random(f"{seed}:snapshots").random() < SNAPSHOTS,
     )
@@ -144,6 +148,11 @@ def plan_of(seed: int) -> Plan:
 def _restores(seed: int) -> frozenset[str]:
     """By dice of its own: databases are lost, and restored to the end of their archives, which the publishers wait for."""
     return frozenset({RESTORE} if Random(f"{seed}:restore").random() < RESTORES else ())
+
+
+def _sells(seed: int) -> frozenset[str]:
+    """By dice of its own, too."""
+    return frozenset({SUPPLIER} if Random(f"{seed}:{SUPPLIER}").random() < SUPPLIERS else ())
 
 
 def _some(dice: Random, names: Sequence[str], share: float) -> frozenset[str]:

@@ -137,12 +137,12 @@ def cancels_are_kept(world: World) -> Iterator[str]:
 
 
 def answers_in_time_count(world: World) -> Iterator[str]:
-    """A location whose answer could be read before the deadline isn't taken to have been silent, however late it is read. Of a partition
-    that keeps silent nobody hears how much there is."""
+    """A location whose answer could be known of before the deadline isn't taken to have been silent, however late it is read. Of a
+    partition that keeps silent only who asks hears how much there is."""
     first: dict[tuple[str, str], datetime] = {}
     for record, body in read(world, FULFILMENT_REPORTS):
         if isinstance(body, ff.CancelAnswered):
-            first.setdefault((body.fulfilment_order_id, body.request_id), instant(world.broker.readable_ms(record)))
+            first.setdefault((body.fulfilment_order_id, body.request_id), instant(world.deafness.known_ms(record)))
     for row in world.databases["fulfilment_tracking"].table("state.order").values():
         troubles = row.state.troubles if row.state is not None else ()
         for trouble in troubles:
@@ -150,7 +150,7 @@ def answers_in_time_count(world: World) -> Iterator[str]:
             cancel: Cancel | None = row.state.cancels.get(request)
             answered = first.get((part, request))
             if trouble.kind == "accepted_after_deadline" and cancel is not None and answered is not None and answered < cancel.answer_by:
-                told = f"{part} answered {request}, to be read at {answered:%T}, due {cancel.answer_by:%T}"
+                told = f"{part} answered {request}, to be known at {answered:%T}, due {cancel.answer_by:%T}"
                 yield f"answers_in_time_count: {told}: taken for silence"
 
 

@@ -5,7 +5,6 @@ In worlds where it sells (`SUPPLIER`); what it announced is what a level must sh
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,13 +106,13 @@ class Supplier:
 
 def supply_is_what_was_announced(world: World) -> Iterator[str]:
     """A level shows of each consignment what is still to come."""
-    coming: dict[str, Counter[str]] = {}
+    coming: dict[str, dict[str, int]] = {}
     for goods in world.outside.supplier.consignments.values():
         if goods.left:
-            coming.setdefault(f"{goods.spot.sku}:{goods.spot.location}", Counter())[goods.reference] = goods.left
-    levels = world.databases["inventory"].table("state.level")
+            coming.setdefault(f"{goods.spot.sku}:{goods.spot.location}", {})[goods.reference] = goods.left
+    levels = {str(id): row for id, row in world.databases["inventory"].table("state.level").items()}
     for id in sorted(coming.keys() | levels.keys()):
         row = levels.get(id)
         shown = {each.reference: each.units for each in row.state.supply} if row is not None and row.state is not None else {}
-        if shown != (wanted := dict(coming.get(id, {}))):
+        if shown != (wanted := coming.get(id, {})):
             yield f"supply_is_what_was_announced: {id} shows {shown}, and {wanted} is to come"

@@ -14,7 +14,7 @@ from tests.sim import deaf
 from tests.sim.buyers import RESTLESS
 from tests.sim.faults import SLOW
 from tests.sim.outside import MANY_COUNTS
-from tests.sim.plan import RESTORE, Plan, plan_of
+from tests.sim.plan import RESTORE, SUPPLIER, Plan, plan_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ RESTORED = Worlds(restored=True)
 ARCHIVED = Worlds(given={"faults": frozenset({RESTORE}), "theme": RESTORE})
 DEAF = Worlds(given={"faults": frozenset({deaf.DEAF}), "theme": None})
 LONG_DEAF = Worlds(given={"faults": frozenset({deaf.LONG_DEAF}), "theme": None})
+SUPPLIED = Worlds("stale_state", (SUPPLIER,))
+"""Documents say what is coming, and older ones are sent behind newer ones."""
 TWO: dict[str, Any] = {"partitions": 2, "replicas": 2}
 OVERLAPPING = TWO | {"faults": frozenset({SLOW}), "theme": None, "pace_s": 0.3, "orders": 10, "items": 2}
 CROWDED = Worlds(given=OVERLAPPING | {"opening": 2, "oddities": frozenset()})

@@ -61,3 +61,5 @@ def _lacking(view: Any, whole: Documents) -> Iterator[str]:
                 heard = max(view.heard(sku).get(location, (0, 0))[0], view._unheard.get((sku, location), (0, 0))[0])
                 if heard < version:
                     yield f"has version {heard} of {sku} at {location}, not {version}"
+                if (told := view._future.get(sku, {}).get(location)) != (future := whole._future.get(sku, {}).get(location)):
+                    yield f"expects {told} of {sku} at {location}, not {future}"

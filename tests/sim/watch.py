@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.forms import OrderAccepted, StockChanged
+from schemas.forms import Availability, OrderAccepted, StockChanged
 from schemas.orders import rank_of
 from services.sourcing.backorders import head
 from services.sourcing.events import PlanMade
+from services.sourcing.projection import Network
 from services.sourcing.state import Place, Queue, Waiting, queue_key
 from shared.kernel.model import Input, Service, Wake, Woken, World
 from shared.value import replace
@@ -30,7 +31,23 @@ def watched(service: Service[Any], tell: Tell) -> Service[Any]:
         else:
             yield from service.decide(world, given, view)
 
-    return replace(service, decide=decide)
+    return replace(service, decide=decide, view=lambda: WatchedNetwork(tell))
+
+
+class WatchedNetwork(Network):
+    """A view that tells when what is coming is older than it was before."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+        self._newest: dict[tuple[str, str], int] = {}
+
+    def _announce(self, body: Availability) -> None:
+        at = (body.sku, body.location)
+        if body.version < (known := self._newest.get(at, body.version)):
+            self._tell(f"announcements_go_forward: of {body.sku} at {body.location} version {body.version} counts, after {known}")
+        self._newest[at] = body.version
+        super()._announce(body)
 
 
 # ---- newcomers ----
