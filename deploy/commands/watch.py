@@ -194,7 +194,7 @@ def _work(each: Figures, before: Figures | None) -> tuple[str, ...]:
         _number(inputs),
         _number(batches),
         f"{busy / batches * 1000:.1f}" if busy and batches else "",
-        f"{found['outbox_unsent']:,.0f}",
+        f"{found['outbox_unsent'] + found['documents_unsent']:,.0f}",
         str(each.replica.restarts),
         f"{found['resident_bytes_peak'] / 1e6:,.0f}",
     )

@@ -97,6 +97,7 @@ class Health(Pages):
             "timer_wait_seconds": timers.lasts_ms(now_ms) / 1000,
             "published_total": self._publisher.published,
             "produce_failures_total": self._publisher.failures,
+            "documents_unsent": self._publisher.documents(),
             "documents_unrendered": len(self._publisher.unrendered),
             "spools_full": len(self._engine.overflow),
             "lag_records": sum(self._engine.feed.lag().values()),

@@ -259,6 +259,10 @@ class Publisher:
         """What was committed and is not in its topics yet, as far as is known; documents only as long as the gate holds them back."""
         return sum(lane.head - lane.acked for lane in self._lanes.values()) + self._gate.documents()
 
+    def documents(self) -> int:
+        """State rows that passed the gate, and whose newest document isn't acknowledged yet."""
+        return sum(map(len, self._dirty.values()))
+
     # ---- the rounds ----
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,21 +71,32 @@ class Ground:
         return TopicPartition(topic.name, partition_of(topic.key_of(body), partitions_of(topic, self.partitions))), record
 
     async def rest(self) -> None:
-        """Returns when every service has done all it was told, and the views know all reference data and levels. Raises NotAtRest."""
+        """Returns when every service has done all it was told and shown it, and the views know all reference data and levels. Raises
+        NotAtRest."""
         moving, _ = await wait_until_quiet(self.settings, KafkaTopics(self.connection), time.monotonic() + REST_S)
         if moving:
             raise NotAtRest(moving)
+        await self._until(_has_shown, "documents are still being published")
         viewed = [topic.name for topic in TOPICS if topic.kind == "reference"]
         await self.views_have_read(await self.meter.ends(*viewed, AVAILABILITY.name))
 
     async def views_have_read(self, ends: Ends) -> None:
         """Returns when the view of every process has. Raises NotAtRest."""
+        await self._until(lambda port: _has_read(port, ends), "views are still being read")
+
+    async def _until(self, holds: Callable[[int], bool], otherwise: str) -> None:
+        """Returns when it holds for the health port of every process."""
         deadline = time.monotonic() + VIEWS_S
         ports = [replica.health_port for replica in self.system.replicas()]
-        while not all(await asyncio.gather(*(asyncio.to_thread(_has_read, port, ends) for port in ports))):
+        while not all(await asyncio.gather(*(asyncio.to_thread(holds, port) for port in ports))):
             if time.monotonic() > deadline:
-                raise NotAtRest("views are still being read")
+                raise NotAtRest(otherwise)
             await asyncio.sleep(LOOK_S)
+
+
+def _has_shown(port: int) -> bool:
+    status, text = ask(port, "/metrics")
+    return status == 200 and any(line.startswith("nervure_documents_unsent{") and line.endswith(" 0") for line in text.splitlines())
 
 
 def _has_read(port: int, ends: Ends) -> bool:

@@ -46,6 +46,7 @@ FIGURES = {
     "produce_failures_total",
     "lag_records",
     "outbox_unsent",
+    "documents_unsent",
     "view_documents_total",
     "view_refused_total",
     "resident_bytes_peak",

@@ -384,7 +384,7 @@ class World:
         if engine.feed.claimed() != reader.assignment().partitions:
             return False
         partition = self.broker.partition
-        if publisher.depth() or any(publisher._dirty.values()):
+        if publisher.depth() or publisher.documents():
             return False
         return all(position >= partition(at).end for at, position in pictures.positions().items())
 
