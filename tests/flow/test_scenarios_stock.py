@@ -15,7 +15,7 @@ from schemas.inventory import Availability, DiscrepancyFound, ReservationShorted
 from schemas.orders import OrderClosed
 from schemas.sourcing import LinesBackordered, LinesUnfillable, OrderSourced, PartShorted
 from schemas.stock import CountedLine, StockCounted
-from schemas.topics import STOCK_REPORTS
+from schemas.topics import AVAILABILITY, STOCK_REPORTS
 from shared.kernel.partition import partition_of
 from shared.kernel.ports import Outgoing
 from tests.support.desk import Desk, Place, soon
@@ -239,6 +239,7 @@ async def test_scenario_07_enough_in_total_but_nowhere_together(desk: Desk, plac
     here = await place(items=("free", "one", "x", "y"))
     await here.stock("paris", free=3, one=3, x=3)
     await here.stock("lyon", free=3, one=3, y=1)
+    await desk.views_caught_up(AVAILABILITY)  # sourcing may hear of the last levels later than the desk
     split = await here.place({"free": 5})
     decision = await desk.see(OrderSourced, order_id=split)
     assert decision.split
